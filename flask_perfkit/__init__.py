@@ -1,0 +1,1 @@
+"""Finds, explains, proves and prevents the performance problems of a Flask application."""

@@ -1,0 +1,232 @@
+"""The settings: every ``PERFKIT_*`` key with its default, unit, meaning and check."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from flask_perfkit.errors import SettingsError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+PREFIX = "PERFKIT_"
+
+_CREDENTIALS_IN_URL = re.compile(r"(?<=://)\S*(?=@)")
+_REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
+
+
+@dataclass(frozen=True)
+class _Check:
+    """What a value must be: the sentence for the error, and the test itself."""
+
+    allowed: str
+    accepts: Callable[[Any], bool]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(name, str) for name in value)
+
+
+def _is_url(value: Any, schemes: tuple[str, ...]) -> bool:
+    return isinstance(value, str) and urlsplit(value).scheme in schemes and "://" in value
+
+
+def _is_storage_url(value: Any) -> bool:
+    if value == "memory://":
+        return True
+    if isinstance(value, str) and value.startswith("sqlite:///"):
+        return len(value) > len("sqlite:///")
+    return _is_url(value, _REDIS_SCHEMES)
+
+
+def _or_none(check: _Check) -> _Check:
+    return _Check(f"{check.allowed}, or None", lambda value: value is None or check.accepts(value))
+
+
+_BOOL = _Check("True or False", lambda value: isinstance(value, bool))
+_COUNT = _Check("a whole number above zero", _is_count)
+_SECONDS = _Check("a number of seconds above zero", lambda value: _is_number(value) and value > 0)
+_RATE = _Check("a number from 0.0 to 1.0", lambda value: _is_number(value) and 0 <= value <= 1)
+_NAMES = _Check("a tuple of endpoint names", _is_names)
+_PATH = _Check(
+    'a path that starts with "/"',
+    lambda value: isinstance(value, str) and value.startswith("/") and len(value) > 1,
+)
+_CALLABLE = _Check("a callable", callable)
+_ON_FINDING = _Check(
+    '"log", "raise", "ignore" or a callable that gets each Finding',
+    lambda value: (
+        value in ("log", "raise", "ignore") if isinstance(value, str) else callable(value)
+    ),
+)
+_SECRET = _Check(
+    "a text or bytes that is not empty",
+    lambda value: isinstance(value, str | bytes) and len(value) > 0,
+)
+_AUTO_BATCH = _Check(
+    'True, False or a tuple of relationships such as "User.documents"',
+    lambda value: isinstance(value, bool) or _is_names(value),
+)
+_REDIS_URL = _Check(
+    "a URL that starts with " + ", ".join(f"{scheme}://" for scheme in _REDIS_SCHEMES),
+    lambda value: _is_url(value, _REDIS_SCHEMES),
+)
+_STORAGE_URL = _Check(
+    'a URL: "memory://", "sqlite:///" with a file, or "redis://"', _is_storage_url
+)
+
+
+def _setting(default: Any, check: _Check, meaning: str, *, secret: bool = False) -> Any:
+    return field(default=default, metadata={"check": check, "meaning": meaning, "secret": secret})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What one application set, checked; each field is the key ``PERFKIT_<FIELD>``.
+
+    Durations are in seconds.
+    """
+
+    enabled: bool = _setting(True, _BOOL, "Watch this application at all.")
+    sample_rate: float = _setting(
+        1.0, _RATE, "Share of requests that are watched; decided when a request starts."
+    )
+    exclude: tuple[str, ...] = _setting((), _NAMES, "Endpoints that are never reported.")
+    slow_request: float | None = _setting(
+        1.0, _or_none(_SECONDS), "A request that takes longer is a slow_request."
+    )
+    slow_query: float | None = _setting(
+        1.0, _or_none(_SECONDS), "A statement that takes longer is a slow_query."
+    )
+    n_plus_one_threshold: int = _setting(
+        5, _COUNT, "Executions of one statement by one cause that make a finding."
+    )
+    on_finding: str | Callable[..., object] = _setting(
+        "log", _ON_FINDING, "What happens with a finding beside recording it."
+    )
+    unbounded_rows: int | None = _setting(
+        1000, _or_none(_COUNT), "Rows above which a select without LIMIT is an unbounded_result."
+    )
+    server_timing: bool = _setting(
+        None, _BOOL, "Send the Server-Timing header; on in debug unless set."
+    )
+    page_size: int = _setting(20, _COUNT, "Items a page when the request does not say.")
+    max_page_size: int = _setting(100, _COUNT, "Most items a page that a request may ask for.")
+    cursor_secret: str | bytes | None = _setting(
+        None,
+        _or_none(_SECRET),
+        "Key that signs cursors; the application's SECRET_KEY unless set.",
+        secret=True,
+    )
+    auto_batch: bool | tuple[str, ...] = _setting(
+        False, _AUTO_BATCH, "Load lazy relationships for all siblings at the second load."
+    )
+    redis_url: str | None = _setting(
+        None, _or_none(_REDIS_URL), "Redis for the cache; None keeps it in the process."
+    )
+    cache_ttl: float = _setting(300, _SECONDS, "Life of a cache entry that names none.")
+    cache_near: bool = _setting(False, _BOOL, "Keep hot entries in the process as well.")
+    count_ttl: float = _setting(30, _SECONDS, "Life of a cached page total.")
+    metrics_path: str | None = _setting(
+        "/metrics", _or_none(_PATH), "Where Prometheus scrapes; None turns it off."
+    )
+    traces: bool = _setting(False, _BOOL, "Send OpenTelemetry spans.")
+    dashboard_path: str = _setting("/perfkit", _PATH, "Where the dashboard lives.")
+    dashboard: bool = _setting(
+        None, _BOOL, "Show the dashboard; on in debug only, elsewhere it needs DASHBOARD_AUTH."
+    )
+    dashboard_auth: Callable[..., object] | None = _setting(
+        None, _or_none(_CALLABLE), "Says whether the current request may see the dashboard."
+    )
+    storage_url: str = _setting(
+        "memory://", _STORAGE_URL, "Where profiles are kept; shared by workers unless memory."
+    )
+    storage_limit: int = _setting(1000, _COUNT, "Profiles that are kept at most.")
+
+    @classmethod
+    def from_app(cls, app: Flask) -> Settings:
+        """Read and check the ``PERFKIT_*`` keys of ``app.config``.
+
+        What is in force is written back to ``app.config``; secrets are left as they were.
+
+        :raises SettingsError: a key is unknown or a value is not allowed.
+        """
+        settings = cls(**_read(app.config, debug=app.debug))
+        settings._check_together()
+        settings._write_back(app.config)
+        return settings
+
+    def _check_together(self) -> None:
+        if self.page_size > self.max_page_size:
+            raise SettingsError(
+                f"PERFKIT_PAGE_SIZE is {self.page_size}, which is more than "
+                f"PERFKIT_MAX_PAGE_SIZE ({self.max_page_size}): lower the first or raise the second"
+            )
+
+    def _write_back(self, config: MutableMapping[str, Any]) -> None:
+        for item in fields(self):
+            if not item.metadata["secret"]:
+                config[_key(item.name)] = getattr(self, item.name)
+
+
+def _key(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def _read(config: Mapping[str, Any], *, debug: bool) -> dict[str, Any]:
+    values = {}
+    known = {_key(item.name): item for item in fields(Settings)}
+    for key in config:
+        if key.startswith(PREFIX) and key not in known:
+            raise SettingsError(_unknown(key, known))
+    for key, item in known.items():
+        if key not in config:
+            values[item.name] = item.default
+            continue
+        value = config[key]
+        check: _Check = item.metadata["check"]
+        if not check.accepts(value):
+            shown = _shown(value, secret=item.metadata["secret"])
+            raise SettingsError(f"{key} is {shown}; allowed is {check.allowed}")
+        values[item.name] = tuple(value) if isinstance(value, list) else value
+    return _derived(values, debug=debug)
+
+
+def _derived(values: dict[str, Any], *, debug: bool) -> dict[str, Any]:
+    if values["server_timing"] is None:
+        values["server_timing"] = debug
+    if values["dashboard"] is None:
+        values["dashboard"] = debug
+    elif values["dashboard"] and not debug and values["dashboard_auth"] is None:
+        raise SettingsError(
+            "PERFKIT_DASHBOARD is True outside debug; allowed is that only together with "
+            "PERFKIT_DASHBOARD_AUTH, a callable that says who may see it"
+        )
+    return values
+
+
+def _unknown(key: str, known: Mapping[str, object]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else "known are " + ", ".join(sorted(known))
+    return f"{key} is no setting of Flask-PerfKit; {hint}"
+
+
+def _shown(value: Any, *, secret: bool) -> str:
+    if secret:
+        return f"a hidden value of type {type(value).__name__}"
+    return _CREDENTIALS_IN_URL.sub("***", repr(value))[:200]
