@@ -1,0 +1,142 @@
+"""The writer's side of the protocol, for one backend: mark before the commit, end after it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from flask_perfkit.cache.breaker import Breaker, Unavailable
+from flask_perfkit.cache.changes import TableChanges, watch
+from flask_perfkit.cache.dependencies import rows_token, value_token
+from flask_perfkit.cache.fork import call_after_fork
+from flask_perfkit.cache.near import Near
+from flask_perfkit.cache.tokens import ANY_MOVE, Backend, Sightings, TableMark, fresh
+
+
+@dataclass
+class Mark:
+    """A commit under way: what was marked, so that it can be ended."""
+
+    name: str
+    tables: list[TableMark]
+    unknown: dict[str, list[str]] = field(default_factory=dict)
+
+
+class Invalidator:
+    """Marks and ends tokens for the commits of this process.
+
+    What could not be sent is kept, as table names, until the backend can be reached again;
+    until then the cache of this process is not used. Other processes may read older values
+    meanwhile, at most for an entry's life.
+    """
+
+    def __init__(self, backend: Backend, sightings: Sightings, near: Near) -> None:
+        self._backend = backend
+        self._sightings = sightings
+        self._near = near
+        self._lock = threading.Lock()
+        self._lost: set[str] = set()
+        self._moves: dict[str, dict[str, tuple[str, float]]] = {}
+        self.breaker = Breaker(self._recover)
+        call_after_fork(self._after_fork)
+
+    def learn_moves(self, moves: Mapping[tuple[str, str], str]) -> None:
+        """Take in the moves of entered columns; an empty one is not known."""
+        now = time.monotonic()
+        for (table, column), move in moves.items():
+            watch(table, column)
+            known = self._moves.setdefault(table, {})
+            if column not in known or known[column][0] != move:
+                known[column] = (move, now)
+
+    def begin(
+        self, changes: Mapping[str, TableChanges], began: float, seconds: float
+    ) -> Mark:
+        """Mark what these changes of a transaction touch; never raises.
+
+        :param began: when the transaction began; an object is not loaded earlier.
+        :param seconds: life of the marks.
+        """
+        mark = Mark(fresh(), [self._table_mark(name, change, began) for name, change in changes.items()])
+        self._near.forget(_names(mark))
+        try:
+            begun = self.breaker.call(self._backend.begin, mark.name, mark.tables, seconds)
+        except Unavailable:
+            self._lose(table.table for table in mark.tables)
+            mark.unknown = {table.table: [] for table in mark.tables}
+            return mark
+        for table, found in begun.items():
+            if not found.sufficed:
+                mark.unknown[table] = list(found.moves)
+            for column in found.moves:
+                watch(table, column)
+            if found.sufficed:
+                self.learn_moves({(table, column): move for column, move in found.moves.items()})
+        return mark
+
+    def end(self, mark: Mark) -> None:
+        """Give what was marked fresh tokens, now that the commit is done; never raises."""
+        try:
+            tokens, moves = self.breaker.call(
+                self._backend.end, mark.name, mark.tables, mark.unknown
+            )
+        except Unavailable:
+            self._lose(table.table for table in mark.tables)
+        else:
+            self._sightings.note(tokens)
+            self.learn_moves(moves)
+        self._near.forget(_names(mark))
+
+    def drop(self, tables: Iterable[str], values: Mapping[str, tuple[str, ...]]) -> None:
+        """Drop at once what depends on the tables, or on some values of others.
+
+        :param values: value tokens by table.
+        """
+        marks = [TableMark(table) for table in tables]
+        unknown: dict[str, list[str]] = {mark.table: [] for mark in marks}
+        marks += [
+            TableMark(table, values=names) for table, names in values.items() if table not in unknown
+        ]
+        self.end(Mark(fresh(), marks, unknown))
+
+    def _table_mark(self, table: str, change: TableChanges, began: float) -> TableMark:
+        believes = {}
+        values: list[str] = []
+        for column, (move, since) in list(self._moves.get(table, {}).items()):
+            if not change.complete(column):
+                continue
+            if column not in change.loaded:
+                believes[column] = ANY_MOVE
+            elif move and since <= began:
+                believes[column] = move
+            else:
+                continue
+            values += [
+                value_token(table, column, text) for text in change.values.get(column, ())
+            ]
+        return TableMark(table, believes, tuple(values), tuple(change.moved))
+
+    def _lose(self, tables: Iterable[str]) -> None:
+        with self._lock:
+            self._lost.update(tables)
+
+    def _recover(self) -> None:
+        """Reach the backend and send what was lost; raises while that fails."""
+        self._backend.ping()
+        with self._lock:
+            lost = sorted(self._lost)
+        if lost:
+            marks = [TableMark(table) for table in lost]
+            self._backend.end(fresh(), marks, {table: [] for table in lost})
+            with self._lock:
+                self._lost.difference_update(lost)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+
+
+def _names(mark: Mark) -> list[str]:
+    names = [name for table in mark.tables for name in (table.table, *table.values)]
+    return names + [rows_token(table) for table in mark.unknown]
