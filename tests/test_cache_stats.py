@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -112,6 +113,16 @@ def test_a_logging_handler_that_raises_is_not_noticed(
         logging.getLogger("flask_perfkit").removeHandler(handler)
 
 
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """Let threads take turns so often that a lost update shows."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("eager_threads")
 def test_threads_lose_no_count(stats: CacheStats) -> None:
     def work(number: int) -> None:
         for _ in range(2000):

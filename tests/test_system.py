@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -250,7 +250,9 @@ def test_a_process_that_psutil_cannot_find_is_no_error(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("look", [get_system_metrics, log_system_metrics])
-def test_without_psutil_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, look) -> None:  # type: ignore[no-untyped-def]
+def test_without_psutil_the_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, look: Callable[[], object]
+) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
     with pytest.raises(
         ExtraMissing, match=r"System metrics needs .* install flask-perfkit\[system\]"
