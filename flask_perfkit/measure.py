@@ -45,7 +45,7 @@ class Timer:
     def __exit__(self, *_: object) -> None:
         self._ended = perf_counter()
         _log("%s took %.3fs", self.name, self.duration)
-        _call(self._on_result, self.name, self.duration)
+        _notify(self._on_result, self.name, self.duration)
 
 
 class MemoryTracker:
@@ -74,7 +74,7 @@ class MemoryTracker:
             return
         change = f"{self.delta:+z.1f}MB"
         _log("%s: %.1fMB -> %.1fMB (%s)", self.name, self.before, self.after, change)
-        _call(self._on_result, self.name, self.delta)
+        _notify(self._on_result, self.name, self.delta)
 
 
 def timer(name: str, *, on_result: OnResult | None = None) -> Timer:
@@ -148,7 +148,7 @@ def _log(message: str, *args: object) -> None:
         logger.info(message, *args)
 
 
-def _call(on_result: OnResult | None, name: str, value: float) -> None:
+def _notify(on_result: OnResult | None, name: str, value: float) -> None:
     if on_result is None:
         return
     try:

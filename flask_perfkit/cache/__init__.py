@@ -1,1 +1,1 @@
-"""The cache: which tables it depends on, where it lives, how often it helps."""
+"""The cache, and the count of what it answers."""
