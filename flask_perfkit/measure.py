@@ -11,6 +11,7 @@ from functools import wraps
 from time import perf_counter
 from typing import Any, Self, TypeAlias, TypeVar, overload
 
+from flask_perfkit.errors import ExtraMissing
 from flask_perfkit.system import MB, resident_bytes
 
 logger = logging.getLogger(__name__)
@@ -100,7 +101,6 @@ def memory_tracker(name: str, *, on_result: OnResult | None = None) -> MemoryTra
     :param on_result: called with ``(name, MB delta)``; its errors are logged and dropped.
     :raises ExtraMissing: the platform has no ``/proc``, and psutil is not installed.
     """
-    resident_bytes()  # a missing package shows here, before any of the block has run
     return MemoryTracker(name, on_result)
 
 
@@ -139,7 +139,7 @@ def track_memory(
     :param on_result: called with ``(name, MB delta)``; its errors are logged and dropped.
     :raises ExtraMissing: the platform has no ``/proc``, and psutil is not installed.
     """
-    resident_bytes()  # a missing package shows here, not at the first call
+    _resident_mb()  # a missing package shows here, not at the first call
     return _decorated(func, name, on_result, MemoryTracker)
 
 
@@ -161,6 +161,8 @@ def _notify(on_result: OnResult | None, name: str, value: float) -> None:
 def _resident_mb() -> float:
     try:
         return resident_bytes() / MB
+    except ExtraMissing:
+        raise
     except Exception:
         with suppress(Exception):
             logger.exception("the memory of the process could not be read")

@@ -162,31 +162,41 @@ def test_memory_that_a_block_really_takes_is_seen() -> None:
     assert 60 < m.delta < 70
 
 
-def test_a_failing_reading_leaves_the_block_alone(
-    monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
-) -> None:
-    m = memory_tracker("load")
-
+@pytest.fixture
+def unreadable_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> int:
         raise OSError("too many open files")
 
     monkeypatch.setattr("flask_perfkit.measure.resident_bytes", fail)
-    with m:
-        done = True
-    assert done
+
+
+@pytest.mark.usefixtures("unreadable_memory")
+def test_a_failing_reading_leaves_the_measured_code_alone(log: pytest.LogCaptureFixture) -> None:
+    @track_memory
+    def load() -> str:
+        return "done"
+
+    with memory_tracker("load") as m:
+        assert load() == "done"
     assert math.isnan(m.delta)
-    assert "load:" not in log.text
+    assert set(log.messages) == {"the memory of the process could not be read"}
     assert "too many open files" in log.text
 
 
-@pytest.mark.parametrize("start", [lambda: memory_tracker("load"), lambda: track_memory(len)])
-def test_memory_without_proc_and_psutil_names_the_extra(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, start: Callable[[], object]
-) -> None:
+@pytest.fixture
+def no_way_to_read_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("flask_perfkit.system._PROC", tmp_path)
     monkeypatch.setitem(sys.modules, "psutil", None)
+
+
+@pytest.mark.usefixtures("no_way_to_read_memory")
+def test_memory_without_proc_and_psutil_names_the_extra() -> None:
     with pytest.raises(ExtraMissing, match=r"flask-perfkit\[system\]"):
-        start()
+        track_memory(len)
+    ran = []
+    with pytest.raises(ExtraMissing, match=r"flask-perfkit\[system\]"), memory_tracker("load"):
+        ran.append(True)
+    assert ran == []
 
 
 # Decorators
