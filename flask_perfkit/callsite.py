@@ -12,7 +12,6 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator
-from functools import cached_property
 from importlib.util import find_spec
 from types import CodeType, FrameType
 from typing import Any
@@ -35,32 +34,30 @@ Key = tuple[CodeType, int, CodeType, int]
 
 
 class Line:
-    """One line of application code, resolved when it is first looked at."""
+    """One line of application code; each line is one object."""
 
-    def __init__(self, code: CodeType, instruction: int, template: Any) -> None:
+    __slots__ = ("_code", "_lineno", "_template")
+
+    def __init__(self, code: CodeType, lineno: int, template: Any) -> None:
         self._code = code
-        self._instruction = instruction
+        self._lineno = lineno
         self._template = template
 
-    @cached_property
+    @property
     def filename(self) -> str:
         """The source file; of a template its own file, or its name where it has none."""
         if self._template is None:
             return self._code.co_filename
         return str(self._template.filename or self._template.name or self._code.co_filename)
 
-    @cached_property
+    @property
     def lineno(self) -> int:
         """The line in the source file, in the template where the code is a template's."""
-        lineno = self._code.co_firstlineno
-        for start, end, line in self._code.co_lines():
-            if start <= self._instruction < end and line is not None:
-                lineno = line
         if self._template is None:
-            return lineno
-        return int(self._template.get_corresponding_lineno(lineno))
+            return self._lineno
+        return int(self._template.get_corresponding_lineno(self._lineno))
 
-    @cached_property
+    @property
     def function(self) -> str:
         """The function around the line; a comprehension counts as the function around it."""
         if self._template is not None:
@@ -97,14 +94,28 @@ are 0, which never agrees with the key.
 """
 
 _sites: dict[Key, Site] = {}
+_lines: dict[tuple[str, str, int], Line] = {}
 _files: dict[str, bool] = {}
 _roots: list[str] = []
 _edges: list[CodeType] = []
 
 
-def claim(root: str) -> None:
-    """Take a directory for application code, even where it lies in site-packages."""
-    root = os.path.join(os.path.abspath(root), "")
+def claim(import_name: str, root_path: str) -> None:
+    """Take an application's package for the user's, even where it lies in site-packages.
+
+    :param import_name: the name that the application was made with.
+    :param root_path: the directory of that module or package.
+    """
+    depth = import_name.count(".")
+    root = os.path.abspath(root_path)
+    spec = find_spec(import_name) if import_name in sys.modules else None
+    if spec is not None and not spec.submodule_search_locations:
+        if depth == 0:
+            return  # a single module: its directory holds others' as well
+        depth -= 1
+    for _ in range(depth):
+        root = os.path.dirname(root)
+    root = os.path.join(root, "")
     if root not in _roots:
         _roots.append(root)
         _files.clear()
@@ -204,7 +215,15 @@ def _key(asked: FrameType | None, ended: FrameType) -> Key:
 def _line(frame: FrameType | None) -> Line | None:
     if frame is None:
         return None
-    return Line(frame.f_code, frame.f_lasti, frame.f_globals.get("__jinja_template__"))
+    code, lineno = frame.f_code, frame.f_lineno
+    key = (code.co_filename, code.co_name, lineno)
+    line = _lines.get(key)
+    if line is None:
+        if len(_lines) >= _MOST_KEPT:
+            _lines.clear()
+        line = Line(code, lineno, frame.f_globals.get("__jinja_template__"))
+        _lines[key] = line
+    return line
 
 
 def _passes_on(frame: FrameType) -> bool:

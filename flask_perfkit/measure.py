@@ -233,7 +233,7 @@ def _around_async_generator(func: AnyFunction, block: Block) -> AnyFunction:
                 while True:
                     try:
                         sent = yield item
-                    except BaseException as error:  # noqa: BLE001 -- the generator decides
+                    except BaseException as error:
                         item = await steps.athrow(error)
                     else:
                         item = await steps.asend(sent)

@@ -152,6 +152,14 @@ class Cause:
                 )
 
 
+class View(NamedTuple):
+    """Where the function that answers a request is defined."""
+
+    filename: str
+    lineno: int
+    function: str
+
+
 @dataclass(frozen=True)
 class Profile:
     """One request, command or block: what it asked for, how long it took, what was found.
@@ -168,6 +176,7 @@ class Profile:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     duration: float = 0.0
     causes: tuple[Cause, ...] = ()
+    view: View | None = None
     cache_calls: tuple[Any, ...] = ()
     findings: tuple[Finding, ...] = ()
     memory_delta: int | None = None

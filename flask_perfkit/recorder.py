@@ -76,6 +76,16 @@ class Recorder(list[Record]):
         """Statements so far, those of blocks inside that have ended included."""
         return len(self) + sum(cause.count for cause in self._causes.values())
 
+    @property
+    def folded(self) -> bool:
+        """Whether some statements are causes already."""
+        return bool(self._causes)
+
+    def discard(self) -> None:
+        """End the recording and forget what it saw."""
+        self.closed = True
+        self.clear()
+
     def fold(self) -> tuple[Cause, ...]:
         """Turn the waiting records into causes and return all causes so far."""
         with self._lock:
