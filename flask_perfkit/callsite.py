@@ -98,10 +98,12 @@ def claim(import_name: str, root_path: str) -> None:
     :param import_name: the name that the application was made with.
     :param root_path: the directory of that module or package.
     """
-    depth = import_name.count(".")
     root = os.path.abspath(root_path)
-    spec = find_spec(import_name) if import_name in sys.modules else None
-    if spec is not None and not spec.submodule_search_locations:
+    if not _in_packages(os.path.join(root, "")):
+        return  # what lies elsewhere is the user's anyway
+    module = sys.modules.get(import_name)
+    depth = import_name.count(".")
+    if not hasattr(module, "__path__"):
         if depth == 0:
             return  # a single module: its directory holds others' as well
         depth -= 1

@@ -128,14 +128,16 @@ class _WatchedApplication:
     def _watch(self, body: Iterable[bytes], recorder: RequestRecorder) -> Iterable[bytes]:
         """Return the body to give to the server, and report when it has been sent."""
         report = partial(_report, recorder, self._app, self._state)
-        whole = recorder.response is not None and recorder.response.is_sequence
+        response = recorder.response
         # Real servers name themselves and close what they were given; a test client may not.
-        if whole and "SERVER_SOFTWARE" not in recorder.environ:
+        is_closed = "SERVER_SOFTWARE" in recorder.environ
+        if response is not None and response.is_sequence and not is_closed:
             report()
         elif isinstance(body, _file_wrapper(recorder.environ)):
             report()  # the server may hand the file to the kernel, if it is left as it is
         else:
-            return _WatchedBody(body, recorder, report)
+            promised = response.content_length if response is not None else None
+            return _WatchedBody(body, recorder, report, None if is_closed else promised)
         return body
 
 
@@ -143,15 +145,23 @@ stop_at(_WatchedApplication.__call__.__code__)
 
 
 class _WatchedBody:
-    """A response's body that records while it is made, and reports when it is over."""
+    """A response's body that records while it is made, and reports when it is over.
+
+    :param promised: bytes after which it is over, even if nobody asks for more or closes it.
+    """
 
     def __init__(
-        self, body: Iterable[bytes], recorder: Recorder, report: Callable[..., None]
+        self,
+        body: Iterable[bytes],
+        recorder: Recorder,
+        report: Callable[..., None],
+        promised: int | None,
     ) -> None:
         self._body = body
         self._next = iter(body).__next__
         self._recorder = recorder
         self._report = report
+        self._missing = promised
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -169,6 +179,10 @@ class _WatchedBody:
             self._report(failed=True)
             raise
         leave(token)
+        if self._missing is not None:
+            self._missing -= len(chunk)
+            if self._missing <= 0:
+                self._report()
         return chunk
 
     def close(self) -> None:
