@@ -94,6 +94,10 @@ class Causes(dict[CauseKey, Cause]):
             sum(filter(None, fetched)) - sum(compress(ended, fetched))
         ) * _SECONDS
         cause.errors += sum(map(bool, errors))
+        if seen[0].branches is not None:
+            for each in seen:
+                cause.joined = max(cause.joined, (each.rows, each.expected))
+            cause.collections = seen[0].branches.collections
         if cause.count <= MOST_EXECUTIONS or not cause.executions:
             cause.executions.append(Executions(started, ended, fetched, rows, errors))
 

@@ -62,7 +62,11 @@ CauseKey = tuple[str, str, str | None, int | None]
 
 @dataclass(slots=True)
 class Cause:
-    """All executions of one statement for one reason at one line."""
+    """All executions of one statement for one reason at one line.
+
+    ``joined`` is, of a select that joins, the largest number of rows and how many there would
+    be without a product of collections; ``collections`` are those that it may be of.
+    """
 
     sql: str
     operation: str
@@ -83,6 +87,8 @@ class Cause:
     moves: set[Comparison] = field(default_factory=set)
     literals: tuple[int, ...] = ()
     errors: int = 0
+    joined: tuple[int, int] = (0, 0)
+    collections: tuple[str, ...] = ()
     executions: list[Executions] = field(default_factory=list)
 
     @property
@@ -126,6 +132,7 @@ class Cause:
         self.longest_keys = max(self.longest_keys, other.longest_keys)
         self.writes += other.writes
         self.errors += other.errors
+        self.joined = max(self.joined, other.joined)
         self.callers.update(other.callers)
         self.values |= other.values
         self.moves |= other.moves

@@ -175,10 +175,10 @@ def _subject_mapper(statement: Any, sql: str) -> Mapper[Any] | None:
     if mapper is not None:
         return mapper  # type: ignore[no-any-return]
     table = getattr(getattr(statement, "table", None), "name", None) or table_of(sql)
-    return _mapper_of(table)
+    return mapper_of(table)
 
 
-def _mapper_of(table: str) -> Mapper[Any] | None:
+def mapper_of(table: str) -> Mapper[Any] | None:
     """Return the mapper of a table, the base class where several share one."""
     found = None
     for registry in _all_registries():
