@@ -85,7 +85,9 @@ def _links(statement: Any) -> dict[str, set[str]]:
 
 
 def _names(condition: Any) -> set[str]:
-    tables = (getattr(element, "table", None) for element in visitors.iterate(condition))
+    tables: Iterator[Any] = (
+        getattr(element, "table", None) for element in visitors.iterate(condition)
+    )
     return {str(table.name) for table in tables if getattr(table, "name", None) is not None}
 
 
