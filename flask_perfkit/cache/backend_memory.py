@@ -52,7 +52,9 @@ class MemoryBackend:
     ) -> tuple[list[bytes | None], list[str | None]]:
         now = time.monotonic()
         with self._lock:
-            return [self._payload(key, now) for key in keys], [self._value(name, now) for name in names]
+            return [self._payload(key, now) for key in keys], [
+                self._value(name, now) for name in names
+            ]
 
     def prepare(
         self,
@@ -84,6 +86,8 @@ class MemoryBackend:
             while self._size > self._limit:
                 self._drop(next(iter(self._entries)))
 
+    replace = store
+
     def unlock(self, key: str, owner: str) -> None:
         with self._lock:
             if self._locks.get(key, ("", 0.0))[0] == owner:
@@ -98,9 +102,7 @@ class MemoryBackend:
         with self._lock:
             return sum(self._drop(key) for key in list(self._entries) if matches(key))
 
-    def begin(
-        self, mark: str, tables: Sequence[TableMark], seconds: float
-    ) -> dict[str, Begun]:
+    def begin(self, mark: str, tables: Sequence[TableMark], seconds: float) -> dict[str, Begun]:
         now = time.monotonic()
         with self._lock:
             return {table.table: self._begin(mark, table, now, now + seconds) for table in tables}
@@ -122,7 +124,9 @@ class MemoryBackend:
                     if rows is not None:
                         rows.value = fresh()
                         rows.moves = {column: fresh() for column in unknown[table.table]}
-                        moves |= {(table.table, column): move for column, move in rows.moves.items()}
+                        moves |= {
+                            (table.table, column): move for column, move in rows.moves.items()
+                        }
                 self._end_moves(table, mark, moves, now)
         return tokens, moves
 
@@ -180,16 +184,17 @@ class MemoryBackend:
             if column in moves:
                 rows.moves[column] = fresh()
                 self._movers.setdefault((table.table, column), {})[mark] = until
-        return Begun(True, {
-            column: "" if self._moving(table.table, column, now) else move
-            for column, move in moves.items()
-        })
+        return Begun(
+            True,
+            {
+                column: "" if self._moving(table.table, column, now) else move
+                for column, move in moves.items()
+            },
+        )
 
     def _believed(self, table: TableMark, column: str, move: str, now: float) -> bool:
         belief = table.believes.get(column)
-        return belief == ANY_MOVE or (
-            belief == move and not self._moving(table.table, column, now)
-        )
+        return belief == ANY_MOVE or (belief == move and not self._moving(table.table, column, now))
 
     def _moving(self, table: str, column: str, now: float) -> bool:
         movers = self._movers.get((table, column), {})
@@ -222,7 +227,7 @@ class MemoryBackend:
 
 
 def glob(pattern: str) -> re.Pattern[str]:
-    r"""Turn a glob into a regular expression: ``*``, ``?``, ``[abc]``, ``[^a]``, ``\`` as in Redis."""
+    r"""Turn a glob as Redis has it (``*``, ``?``, ``[ab]``, ``[^a]``, ``\``) into an expression."""
     parts = re.findall(r"\\.|\[[^\]]*\]|.", pattern, re.DOTALL)
     return re.compile("".join(_glob_part(part) for part in parts), re.DOTALL)
 

@@ -24,6 +24,9 @@ from flask_perfkit.cache.tokens import (
     fresh,
 )
 
+GONE = "~"
+"""Begins the name under the tokens' prefix that pushes an entry's key; alone it means all."""
+
 _BATCH = 500
 
 _SHARED_LUA = """
@@ -288,21 +291,30 @@ class RedisBackend:
     def store(self, key: str, payload: bytes, seconds: float) -> None:
         self._trip([("SET", self._values + key, payload, "PX", max(1, int(seconds * 1000)))])
 
+    def replace(self, key: str, payload: bytes, seconds: float) -> None:
+        self._trip(
+            [
+                ("SET", self._values + key, payload, "PX", max(1, int(seconds * 1000))),
+                self._push(key),
+            ]
+        )
+
     def unlock(self, key: str, owner: str) -> None:
         self._trip([("EVAL", _UNLOCK, 1, self._locks + key, owner)])
 
     def delete(self, keys: Sequence[str]) -> int:
-        return sum(self._trip([("UNLINK", self._values + key) for key in keys]))
+        dropped = [("UNLINK", self._values + key) for key in keys]
+        return sum(self._trip([*dropped, *map(self._push, keys)])[: len(dropped)])
 
     def delete_matching(self, pattern: str) -> int:
         found = self._client.scan_iter(match=_escaped(self._values) + pattern, count=_BATCH)
-        return sum(
+        dropped = sum(
             sum(self._trip([("UNLINK", key) for key in batch])) for batch in _batches(found)
         )
+        self._trip([self._push("")])
+        return dropped
 
-    def begin(
-        self, mark: str, tables: Sequence[TableMark], seconds: float
-    ) -> dict[str, Begun]:
+    def begin(self, mark: str, tables: Sequence[TableMark], seconds: float) -> dict[str, Begun]:
         keys: list[str] = []
         for table in tables:
             keys += [table.table, rows_token(table.table), *table.values]
@@ -356,6 +368,10 @@ class RedisBackend:
 
     def ping(self) -> None:
         self._trip([("EVAL", "return 1", 1, self.token_prefix)])
+
+    def _push(self, key: str) -> tuple[Any, ...]:
+        """Make the server push that an entry is gone: a token of its name, gone at once."""
+        return ("SET", f"{self.token_prefix}{GONE}{key}", "", "PX", 1)
 
     def _fetch(self, keys: list[str], names: list[str]) -> tuple[list[bytes | None], list[Any]]:
         answer = self._client.execute_command("MGET", *keys, *names)

@@ -60,7 +60,7 @@ class Breaker:
             return None
         try:
             return operation(*arguments)
-        except Exception as error:  # noqa: BLE001 - no fault of the cache may reach the request
+        except Exception as error:
             if refused(error):
                 self.complain(error)
             else:
@@ -99,7 +99,7 @@ class Breaker:
             delay = min(2 * delay, _LONGEST_DELAY)
             try:
                 self._recover()
-            except Exception:  # noqa: BLE001 - whatever it is, the backend is not usable yet
+            except Exception:
                 continue
             with self._lock:
                 self.open = False

@@ -215,4 +215,3 @@ class Changes:
 
     def _open(self, name: str) -> bool:
         return any(frame_name == name for frame_name, _ in self._frames[1:])
-

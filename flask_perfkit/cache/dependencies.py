@@ -40,18 +40,17 @@ class Dependencies:
     names: tuple[str, ...]
     columns: tuple[tuple[str, str], ...] = ()
 
-    def __len__(self) -> int:
-        return len(self.names)
-
 
 NONE = Dependencies(())
 
 
-def dependencies(depends_on: Iterable[Any]) -> Dependencies:
+def dependencies(depends_on: Iterable[Any] | Dependencies) -> Dependencies:
     """Turn what a user wrote into token names.
 
     :raises TypeError: something is neither a table nor a column compared to a value.
     """
+    if isinstance(depends_on, Dependencies):
+        return depends_on
     if isinstance(depends_on, str | type | sa.sql.ClauseElement):
         raise TypeError(f"depends_on is {depends_on!r}; allowed is a list, each item {ALLOWED}")
     names: dict[str, None] = {}
@@ -62,7 +61,7 @@ def dependencies(depends_on: Iterable[Any]) -> Dependencies:
             names |= {rows_token(table): None, value_token(table, column, value): None}
             columns[table, column] = None
         else:
-            names |= {name: None for name in tables_of(item)}
+            names |= dict.fromkeys(tables_of(item))
     return Dependencies(tuple(names), tuple(columns))
 
 
@@ -133,7 +132,8 @@ def value_text(value: Any, kind: TypeEngine[Any]) -> str | None:
     elif not isinstance(value, str | int | uuid.UUID | date) or isinstance(value, datetime):
         return None
     folded = "".join(
-        letter for letter in unicodedata.normalize("NFKD", str(value)).casefold()
+        letter
+        for letter in unicodedata.normalize("NFKD", str(value)).casefold()
         if letter.isalnum()
     )
     if folded.isascii() and folded.isdigit() and len(folded) <= _LONGEST_INTEGER:

@@ -51,15 +51,15 @@ class Invalidator:
             if column not in known or known[column][0] != move:
                 known[column] = (move, now)
 
-    def begin(
-        self, changes: Mapping[str, TableChanges], began: float, seconds: float
-    ) -> Mark:
+    def begin(self, changes: Mapping[str, TableChanges], began: float, seconds: float) -> Mark:
         """Mark what these changes of a transaction touch; never raises.
 
         :param began: when the transaction began; an object is not loaded earlier.
         :param seconds: life of the marks.
         """
-        mark = Mark(fresh(), [self._table_mark(name, change, began) for name, change in changes.items()])
+        mark = Mark(
+            fresh(), [self._table_mark(name, change, began) for name, change in changes.items()]
+        )
         self._near.forget(_names(mark))
         try:
             begun = self.breaker.call(self._backend.begin, mark.name, mark.tables, seconds)
@@ -97,7 +97,9 @@ class Invalidator:
         marks = [TableMark(table) for table in tables]
         unknown: dict[str, list[str]] = {mark.table: [] for mark in marks}
         marks += [
-            TableMark(table, values=names) for table, names in values.items() if table not in unknown
+            TableMark(table, values=names)
+            for table, names in values.items()
+            if table not in unknown
         ]
         self.end(Mark(fresh(), marks, unknown))
 
@@ -113,9 +115,7 @@ class Invalidator:
                 believes[column] = move
             else:
                 continue
-            values += [
-                value_token(table, column, text) for text in change.values.get(column, ())
-            ]
+            values += [value_token(table, column, text) for text in change.values.get(column, ())]
         return TableMark(table, believes, tuple(values), tuple(change.moved))
 
     def _lose(self, tables: Iterable[str]) -> None:

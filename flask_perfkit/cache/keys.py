@@ -50,9 +50,7 @@ class CallKeys:
         bound.apply_defaults()
         if not bound.arguments:
             return self.name
-        texts = [
-            f"{name}={self._text(name, value)}" for name, value in bound.arguments.items()
-        ]
+        texts = [f"{name}={self._text(name, value)}" for name, value in bound.arguments.items()]
         return f"{self.name}:{digest('&'.join(texts))}"
 
     def _text(self, name: str, value: Any) -> str:

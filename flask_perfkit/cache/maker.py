@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -32,7 +31,8 @@ _JITTER = 0.1
 class Request:
     """One call of ``get_or_create``.
 
-    ``dependencies`` are the declared ones, or those that its creator was last seen to have.
+    ``dependencies`` are the declared ones, or those that creators of the same place were seen
+    to have.
     """
 
     key: str
@@ -43,6 +43,7 @@ class Request:
     dependencies: Dependencies
     declared: bool
     near: bool
+    place: str
 
 
 class Maker:
@@ -75,26 +76,30 @@ class Maker:
             return plain(request.creator())
         with self._locks.hold(request.key, wait=True) as (lock, waited):
             if waited:
-                hit = self.look(request)
+                hit = self._look(request)
                 if hit is not None:
                     return hit.value
-            if lock is None or (waited and lock.fruitless):
-                return self._create(request, self._prepare(request, None), None)
-            return self._make_alone(request, lock)
+            if lock is not None and not (waited and lock.fruitless):
+                lock.fruitless = True
+                made = self._make_alone(request, lock)
+                if made is not None:
+                    return made[0]
+        return self._create(request, self._prepare(request, None), None)[0]
 
     def refresh(self, request: Request, hit: Hit) -> Any:
         """Make a value anew before its end, if nobody else does; return the best there is."""
         with self._locks.hold(request.key, wait=False) as (lock, _):
             owner = fresh()
             prepared = self._prepare(request, owner) if lock is not None else None
-            if lock is None or prepared is None or not prepared.locked:
+            if prepared is None or not prepared.locked:
+                reading.include(hit.tokens)
                 return hit.value
-            return self._create(request, prepared, owner)
+            return self._create(request, prepared, owner)[0]
 
-    def look(self, request: Request) -> Hit | None:
+    def _look(self, request: Request) -> Hit | None:
         """Read the entry; None is a miss, or a backend that does not answer."""
         try:
-            return self._reader.read(
+            hit = self._reader.read(
                 request.key,
                 request.dependencies.names,
                 declared=request.declared,
@@ -102,24 +107,36 @@ class Maker:
             )
         except Unavailable:
             return None
+        if hit is not None:
+            reading.include(hit.tokens)
+        return hit
 
-    def _make_alone(self, request: Request, lock: KeyLock) -> Any:
-        """Run the creator when no other process does, or has for as long as a lock lasts."""
+    def _make_alone(self, request: Request, lock: KeyLock) -> tuple[Any] | None:
+        """Run the creator when no other process does, or has for as long as a lock lasts.
+
+        None: the value could not be stored just now, so nobody should wait for it.
+        """
         owner = fresh()
         pause = _FIRST_PAUSE
         give_up = time.monotonic() + LOCK_SECONDS
         while True:
             prepared = self._prepare(request, owner)
-            if prepared is None or prepared.locked or time.monotonic() >= give_up:
-                break
-            if None in prepared.tokens.values():
-                return self._create(request, prepared, None)
+            if prepared is None:
+                return None
+            if request.declared and None in prepared.tokens.values():
+                if prepared.locked:
+                    self._breaker.attempt(self._backend.unlock, request.key, owner)
+                return None
+            if prepared.locked or time.monotonic() >= give_up:
+                value, stored = self._create(request, prepared, owner)
+                lock.fruitless = not stored
+                return (value,)
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
-            hit = self.look(request)
+            hit = self._look(request)
             if hit is not None:
-                return hit.value
-        return self._create(request, prepared, owner, lock)
+                lock.fruitless = False
+                return (hit.value,)
 
     def _prepare(self, request: Request, owner: str | None) -> Prepared | None:
         lock = (request.key, owner, LOCK_SECONDS) if owner is not None else None
@@ -136,41 +153,30 @@ class Maker:
         return prepared
 
     def _create(
-        self,
-        request: Request,
-        prepared: Prepared | None,
-        owner: str | None,
-        lock: KeyLock | None = None,
-    ) -> Any:
-        """Run the creator and store what it returned, if that may be stored."""
-        stored = False
+        self, request: Request, prepared: Prepared | None, owner: str | None
+    ) -> tuple[Any, bool]:
+        """Run the creator and store what it returned if that may be; say whether it was."""
+        tokens = prepared.tokens if prepared is not None else {}
+        learning = None if request.declared else self._fetch_tokens
+        run = Reading(request.key, tokens, learning, reading.current.get())
         try:
             epoch = self._backend.epoch
-            tokens = prepared.tokens if prepared is not None else {}
-            run = Reading(
-                request.key,
-                tokens,
-                None if request.declared else self._fetch_tokens,
-                reading.current.get(),
-            )
             started = time.perf_counter()
             result = _run(request.creator, run)
             cost = time.perf_counter() - started
             text, tagged = encode(result)
             names = self._names(request, run)
-            if prepared is not None and self._may_store(request, prepared, run, names, epoch):
+            stored = prepared is not None and self._may_store(request, prepared, run, names, epoch)
+            if stored:
                 kept = tuple(str(run.tokens[name]) for name in names)
-                entry = Entry(
-                    epoch, tagged, time.time() + request.ttl, request.stale, cost, names, kept, text
-                )
+                expires = time.time() + request.ttl
+                entry = Entry(epoch, tagged, expires, request.stale, cost, names, kept, text)
                 self._store(request, entry)
-                stored = True
-            return decode(text, tagged)
         finally:
-            if lock is not None:
-                lock.fruitless = not stored
             if owner is not None and prepared is not None and prepared.locked:
                 self._breaker.attempt(self._backend.unlock, request.key, owner)
+        reading.include({name: run.tokens.get(name) for name in names})
+        return decode(text, tagged), stored
 
     def _names(self, request: Request, run: Reading) -> tuple[str, ...]:
         """Name the tokens of the value, and tell those that were learned."""
@@ -224,20 +230,6 @@ class Maker:
                 "name them with depends_on=[...]",
                 name,
             )
-
-
-def is_due(entry: Entry) -> bool:
-    """Say whether this reader should make the value anew, though it is still good.
-
-    The nearer the end and the longer the creator takes, the likelier (XFetch: Vattani,
-    Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015).
-    An entry whose life has ended by our clock is due if it was kept for that, and else a
-    sign that the clocks differ.
-    """
-    left = entry.expires - time.time()
-    if left <= 0:
-        return entry.stale > 0
-    return entry.cost > 0 and -entry.cost * math.log(1 - random.random()) >= left
 
 
 def plain(value: Any) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,25 @@ class Hit:
 
     value: Any
     entry: Entry
+
+    def has_ended(self) -> bool:
+        """Say whether its life is over and it is there only for ``stale``.
+
+        Without that the server drops it in time; an end that lies behind only shows that
+        this machine's clock and the storing one's differ.
+        """
+        return self.entry.stale > 0 and self.entry.expires <= time.time()
+
+    def is_due(self) -> bool:
+        """Say whether this reader should make it anew, though it may still be given out.
+
+        The nearer the end and the longer the creator takes, the likelier (XFetch: Vattani,
+        Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", VLDB 2015).
+        """
+        left = self.entry.expires - time.time()
+        if left <= 0:
+            return self.entry.stale > 0
+        return -self.entry.cost * math.log(1 - random.random()) >= left
 
     @property
     def tokens(self) -> dict[str, str]:
@@ -49,7 +70,7 @@ class Reader:
         :raises Unavailable: the backend does not answer.
         """
         version = self._near.version
-        epoch = self._epoch()
+        epoch = self.epoch()
         (payload,), found = self._breaker.call(self._backend.read, (key,), names)
         current = dict(zip(names, found, strict=True))
         self._sightings.note(current)
@@ -71,7 +92,7 @@ class Reader:
 
         :raises Unavailable: the backend does not answer.
         """
-        epoch = self._epoch()
+        epoch = self.epoch()
         payloads, _ = self._breaker.call(self._backend.read, keys, ())
         entries = {
             key: entry
@@ -87,7 +108,11 @@ class Reader:
         }
         return {key: hit for key, hit in hits.items() if hit is not None}
 
-    def _epoch(self) -> str:
+    def epoch(self) -> str:
+        """Name the server's run.
+
+        :raises Unavailable: the backend does not answer.
+        """
         return self._breaker.call(self._current_epoch)
 
     def _current_epoch(self) -> str:

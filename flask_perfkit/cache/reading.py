@@ -91,7 +91,13 @@ class Reading:
             self.tokens.update(self._learning(missing))
 
 
+def include(tokens: Mapping[str, str | None]) -> None:
+    """Tell the creator of this context, if there is one, of another entry that it read."""
+    run = current.get()
+    if run is not None:
+        run.include(tokens)
+
+
 def own_tables(names: Iterable[str]) -> frozenset[str]:
     """Name the tables behind token names."""
     return frozenset(name.partition(".")[0] for name in names)
-

@@ -122,8 +122,10 @@ def _sentinel(url: str, epochs: _Epochs) -> Any:
         "socket_connect_timeout": options["socket_connect_timeout"],
         "retry": options["retry"],
     }
-    addresses = [(host, int(port or _SENTINEL_PORT)) for host, _, port in map(_host, hosts.split(","))]
-    group = Sentinel(addresses, sentinel_kwargs=sentinel)
+    addresses = [
+        (host, int(port or _SENTINEL_PORT)) for host, _, port in map(_host, hosts.split(","))
+    ]
+    group: Any = Sentinel(addresses, sentinel_kwargs=sentinel)  # type: ignore[no-untyped-call]
     return group.master_for(
         service, db=int(database or 0), redis_connect_func=epochs.connected, **options
     )
@@ -148,9 +150,8 @@ def _options() -> dict[str, Any]:
 def _typed(options: Mapping[str, str]) -> dict[str, Any]:
     from redis.connection import URL_QUERY_ARGUMENT_PARSERS
 
-    return {
-        name: URL_QUERY_ARGUMENT_PARSERS.get(name, str)(value) for name, value in options.items()
-    }
+    parsers: Mapping[str, Any] = URL_QUERY_ARGUMENT_PARSERS
+    return {name: parsers.get(name, str)(value) for name, value in options.items()}
 
 
 def _without_namespace(url: str) -> tuple[str, str]:

@@ -52,7 +52,9 @@ def has_unflushed_changes(tables: frozenset[str] | None) -> bool:
 def loaded_in_this_transaction(session: Session | None) -> bool:
     """Say whether what the session's objects hold was surely loaded since its transaction began."""
     return (
-        session is not None and session.expire_on_commit and not session.info.get(_REATTACHED, False)
+        session is not None
+        and session.expire_on_commit
+        and not session.info.get(_REATTACHED, False)
     )
 
 
@@ -72,7 +74,9 @@ class HeldObjects:
         """Watch the identity maps while a creator runs."""
         with ExitStack() as stack:
             for session in _open_sessions():
-                held = {state.key for state in session.identity_map.all_states() if not state.expired}
+                held = {
+                    state.key for state in session.identity_map.all_states() if not state.expired
+                }
                 if held:
                     began = self._age(session)
                     for key in held:

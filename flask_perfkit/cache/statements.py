@@ -68,11 +68,11 @@ class Write:
         """Write the primary keys of the touched rows as text; None where they are not named."""
         if not self.keys or self.where is None or any(key not in self.where for key in self.keys):
             return None
-        return [
-            tuple(str(row.get(self.where[key])) for key in self.keys) for row in parameters
-        ]
+        return [tuple(str(row.get(self.where[key])) for key in self.keys) for row in parameters]
 
-    def texts(self, column: str, names: tuple[str, ...], parameters: list[dict[str, Any]]) -> set[str] | None:
+    def texts(
+        self, column: str, names: tuple[str, ...], parameters: list[dict[str, Any]]
+    ) -> set[str] | None:
         """Write the values that the column has in these parameters; None if one has no text."""
         assert self.types is not None
         kind = self.types[column]
@@ -209,12 +209,9 @@ def _insert(name: str, table: sa.Table, statement: Insert, compiled: Any) -> Wri
     sets: dict[str, tuple[str, ...] | None] = {}
     for column in table.c:
         names = tuple(f"{column.key}_m{row}" for row in range(len(many))) if many else (column.key,)
-        if all(item in compiled.binds for item in names):
-            sets[column_name(column)] = names
-        elif column.key not in given and _has_no_default(column):
-            sets[column_name(column)] = names
-        else:
-            sets[column_name(column)] = None
+        bound = all(item in compiled.binds for item in names)
+        absent = column.key not in given and _has_no_default(column)
+        sets[column_name(column)] = names if bound or absent else None
     return Write(name, insert=True, known=True, sets=sets, types=_types(table))
 
 
@@ -231,11 +228,11 @@ def _update_or_delete(
                 sets[column_name(column)] = None
     where: dict[str, str] = {}
     for condition in _conditions(statement.whereclause):
-        column, parameter = _equality(condition)
-        if column is not None and column.table.name == table.name:
+        compared, parameter = _equality(condition)
+        if compared is not None and compared.table.name == table.name:
             bound = compiled.bind_names.get(parameter)
             if bound is not None:
-                where[column_name(column)] = bound
+                where[column_name(compared)] = bound
     keys = tuple(column_name(column) for column in table.primary_key)
     return Write(name, known=True, where=where, sets=sets, keys=keys, types=_types(table))
 

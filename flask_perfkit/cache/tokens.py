@@ -122,6 +122,9 @@ class Backend(Protocol):
     def store(self, key: str, payload: bytes, seconds: float) -> None:
         """Keep the payload for so many seconds."""
 
+    def replace(self, key: str, payload: bytes, seconds: float) -> None:
+        """Store, and drop what processes keep near under this key."""
+
     def unlock(self, key: str, owner: str) -> None:
         """Give the lock back if it is still the owner's."""
 
@@ -131,9 +134,7 @@ class Backend(Protocol):
     def delete_matching(self, pattern: str) -> int:
         """Drop the entries whose key matches the glob and return how many there were."""
 
-    def begin(
-        self, mark: str, tables: Sequence[TableMark], seconds: float
-    ) -> dict[str, Begun]:
+    def begin(self, mark: str, tables: Sequence[TableMark], seconds: float) -> dict[str, Begun]:
         """Mark tables pending, under the writer's name and for so many seconds."""
 
     def end(

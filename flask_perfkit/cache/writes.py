@@ -22,7 +22,9 @@ from weakref import WeakSet, ref
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.orm import Mapper, object_session
+from sqlalchemy.orm import InstanceState, Mapper, object_session
+from sqlalchemy.orm.attributes import History
+from sqlalchemy.orm.exc import UnmappedColumnError
 
 from flask_perfkit.cache import reading, sessions
 from flask_perfkit.cache.changes import Changes, watched
@@ -43,7 +45,9 @@ _LATEST = frozenset({"READ COMMITTED", "AUTOCOMMIT"})
 
 _invalidators: WeakSet[Invalidator] = WeakSet()
 _wrapping = threading.Lock()
-_writing: ContextVar[tuple[ref[_Transaction], ...]] = ContextVar("flask_perfkit_writing", default=())
+_writing: ContextVar[tuple[ref[_Transaction], ...]] = ContextVar(
+    "flask_perfkit_writing", default=()
+)
 
 
 class _Transaction:
@@ -130,7 +134,9 @@ def _may_write(context: Any) -> bool:
     )
 
 
-def _note_read(reader: reading.Reading, found: Facts, transaction: _Transaction, context: Any) -> None:
+def _note_read(
+    reader: reading.Reading, found: Facts, transaction: _Transaction, context: Any
+) -> None:
     changes = transaction.changes
     if changes and (found.opaque or changes.touches(found.reads)):
         reader.refuse("it read rows that are not committed yet")
@@ -140,14 +146,13 @@ def _note_read(reader: reading.Reading, found: Facts, transaction: _Transaction,
 def _note_write(found: Facts, transaction: _Transaction, context: Any) -> None:
     if not getattr(context, _NOTED, False):
         setattr(context, _NOTED, True)  # an insert in batches comes once for each batch
+        parameters = getattr(context, "compiled_parameters", [])
         for write in found.writes:
-            transaction.changes.table(write.table).note(write, context.compiled_parameters)
+            transaction.changes.table(write.table).note(write, parameters)
         if found.writes:
             known = [item for item in _writing.get() if item() not in (None, transaction)]
             _writing.set((*known, ref(transaction)))
-    if transaction.changes and (
-        found.commits or _commits_each_statement(context.root_connection)
-    ):
+    if transaction.changes and (found.commits or _commits_each_statement(context.root_connection)):
         transaction.early += _begin(transaction.changes, LONG_MARK_SECONDS)
 
 
@@ -205,7 +210,7 @@ def _after_insert(mapper: Mapper[Any], connection: Connection, target: object) -
 
 def _before_change(mapper: Mapper[Any], connection: Connection, target: object) -> None:
     with _guarded():
-        if not loaded_here(target):
+        if not _loaded_here(target):
             return
         for table, columns in _watched_tables(mapper):
             source = next(iter(columns.values())).table
@@ -214,7 +219,7 @@ def _before_change(mapper: Mapper[Any], connection: Connection, target: object) 
             _changes(connection).table(table).announce(key, values)
 
 
-def loaded_here(target: object) -> bool:
+def _loaded_here(target: object) -> bool:
     """Say whether the object's values were surely read in its session's transaction."""
     return sessions.loaded_in_this_transaction(object_session(target))
 
@@ -233,18 +238,38 @@ def _watched_tables(mapper: Mapper[Any]) -> Iterator[tuple[str, dict[str, sa.Col
 
 def _texts(target: object, mapper: Mapper[Any], column: sa.Column[Any]) -> set[str] | None:
     """Write the values that an object's column had and has; None if one is not known."""
-    if column not in mapper.columns:
-        return None
-    history = sa.inspect(target).attrs[mapper.get_property_by_column(column).key].history
-    if history.added and not history.deleted and sa.inspect(target).persistent:
+    history = _history(target, mapper, column)
+    if history is None or (history.added and not history.deleted and _is_stored(target)):
         return None
     texts = {value_text(value, column.type) for value in history.sum()}
     return None if not texts or None in texts else {text for text in texts if text is not None}
 
 
 def _before(target: object, mapper: Mapper[Any], column: sa.Column[Any]) -> Any:
-    history = sa.inspect(target).attrs[mapper.get_property_by_column(column).key].history
+    """Return the value that the column has in the database."""
+    history = _history(target, mapper, column)
+    if history is None:
+        return None
     return next(iter([*history.deleted, *history.unchanged, *history.added]), None)
+
+
+def _history(target: object, mapper: Mapper[Any], column: sa.Column[Any]) -> History | None:
+    """Return what an object's column had and has, loading nothing; None if it is not mapped."""
+    try:
+        name = mapper.get_property_by_column(column).key
+    except UnmappedColumnError:
+        return None
+    return _state(target).attrs[name].history
+
+
+def _is_stored(target: object) -> bool:
+    return _state(target).persistent
+
+
+def _state(target: object) -> InstanceState[Any]:
+    """Return what SQLAlchemy knows of a mapped object."""
+    state: InstanceState[Any] = sa.inspect(target)
+    return state
 
 
 def _transaction(connection: Connection) -> _Transaction:
@@ -261,13 +286,12 @@ def _changes(connection: Connection) -> Changes:
 
 
 def _begin(changes: Changes, seconds: float) -> list[tuple[Invalidator, Mark]]:
+    marks: list[tuple[Invalidator, Mark]] = []
     with _guarded():
         tables = changes.tables()
-        return [
-            (invalidator, invalidator.begin(tables, changes.began, seconds))
-            for invalidator in list(_invalidators)
-        ]
-    return []
+        for invalidator in list(_invalidators):
+            marks.append((invalidator, invalidator.begin(tables, changes.began, seconds)))
+    return marks
 
 
 def _end(marks: list[tuple[Invalidator, Mark]]) -> None:
