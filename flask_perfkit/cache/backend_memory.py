@@ -130,6 +130,9 @@ class MemoryBackend:
                 self._end_moves(table, mark, moves, now)
         return tokens, moves
 
+    def open_pushes(self) -> None:
+        """There is no server that could push."""
+
     def ping(self) -> None:
         """Nothing can fail here."""
 

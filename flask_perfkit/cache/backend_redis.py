@@ -20,6 +20,7 @@ from flask_perfkit.cache.tokens import (
     FRESH_TOKEN_SECONDS,
     Begun,
     Prepared,
+    PushSource,
     TableMark,
     fresh,
 )
@@ -366,15 +367,28 @@ class RedisBackend:
                 moves |= {(table, column): token for column in columns}
         return tokens, moves
 
+    def open_pushes(self) -> PushSource:
+        return PushSource(self._open_connection, self.token_prefix, GONE)
+
     def ping(self) -> None:
         self._trip([("EVAL", "return 1", 1, self.token_prefix)])
+
+    def _open_connection(self) -> Any:
+        return _resp3_connection(self._client.connection_pool)
 
     def _push(self, key: str) -> tuple[Any, ...]:
         """Make the server push that an entry is gone: a token of its name, gone at once."""
         return ("SET", f"{self.token_prefix}{GONE}{key}", "", "PX", 1)
 
     def _fetch(self, keys: list[str], names: list[str]) -> tuple[list[bytes | None], list[Any]]:
-        answer = self._client.execute_command("MGET", *keys, *names)
+        # Without the client's layers around it: they cost a fifth of the trip.
+        pool = self._client.connection_pool
+        connection = pool.get_connection()
+        try:
+            connection.send_command("MGET", *keys, *names)
+            answer = connection.read_response()
+        finally:
+            pool.release(connection)
         return answer[: len(keys)], answer[len(keys) :]
 
     def _script(self, lua: str, names: Sequence[str], task: dict[str, Any]) -> tuple[Any, ...]:
@@ -398,8 +412,16 @@ class ClusterBackend(RedisBackend):
         tokens = self._client.execute_command("MGET", *names) if names else []
         return [self._client.execute_command("GET", key) for key in keys], tokens
 
+    def _open_connection(self) -> Any:
+        node = self._client.get_node_from_key(self.token_prefix)
+        return _resp3_connection(self._client.get_redis_connection(node).connection_pool)
+
     def _trip(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         return [self._client.execute_command(*command) for command in commands]
+
+
+def _resp3_connection(pool: Any) -> Any:
+    return pool.connection_class(**{**pool.connection_kwargs, "protocol": 3})
 
 
 def _first_word(token: bytes) -> str:

@@ -19,7 +19,9 @@ from flask_perfkit.cache.entry import Entry, pack
 from flask_perfkit.cache.invalidation import Invalidator
 from flask_perfkit.cache.maker import Maker, Request, plain
 from flask_perfkit.cache.near import Near, NearEntry
+from flask_perfkit.cache.push import PushListener
 from flask_perfkit.cache.reader import Reader
+from flask_perfkit.cache.response import cached_response
 from flask_perfkit.cache.serializer import decode, encode
 from flask_perfkit.cache.stats import cache_stats
 from flask_perfkit.cache.tokens import TOKEN_SECONDS, Backend, Sightings
@@ -73,6 +75,8 @@ class Cache:
         self._breaker = self._invalidator.breaker
         self._reader = Reader(self._backend, self._breaker, sightings, self._near)
         self._maker = Maker(self._backend, self._invalidator, sightings, self._reader, self._learn)
+        source = self._backend.open_pushes()
+        self._pushes = None if source is None else PushListener(source, self._near)
         self._hints: OrderedDict[str, Dependencies] = OrderedDict()
         self._warned_of_processes = False
         writes.listen(self._invalidator)
@@ -108,6 +112,8 @@ class Cache:
             cache_stats.hit(name)
             value = decode(entry.text, entry.tagged)
             return cast(T, value)
+        if near and self._pushes is not None:
+            self._pushes.ensure()
         life = self._ttl if ttl is None else ttl
         if depends_on is not None:
             place, needs = "", dependencies(depends_on)
@@ -120,6 +126,10 @@ class Cache:
     def cached(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
         """Keep the results of a function in this cache; options as for ``PerfKit.cached``."""
         return cached(lambda: self, function, **options)
+
+    def cached_response(self, view: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """Keep the answers of a view in this cache; options as for ``PerfKit.cached_response``."""
+        return cached_response(lambda: self, view, **options)
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of the key, or the default if there is none that is good."""
@@ -238,7 +248,9 @@ class Cache:
             self._learn(asked, Dependencies(hit.entry.names))
         if hit.is_due():
             return self._maker.refresh(asked, hit)
-        reading.include(hit.tokens)
+        run = reading.current.get()
+        if run is not None:
+            run.include(hit.tokens)
         return hit.value
 
     def _learn(self, asked: Request, learned: Dependencies) -> None:

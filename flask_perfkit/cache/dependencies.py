@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import quote
@@ -53,9 +54,12 @@ def dependencies(depends_on: Iterable[Any] | Dependencies) -> Dependencies:
         return depends_on
     if isinstance(depends_on, str | type | sa.sql.ClauseElement):
         raise TypeError(f"depends_on is {depends_on!r}; allowed is a list, each item {ALLOWED}")
+    items = tuple(depends_on)
+    if all(isinstance(item, str | type) for item in items):
+        return _whole_tables(items)
     names: dict[str, None] = {}
     columns: dict[tuple[str, str], None] = {}
-    for item in depends_on:
+    for item in items:
         if isinstance(item, BinaryExpression):
             table, column, value = _compared(item)
             names |= {rows_token(table): None, value_token(table, column, value): None}
@@ -63,6 +67,11 @@ def dependencies(depends_on: Iterable[Any] | Dependencies) -> Dependencies:
         else:
             names |= dict.fromkeys(tables_of(item))
     return Dependencies(tuple(names), tuple(columns))
+
+
+@lru_cache(maxsize=1024)
+def _whole_tables(items: tuple[str | type, ...]) -> Dependencies:
+    return Dependencies(tuple(dict.fromkeys(name for item in items for name in tables_of(item))))
 
 
 def tables_of(item: Any) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ _LONGEST_PAUSE = 0.05
 _JITTER = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Request:
     """One call of ``get_or_create``.
 
@@ -205,7 +205,7 @@ class Maker:
             if token is None:
                 return False
             since = self._sightings.since(name, token)
-            for table in own_tables([name]) & prepared.tables.keys():
+            for table in own_tables((name,)) & prepared.tables.keys():
                 since = min(since, self._sightings.since(table, prepared.tables[table]))
             if since > run.snapshot:
                 return False

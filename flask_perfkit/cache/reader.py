@@ -70,8 +70,7 @@ class Reader:
         :raises Unavailable: the backend does not answer.
         """
         version = self._near.version
-        epoch = self.epoch()
-        (payload,), found = self._breaker.call(self._backend.read, (key,), names)
+        epoch, (payload,), found = self._breaker.call(self._fetch, (key,), names)
         current = dict(zip(names, found, strict=True))
         self._sightings.note(current)
         if payload is None:
@@ -92,8 +91,7 @@ class Reader:
 
         :raises Unavailable: the backend does not answer.
         """
-        epoch = self.epoch()
-        payloads, _ = self._breaker.call(self._backend.read, keys, ())
+        epoch, payloads, _ = self._breaker.call(self._fetch, keys, ())
         entries = {
             key: entry
             for key, payload in zip(keys, payloads, strict=True)
@@ -115,6 +113,12 @@ class Reader:
         """
         return self._breaker.call(self._current_epoch)
 
+    def _fetch(
+        self, keys: Sequence[str], names: Sequence[str]
+    ) -> tuple[str, list[bytes | None], list[str | None]]:
+        epoch = self._current_epoch()
+        return epoch, *self._backend.read(keys, names)
+
     def _current_epoch(self) -> str:
         if not self._backend.epoch:
             self._backend.ping()
@@ -134,10 +138,7 @@ class Reader:
     def _is_good(self, entry: Entry, current: Mapping[str, str | None], epoch: str) -> bool:
         if entry.epoch != epoch or self._backend.epoch != epoch:
             return False
-        for name, token in zip(entry.names, entry.tokens, strict=True):
-            if current[name] != token:
-                return False
-        return True
+        return entry.tokens == tuple([current[name] for name in entry.names])
 
     def _unpacked(self, payload: bytes) -> Entry | None:
         entry = unpack(payload)

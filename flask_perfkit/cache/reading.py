@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
+from functools import lru_cache
 
 from flask_perfkit.cache.sessions import HeldObjects
 
@@ -73,7 +74,7 @@ class Reading:
         if not self._saw_statement and not self.held.used:
             self.held.assume_all()
         for table, loaded in self.held.used.items():
-            if self._learning is not None or table in own_tables(self.tokens):
+            if self._learning is not None or table in own_tables(tuple(self.tokens)):
                 self.snapshot = min(self.snapshot, loaded)
         self._learn(self.held.used)
         if self._parent is not None:
@@ -98,6 +99,7 @@ def include(tokens: Mapping[str, str | None]) -> None:
         run.include(tokens)
 
 
-def own_tables(names: Iterable[str]) -> frozenset[str]:
+@lru_cache(maxsize=4096)
+def own_tables(names: tuple[str, ...]) -> frozenset[str]:
     """Name the tables behind token names."""
     return frozenset(name.partition(".")[0] for name in names)

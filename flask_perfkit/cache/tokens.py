@@ -28,9 +28,9 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 MARK_SECONDS = 10.0
 """How long a writer may take between its mark and its commit; a killed one costs that long."""
@@ -95,6 +95,18 @@ class Begun:
     moves: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class PushSource:
+    """Where pushes come from: how to connect, what keys of tokens begin with.
+
+    ``gone`` begins the names that stand for the keys of entries; alone it stands for all.
+    """
+
+    connect: Callable[[], Any]
+    prefix: str
+    gone: str
+
+
 class Backend(Protocol):
     """Where values, tokens and locks live."""
 
@@ -144,6 +156,9 @@ class Backend(Protocol):
 
         :param unknown: the tables whose rows token was marked, with the columns to enter again.
         """
+
+    def open_pushes(self) -> PushSource | None:
+        """Tell where the server pushes changed tokens; None if there is no server."""
 
     def ping(self) -> None:
         """Raise what a trip to the backend would raise."""
