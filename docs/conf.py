@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import Field, fields
 from importlib import metadata
 from typing import Any
@@ -25,8 +26,8 @@ myst_heading_anchors = 3
 def _entry(setting: Field[Any]) -> str:
     return f"""\
 ```{{confval}} {PREFIX}{setting.name.upper()}
-:type: {setting.metadata["check"].allowed}
-:default: `{setting.default!r}`
+:type: {json.dumps(setting.metadata["check"].allowed)}
+:default: {json.dumps(f"`{setting.default!r}`")}
 
 {setting.metadata["meaning"]}
 ```
