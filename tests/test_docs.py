@@ -7,6 +7,7 @@ the example application with a few rows, inside an application context.
 
 from __future__ import annotations
 
+import logging
 import re
 import textwrap
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
         yield {"__name__": "snippets", "app": app, "db": db, "User": User, "Document": Document}
         db.session.remove()
         db.engine.dispose()
+    logging.getLogger("flask_perfkit").setLevel(logging.NOTSET)
 
 
 @pytest.mark.parametrize(

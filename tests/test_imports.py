@@ -16,8 +16,8 @@ SOURCE = Path(__file__).parents[1] / PACKAGE
 # From the bottom up; a module imports from its own layer and from those below.
 # Every module or subpackage stands here, so a new one is placed on purpose.
 LAYERS = (
-    {"errors", "config", "signals"},
-    {"profile", "findings"},
+    {"errors", "config", "faults", "signals"},
+    {"reason", "profile", "findings"},
     {"fingerprint", "callsite", "recorder", "state"},
     {"pagination", "cache", "audit", "system"},
     {"hooks", "detectors", "sinks", "measure"},
