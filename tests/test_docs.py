@@ -1,4 +1,4 @@
-"""The documentation is true: its Python runs, its commands are those that CI runs.
+"""The documentation is true: its Python runs, its output and its commands are the real ones.
 
 The ``python`` snippets of a page run from top to bottom as one program, in an empty directory. They
 find an application ``app`` without PerfKit, its ``db``, and the models ``User`` and ``Document`` of
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import re
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +25,7 @@ from example_app.models import Document, User
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SNIPPET = re.compile(r"^( *)```python\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+MEASURED = re.compile(r"[\d.,]+ ms")
 
 
 def _snippets(page: Path) -> list[str]:
@@ -46,10 +49,18 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
             documents = [Document(title=f"{name} {n}", document_type="note") for n in range(4)]
             db.session.add(User(name=name, email=f"{name}@example.com", documents=documents))
         db.session.commit()
-        yield {"__name__": "snippets", "app": app, "db": db, "User": User, "Document": Document}
-        db.session.remove()
-        db.engine.dispose()
+        names = {"__name__": "snippets", "app": app, "db": db, "User": User, "Document": Document}
+        yield names
+    for value in (app, *names.values()):
+        if isinstance(value, Flask) and "sqlalchemy" in value.extensions:
+            _close_connections(value)
     logging.getLogger("flask_perfkit").setLevel(logging.NOTSET)
+
+
+def _close_connections(app: Flask) -> None:
+    with app.app_context():
+        for engine in app.extensions["sqlalchemy"].engines.values():
+            engine.dispose()
 
 
 @pytest.mark.parametrize(
@@ -60,6 +71,23 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
 def test_snippets_run(page: Path, names: dict[str, Any]) -> None:
     for snippet in _snippets(page):
         exec(compile(snippet, page, "exec"), names)
+
+
+def test_tutorial_prints_what_a_reader_gets(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "tutorial" / "first-finding.md"
+    (promised,) = re.findall(r"^n_plus_one: .*$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    (tmp_path / "shop.py").write_text(_snippets(page)[0].lstrip())
+    ask = "import shop; shop.app.test_client().get('/authors')"
+    result = subprocess.run(
+        [sys.executable, "-c", ask],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert MEASURED.sub("", result.stderr.strip()) == MEASURED.sub("", promised)
 
 
 def test_ci_runs_the_readme_test_line() -> None:

@@ -17,24 +17,30 @@ SOURCE = Path(__file__).parents[1] / PACKAGE
 # Every module or subpackage stands here, so a new one is placed on purpose.
 LAYERS = (
     {"errors", "config", "faults", "signals"},
-    {"reason", "profile", "findings"},
-    {"fingerprint", "callsite", "recorder", "state"},
+    {"fingerprint", "reason", "profile", "findings"},
+    {"callsite", "recorder", "state"},
     {"pagination", "cache", "audit", "system"},
-    {"hooks", "detectors", "sinks", "measure"},
+    {"hooks", "detectors", "analysis", "sinks", "measure", "counter"},
     {"dashboard", "commands", "pytest_plugin"},
     {"extension"},
     {"__init__"},
 )
 HEIGHTS = {part: height for height, layer in enumerate(LAYERS) for part in layer}
-APART = (
+UPWARD = {
+    ("errors", "findings"): "FindingError carries findings; only its annotation names them",
+    ("state", "sinks"): "the state holds sinks; only its annotation names their type",
+}
+# What a part must not import although it stands no higher.
+FOREIGN = {
     # Rooms beside the path: each is usable without the others.
-    {"pagination", "cache", "audit", "system"},
-    # Observing, judging and showing know each other only through plain data.
-    {"hooks", "detectors", "sinks"},
-)
-FOREIGN_TO = {"detectors": {"flask", "werkzeug", "jinja2"}}
-UPWARD_FOR_TYPES_ONLY = {
-    ("errors", "findings"),  # FindingError carries findings; only its annotation names them
+    "pagination": ("flask_perfkit.cache", "flask_perfkit.audit", "flask_perfkit.system"),
+    "cache": ("flask_perfkit.pagination", "flask_perfkit.audit", "flask_perfkit.system"),
+    "audit": ("flask_perfkit.pagination", "flask_perfkit.cache", "flask_perfkit.system"),
+    "system": ("flask_perfkit.pagination", "flask_perfkit.cache", "flask_perfkit.audit"),
+    # Hooks observe and never judge; a detector is a pure function; a sink only shows.
+    "hooks": ("flask_perfkit.detectors",),
+    "detectors": ("flask_perfkit.hooks", "flask_perfkit.sinks", "flask", "werkzeug", "sqlalchemy"),
+    "sinks": ("flask_perfkit.hooks", "flask_perfkit.analysis"),
 }
 
 
@@ -108,16 +114,12 @@ def violations(source: Path) -> list[str]:
 def _broken(imports: Iterable[Import]) -> Iterator[tuple[Import, str]]:
     for item in imports:
         importer, imported = item.edge
-        if item.imported.split(".")[0] != PACKAGE:
-            if item.imported.split(".")[0] in FOREIGN_TO.get(importer, ()):
-                yield item, f"foreign to {importer}"
-        elif importer not in HEIGHTS or imported not in HEIGHTS:
+        if any(f"{item.imported}.".startswith(f"{name}.") for name in FOREIGN.get(importer, ())):
+            yield item, f"foreign to {importer}"
+        elif item.imported.split(".")[0] != PACKAGE or item.edge in UPWARD:
             continue
-        elif HEIGHTS[imported] > HEIGHTS[importer]:
-            if not (item.for_types_only and item.edge in UPWARD_FOR_TYPES_ONLY):
-                yield item, "it stands above"
-        elif importer != imported and any({importer, imported} <= group for group in APART):
-            yield item, "these two stand apart"
+        elif HEIGHTS.get(imported, 0) > HEIGHTS.get(importer, 0):
+            yield item, "it stands above"
 
 
 def _loop(imports: Iterable[Import]) -> Iterator[str]:
@@ -142,8 +144,9 @@ def test_imports_go_down_only() -> None:
         ({"findings.py": "from flask_perfkit.sinks.log import emit"}, "it stands above"),
         ({"findings.py": "def late():\n    import flask_perfkit.measure"}, "it stands above"),
         ({"recorder.py": "from .extension import PerfKit"}, "it stands above"),
-        ({"cache/keys.py": "from .. import pagination", "pagination.py": ""}, "stand apart"),
-        ({"hooks/flask.py": "from flask_perfkit.detectors import slow"}, "stand apart"),
+        ({"cache/keys.py": "from .. import pagination", "pagination.py": ""}, "foreign"),
+        ({"hooks/flask.py": "from flask_perfkit.detectors import slow"}, "foreign"),
+        ({"detectors/slow.py": "import flask_perfkit.sinks.log"}, "foreign"),
         ({"sinks/log.py": "from flask_perfkit import Finding"}, "it stands above"),
         ({"detectors/slow.py": "from flask import g"}, "foreign"),
         ({"helpers.py": "import json"}, "no place"),
