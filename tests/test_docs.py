@@ -14,6 +14,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -49,7 +50,10 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
             documents = [Document(title=f"{name} {n}", document_type="note") for n in range(4)]
             db.session.add(User(name=name, email=f"{name}@example.com", documents=documents))
         db.session.commit()
-        names = {"__name__": "snippets", "app": app, "db": db, "User": User, "Document": Document}
+        page = ModuleType("page")
+        monkeypatch.setitem(sys.modules, "page", page)  # where SQLAlchemy looks for annotations
+        names = vars(page)
+        names.update(app=app, db=db, User=User, Document=Document)
         yield names
     for value in (app, *names.values()):
         if isinstance(value, Flask) and "sqlalchemy" in value.extensions:
@@ -70,7 +74,7 @@ def _close_connections(app: Flask) -> None:
 )
 def test_snippets_run(page: Path, names: dict[str, Any]) -> None:
     for snippet in _snippets(page):
-        exec(compile(snippet, page, "exec"), names)
+        exec(compile(snippet, page, "exec", dont_inherit=True), names)
 
 
 def test_tutorial_prints_what_a_reader_gets(tmp_path: Path) -> None:
