@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from operator import attrgetter, itemgetter, sub
+from time import perf_counter_ns
 from typing import Any
 
 from flask_perfkit.config import Settings
@@ -23,16 +24,18 @@ def analyse(causes: tuple[Cause, ...], settings: Settings, **facts: Any) -> Prof
     :param facts: the fields of :class:`Profile` that the recorder cannot know.
     """
     profile = Profile(causes=causes, **facts)
-    return profile.with_findings(detect(profile, settings))
+    profile.findings = detect(profile, settings)
+    return profile
 
 
-def is_unremarkable(recorder: Recorder, duration: float, settings: Settings) -> bool:
+def is_unremarkable(recorder: Recorder, settings: Settings) -> bool:
     """Tell, without looking at any statement, that no detector can find anything.
 
     This is what nearly every request in production is, so it is made of a few calls into C:
     it did not take long, no line asked often, no statement took long or brought many rows.
     """
-    if settings.slow_request is not None and duration > settings.slow_request:
+    slow = settings.slow_request
+    if slow is not None and perf_counter_ns() - recorder.started > slow * _NANOSECONDS:
         return False
     if recorder.folded:
         return False

@@ -34,38 +34,30 @@ Key = tuple[CodeType, int, CodeType, int]
 
 
 class Line:
-    """One line of application code; each line is one object."""
+    """One line of application code; each line is one object.
 
-    __slots__ = ("_code", "_lineno", "_template")
+    Of a template, ``filename`` and ``lineno`` are the template's own (its name where it has no
+    file), and ``function`` is its name. A comprehension counts as the function around it.
+    """
+
+    __slots__ = ("filename", "function", "lineno")
 
     def __init__(self, code: CodeType, lineno: int, template: Any) -> None:
-        self._code = code
-        self._lineno = lineno
-        self._template = template
+        if template is None:
+            self.filename = code.co_filename
+            self.lineno = lineno
+            self.function = _function(code)
+        else:
+            self.filename = str(template.filename or template.name or code.co_filename)
+            self.lineno = int(template.get_corresponding_lineno(lineno))
+            self.function = str(template.name or "template")
 
-    @property
-    def filename(self) -> str:
-        """The source file; of a template its own file, or its name where it has none."""
-        if self._template is None:
-            return self._code.co_filename
-        return str(self._template.filename or self._template.name or self._code.co_filename)
 
-    @property
-    def lineno(self) -> int:
-        """The line in the source file, in the template where the code is a template's."""
-        if self._template is None:
-            return self._lineno
-        return int(self._template.get_corresponding_lineno(self._lineno))
-
-    @property
-    def function(self) -> str:
-        """The function around the line; a comprehension counts as the function around it."""
-        if self._template is not None:
-            return str(self._template.name or "template")
-        name = self._code.co_qualname
-        for inline in _INLINE:
-            name = name.removesuffix(f".<locals>.{inline}")
-        return name.rpartition("<locals>.")[2]
+def _function(code: CodeType) -> str:
+    name = code.co_qualname
+    for inline in _INLINE:
+        name = name.removesuffix(f".<locals>.{inline}")
+    return name.rpartition("<locals>.")[2]
 
 
 class Site:
@@ -106,10 +98,12 @@ def claim(import_name: str, root_path: str) -> None:
     :param import_name: the name that the application was made with.
     :param root_path: the directory of that module or package.
     """
-    depth = import_name.count(".")
     root = os.path.abspath(root_path)
-    spec = find_spec(import_name) if import_name in sys.modules else None
-    if spec is not None and not spec.submodule_search_locations:
+    if not _in_packages(os.path.join(root, "")):
+        return  # what lies elsewhere is the user's anyway
+    module = sys.modules.get(import_name)
+    depth = import_name.count(".")
+    if not hasattr(module, "__path__"):
         if depth == 0:
             return  # a single module: its directory holds others' as well
         depth -= 1
@@ -127,12 +121,12 @@ def stop_at(code: CodeType) -> None:
         _edges.append(code)
 
 
-def walk(statement: str, frame: FrameType, note: Any) -> Site:
+def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
     """Find the application lines above a hook's frame, and remember the way.
 
-    :param statement: the text that was executed.
+    :param statement: the text that was executed; None remembers nothing.
     :param frame: the frame of the hook.
-    :param note: what the hook wants to remember of the statement; None remembers nothing.
+    :param note: what the hook wants to remember of the statement as well.
     """
     asked: FrameType | None = None
     caller: FrameType | None = None
@@ -164,7 +158,7 @@ def walk(statement: str, frame: FrameType, note: Any) -> Site:
         if len(_sites) >= _MOST_KEPT:
             _sites.clear()
         _sites[key] = site
-    if note is not None and len(statement) <= _LONGEST_KEPT:
+    if statement is not None and len(statement) <= _LONGEST_KEPT:
         if len(memory) >= _MOST_KEPT:
             memory.clear()
         if not jumpable or asked is None:

@@ -11,7 +11,7 @@ from flask_perfkit.callsite import claim
 from flask_perfkit.config import Settings
 from flask_perfkit.errors import SetupError
 from flask_perfkit.hooks.commands import watch_commands
-from flask_perfkit.hooks.flask import WatchedApplication, speak_early
+from flask_perfkit.hooks.flask import watch_requests
 from flask_perfkit.hooks.sqlalchemy import watch_statements
 from flask_perfkit.sinks import Sink
 from flask_perfkit.sinks.call import call_with_findings
@@ -62,10 +62,7 @@ class PerfKit:
         claim(app.import_name, app.root_path)
         watch_statements()
         watch_commands(app, state)
-        app.wsgi_app = WatchedApplication(app, state)  # type: ignore[method-assign]
-        if settings.server_timing or settings.on_finding == "raise":
-            # The first of the list runs last: it sees what the others asked for.
-            app.after_request_funcs.setdefault(None, []).insert(0, speak_early)
+        watch_requests(app, state)
 
 
 def _sinks(app: Flask, settings: Settings) -> tuple[Sink, ...]:

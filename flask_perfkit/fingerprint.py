@@ -124,10 +124,10 @@ def operation_of(sql: str) -> str:
 
 
 def in_rows(parameters: Sequence[Any]) -> list[Any]:
-    """Return sets of parameters, each as the driver got it, as tuples in one order."""
+    """Return sets of parameters, as the driver got them, each as a row in one order."""
     if isinstance(parameters[0], dict):
         return list(map(tuple, map(dict.values, parameters)))
-    return list(parameters)
+    return list(parameters) if parameters[0] is not None else [()] * len(parameters)
 
 
 def fingerprints(rows: Sequence[Any], literals: tuple[int, ...]) -> Iterable[int]:
@@ -144,12 +144,8 @@ def fingerprints(rows: Sequence[Any], literals: tuple[int, ...]) -> Iterable[int
 
 def moving(rows: Sequence[Any], shape: Shape) -> set[Comparison]:
     """Return what those parameters are compared with that differ between executions."""
-    columns = zip(shape.compared, zip(*map(_as_tuple, rows), strict=False), strict=False)
+    columns = zip(shape.compared, zip(*rows, strict=False), strict=False)
     return {comparison for comparison, column in columns if _differs(column)}
-
-
-def _as_tuple(row: Any) -> tuple[Any, ...]:
-    return tuple(row) if row is not None else ()
 
 
 def _differs(column: tuple[Any, ...]) -> bool:

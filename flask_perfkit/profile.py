@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from flask_perfkit.findings import Finding
@@ -105,10 +106,8 @@ class Cause:
     @property
     def common_callers(self) -> tuple[tuple[str, int, int], ...]:
         """The application lines one step out with their counts, most frequent first."""
-        return tuple(
-            (filename, lineno, count)
-            for (filename, lineno), count in self.callers.most_common(MOST_CALLERS)
-        )
+        counted = sorted(self.callers.items(), key=itemgetter(1), reverse=True)
+        return tuple((*line, count) for line, count in counted[:MOST_CALLERS])
 
     def copy(self) -> Cause:
         """Return a cause that can grow apart from this one."""
@@ -160,7 +159,7 @@ class View(NamedTuple):
     function: str
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Profile:
     """One request, command or block: what it asked for, how long it took, what was found.
 
@@ -196,10 +195,6 @@ class Profile:
         """The statements in the order in which they began."""
         queries = chain.from_iterable(cause.queries() for cause in self.causes)
         return tuple(sorted(queries, key=lambda query: query.started))
-
-    def with_findings(self, findings: tuple[Finding, ...]) -> Profile:
-        """Return this profile with its findings."""
-        return replace(self, findings=findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data that JSON can hold."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import Any
 
 from flask_perfkit.findings import Finding
@@ -41,6 +42,7 @@ def place(cause: Cause) -> str:
     return text
 
 
+@lru_cache(maxsize=1_000)
 def line(filename: str, lineno: int | None) -> str:
     """Return a source line as ``views.py:41``, the path as short as the directory allows."""
     short = os.path.relpath(filename) if os.path.isabs(filename) else filename

@@ -26,8 +26,8 @@ def watch_commands(app: Flask, state: State) -> None:
     """Record each command of ``app.cli``, those that are added later included."""
     get_command = app.cli.get_command
 
-    def get_watched(ctx: click.Context, name: str) -> click.Command | None:
-        command = get_command(ctx, name)
+    def get_watched(ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = get_command(ctx, cmd_name)
         if command is not None and not hasattr(command, _WATCHED):
             _watch(command, state)
         return command

@@ -26,8 +26,6 @@ from flask_perfkit.recorder import MOST_RECORDS, Recorder, current
 
 _now = perf_counter_ns
 
-_WRITES, _UNKNOWN = "writes", None
-
 
 class Rows(CursorFetchStrategy):
     """SQLAlchemy's own way to fetch rows, which counts them and notes when the last came.
@@ -69,8 +67,11 @@ class Rows(CursorFetchStrategy):
         return rows
 
 
-_ONE_ROW = Rows()
-"""What was seen of a statement whose rows need no counting."""
+_NOTHING_SEEN = Rows()
+"""What was seen of a statement whose rows are not counted: it reads one object, say."""
+
+_FETCHED, _WRITTEN = None, False
+"""How the rows of other statements are counted. The hook tests for both without naming them."""
 
 _others = False
 """Whether somebody else listens to ``do_execute`` too; then they are asked after us."""
@@ -103,19 +104,20 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
     ended = _now()
     try:
         try:
-            depth, above, key, site, way = memory[statement]
+            depth, above, key, site, seen = memory[statement]
             frame, last = _getframe(depth), _getframe(above)
             if (frame.f_code, frame.f_lasti, last.f_code, last.f_lasti) != key:
-                site = walk(statement, _getframe(), way)
+                site = walk(statement, _getframe(), seen)
         except (KeyError, ValueError):
-            way = _way_of(statement, context)
-            site = walk(statement, _getframe(), way)
-        if way is Rows and not context._is_server_side:
-            context.cursor_fetch_strategy = seen = Rows()
-        elif way is _WRITES:
+            seen = _way_to_see(statement, context)
+            site = walk(statement, _getframe(), seen)
+        if seen is None:  # to be fetched
+            if context._is_server_side:
+                seen = _NOTHING_SEEN
+            else:
+                context.cursor_fetch_strategy = seen = Rows()
+        elif not seen:  # written
             parameters, seen = None, _written(cursor)
-        else:
-            seen = _ONE_ROW
         recorder.append(
             (
                 statement,
@@ -172,7 +174,7 @@ def _record_rare(
 ) -> None:
     ended = _now()
     try:
-        site = walk(statement, _getframe(), _UNKNOWN)
+        site = walk(None, _getframe(), None)
         invoked, options = context.invoked_statement, context.execution_options
         recorder.append((statement, None, started, ended, site, seen, invoked, options))
         if len(recorder) > MOST_RECORDS:
@@ -181,16 +183,15 @@ def _record_rare(
         log_once("watching a statement")
 
 
-def _way_of(statement: str, context: Any) -> Any:
-    """Choose how rows are counted: fetched ones, written ones, or none at all."""
-    operation = operation_of(statement)
-    if operation in WRITES:
-        return _WRITES
-    if reads_one_row(context.invoked_statement, context.execution_options):
-        return _ONE_ROW
+def _way_to_see(statement: str, context: Any) -> Any:
+    """Choose how the rows of a statement are counted: as fetched, as written, or not at all."""
+    if operation_of(statement) in WRITES:
+        return _WRITTEN
     if context.cursor_fetch_strategy is not _DEFAULT_FETCH:
-        return _ONE_ROW
-    return Rows
+        return _NOTHING_SEEN
+    if reads_one_row(context.invoked_statement, context.execution_options):
+        return _NOTHING_SEEN
+    return _FETCHED
 
 
 def _written(cursor: Any) -> Rows:
