@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,8 @@ def _watch(command: click.Command, state: State) -> None:
             result = invoke(ctx)
         except BaseException:
             leave(token)
-            recorder.close()
+            with suppress(FindingError):  # its own error is what is raised
+                _report(recorder, state, f"flask {command.name}")
             raise
         leave(token)
         _report(recorder, state, f"flask {command.name}")
