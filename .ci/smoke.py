@@ -82,7 +82,7 @@ def _check_answers(address: str) -> None:
 
 
 def _check_log(log: str) -> None:
-    """The finding that the README shows is the one that a newcomer reads, but for the time."""
+    """Find the README's finding in the log, as a newcomer will, but for the time."""
     (promised,) = re.findall(r"^n_plus_one: .*$", README.read_text(encoding="utf-8"), re.MULTILINE)
     assert MEASURED.sub("", promised) in MEASURED.sub("", log), f"{promised}\nis not in\n{log}"
 
