@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, request, url_for
+from flask.views import MethodView
 from marshmallow import ValidationError
 from sqlalchemy import Insert, Select, Update, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -48,26 +49,27 @@ def create_document() -> Any:
     return body, 201, {"Location": url_for(".show_document", document_id=body["id"])}
 
 
-@bp.get("/<id:document_id>")
-def show_document(document_id: int) -> dict[str, Any]:
-    return _dump(db.get_or_404(Document, document_id, description=UNKNOWN))
+class DocumentView(MethodView):
+    """One document, under one rule: with a rule a method, an impossible id would be a 405."""
+
+    def get(self, document_id: int) -> dict[str, Any]:
+        return _dump(db.get_or_404(Document, document_id, description=UNKNOWN))
+
+    def patch(self, document_id: int) -> dict[str, Any]:
+        changes = _read_input(partial=True)
+        if not changes:
+            return self.get(document_id)
+        return _write(update(Document).where(Document.id == document_id).values(changes))
+
+    def delete(self, document_id: int) -> tuple[str, int]:
+        statement = delete(Document).where(Document.id == document_id).returning(Document.id)
+        if db.session.scalar(statement) is None:
+            raise NotFound(UNKNOWN)
+        db.session.commit()
+        return "", 204
 
 
-@bp.patch("/<id:document_id>")
-def change_document(document_id: int) -> dict[str, Any]:
-    changes = _read_input(partial=True)
-    if not changes:
-        return show_document(document_id)
-    return _write(update(Document).where(Document.id == document_id).values(changes))
-
-
-@bp.delete("/<id:document_id>")
-def delete_document(document_id: int) -> tuple[str, int]:
-    statement = delete(Document).where(Document.id == document_id).returning(Document.id)
-    if db.session.scalar(statement) is None:
-        raise NotFound(UNKNOWN)
-    db.session.commit()
-    return "", 204
+bp.add_url_rule("/<id:document_id>", view_func=DocumentView.as_view("show_document"))
 
 
 def _read_input(*, partial: bool = False) -> dict[str, Any]:
