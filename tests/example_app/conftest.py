@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import flask_migrate
 import pytest
@@ -14,12 +15,24 @@ from example_app.models import Document, User
 
 
 @pytest.fixture
-def empty_app(database_url: str) -> Iterator[Flask]:
+def make_app() -> Iterator[Callable[..., Flask]]:
+    """``create_app``, whose applications leave no connection open."""
+    apps = []
+
+    def make(**config: Any) -> Flask:
+        apps.append(create_app(config))
+        return apps[-1]
+
+    yield make
+    for app in apps:
+        with app.app_context():
+            db.engine.dispose()
+
+
+@pytest.fixture
+def empty_app(make_app: Callable[..., Flask], database_url: str) -> Flask:
     """The application on a database without tables."""
-    app = create_app({"TESTING": True, "SQLALCHEMY_DATABASE_URI": database_url})
-    yield app
-    with app.app_context():
-        db.engine.dispose()
+    return make_app(TESTING=True, SQLALCHEMY_DATABASE_URI=database_url)
 
 
 @pytest.fixture

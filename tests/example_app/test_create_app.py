@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from flask import Flask
 from sqlalchemy import text
 
 from example_app import create_app
@@ -13,7 +16,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def database(app) -> str:
+def database(app: Flask) -> str:
     with app.app_context():
         return db.engine.url.render_as_string(hide_password=False)
 
@@ -73,8 +76,8 @@ def test_bad_database_url_is_named_without_its_password() -> None:
     assert "secret" not in str(error.value)
 
 
-def test_two_applications_keep_their_own_databases() -> None:
-    apps = [create_app({"DATABASE_URL": "sqlite://"}) for _ in range(2)]
+def test_two_applications_keep_their_own_databases(make_app: Callable[..., Flask]) -> None:
+    apps = [make_app(DATABASE_URL="sqlite://") for _ in range(2)]
     for number, app in enumerate(apps):
         with app.app_context():
             db.session.execute(text(f"CREATE TABLE only_{number} (id INTEGER)"))
@@ -83,5 +86,3 @@ def test_two_applications_keep_their_own_databases() -> None:
         with app.app_context():
             names = db.session.scalars(text("SELECT name FROM sqlite_schema")).all()
             assert names == [f"only_{number}"]
-            db.session.remove()
-            db.engine.dispose()

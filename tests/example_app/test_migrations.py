@@ -9,7 +9,6 @@ from flask_migrate import check, downgrade, upgrade
 from sqlalchemy import event, inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from example_app import create_app
 from example_app.extensions import db
 
 Move = Callable[..., None]
@@ -157,8 +156,10 @@ def test_a_move_interrupted_anywhere_can_be_made_again(
         assert allowed > 10
 
 
-def test_invalid_index_of_an_interrupted_build_is_replaced(postgres_url: str) -> None:
-    app = create_app({"SQLALCHEMY_DATABASE_URI": postgres_url})
+def test_invalid_index_of_an_interrupted_build_is_replaced(
+    make_app: Callable[..., Flask], postgres_url: str
+) -> None:
+    app = make_app(SQLALCHEMY_DATABASE_URI=postgres_url)
     valid = (
         "SELECT relname, indisvalid, indexrelid FROM pg_index"
         " JOIN pg_class ON pg_class.oid = indexrelid WHERE relname LIKE 'ix%'"
@@ -189,14 +190,12 @@ def test_invalid_index_of_an_interrupted_build_is_replaced(postgres_url: str) ->
         assert ("ix_documents_user_id", True, kept) in built
         assert builder.execute("SHOW lock_timeout").fetchone() == ("50ms",)
         assert db.session.scalar(text("SHOW lock_timeout")) == "0"
-        db.session.remove()
-        db.engine.dispose()
 
 
 def test_script_for_postgresql_does_what_the_upgrade_does(
-    postgres_url: str, capsys: pytest.CaptureFixture[str]
+    make_app: Callable[..., Flask], postgres_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    app = create_app({"SQLALCHEMY_DATABASE_URI": postgres_url})
+    app = make_app(SQLALCHEMY_DATABASE_URI=postgres_url)
     with app.app_context():
         upgrade(sql=True)
         script = capsys.readouterr().out
@@ -206,4 +205,3 @@ def test_script_for_postgresql_does_what_the_upgrade_does(
                 connection.execute(statement)
         assert indexes() == INDEXES
         check()
-        db.engine.dispose()

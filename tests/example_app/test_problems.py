@@ -1,9 +1,11 @@
 from __future__ import annotations
 
-import pytest
-from flask.testing import FlaskClient
+from collections.abc import Callable
+from pathlib import Path
 
-from example_app import create_app
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 
 PROBLEM = "application/problem+json"
 
@@ -44,8 +46,10 @@ def test_options_are_answered(client: FlaskClient) -> None:
     assert "PATCH" in client.options("/documents/1").allow
 
 
-def test_fault_of_the_server_is_a_problem_without_its_details() -> None:
-    app = create_app({"DATABASE_URL": "sqlite://"})  # without tables
+def test_fault_of_the_server_is_a_problem_without_its_details(
+    make_app: Callable[..., Flask],
+) -> None:
+    app = make_app(DATABASE_URL="sqlite://")  # without tables
     response = app.test_client().get("/analytics")
     assert (response.status_code, response.mimetype) == (500, PROBLEM)
     assert "documents" not in response.text
@@ -55,7 +59,9 @@ def test_health(client: FlaskClient) -> None:
     assert client.get("/health").json == {"status": "ok", "database": "ok"}
 
 
-def test_health_without_database_is_a_problem(tmp_path) -> None:
-    app = create_app({"DATABASE_URL": f"sqlite:///{tmp_path}/missing/example.db"})
+def test_health_without_database_is_a_problem(
+    make_app: Callable[..., Flask], tmp_path: Path
+) -> None:
+    app = make_app(DATABASE_URL=f"sqlite:///{tmp_path}/missing/example.db")
     response = app.test_client().get("/health")
     assert (response.status_code, response.mimetype) == (503, PROBLEM)

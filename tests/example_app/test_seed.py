@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +10,6 @@ from flask import Flask
 from flask_migrate import upgrade
 from sqlalchemy import event, func, select
 
-from example_app import create_app
 from example_app.extensions import db
 from example_app.models import Document, User
 
@@ -64,17 +64,15 @@ def test_users_work_on_their_own_documents(app: Flask) -> None:
             assert user.active_document in user.documents
 
 
-def test_seed_is_the_same_on_every_run() -> None:
+def test_seed_is_the_same_on_every_run(make_app: Callable[..., Flask]) -> None:
     columns = (Document.user_id, Document.title, Document.size, Document.uploaded_at)
     found = []
     for _ in range(2):
-        app = create_app({"DATABASE_URL": "sqlite://"})
+        app = make_app(DATABASE_URL="sqlite://")
         with app.app_context():
             upgrade()
             run(app, "--documents", "50", "--users", "5")
             found.append(db.session.execute(select(*columns).order_by(Document.id)).all())
-            db.session.remove()
-            db.engine.dispose()
     assert len(found[0]) == 50
     assert found[0] == found[1]
 
@@ -103,8 +101,10 @@ def test_missing_tables_name_the_cure(empty_app: Flask, revision: str | None) ->
 
 @pytest.mark.parametrize("option", ["--documents", "--users"])
 @pytest.mark.parametrize("count", ["0", "-5", "many", "1.5", "1" * 30])
-def test_bad_count_is_refused_and_named(option: str, count: str) -> None:
-    result = run(create_app({"DATABASE_URL": "sqlite://"}), option, count)
+def test_bad_count_is_refused_and_named(
+    make_app: Callable[..., Flask], option: str, count: str
+) -> None:
+    result = run(make_app(DATABASE_URL="sqlite://"), option, count)
     assert result.exit_code == 2
     assert option in result.output
     assert count in result.output
