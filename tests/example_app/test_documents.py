@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from flask import Flask
@@ -55,9 +54,8 @@ def test_list_shows_all_but_the_content(client: FlaskClient) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("query", "expected"),
-    [
+def test_list_is_sorted_and_filtered(client: FlaskClient, subtests: pytest.Subtests) -> None:
+    for query, expected in (
         ("sort=uploaded_at", [1, 2, 3, 4]),
         ("sort=-size", [4, 3, 2, 1]),
         ("sort=document_type,-title", [4, 3, 1, 2]),
@@ -66,28 +64,27 @@ def test_list_shows_all_but_the_content(client: FlaskClient) -> None:
         ("user_id=1&document_type=pdf", [3, 1]),
         ("user_id=3", []),
         ("document_type=none", []),
-    ],
-)
-def test_list_is_sorted_and_filtered(client: FlaskClient, query: str, expected: list[int]) -> None:
-    response = client.get(f"/documents?{query}")
-    assert ids(response) == expected
-    assert response.json["total"] == len(expected)
+    ):
+        with subtests.test(query):
+            response = client.get(f"/documents?{query}")
+            assert ids(response) == expected
+            assert response.json["total"] == len(expected)
 
 
-@pytest.mark.parametrize("query", ["page=0", "page_size=x", "sort=content", "user_id=ada"])
-def test_bad_query_parameter_is_a_problem_that_names_it(client: FlaskClient, query: str) -> None:
-    response = client.get(f"/documents?{query}")
-    assert response.status_code == 400
-    assert response.mimetype == "application/problem+json"
-    assert list(response.json["errors"]) == [query.partition("=")[0]]
+def test_bad_query_parameter_is_named(client: FlaskClient, subtests: pytest.Subtests) -> None:
+    for query in ("page=0", "page_size=x", "sort=content", "user_id=ada", "document_type=%00"):
+        with subtests.test(query):
+            response = client.get(f"/documents?{query}")
+            assert response.status_code == 400
+            assert response.mimetype == "application/problem+json"
+            assert list(response.json["errors"]) == [query.partition("=")[0]]
 
 
-@pytest.mark.parametrize("query", ["user_id=0", f"user_id={2**63}", "document_type=%00"])
-def test_filter_that_no_row_can_match_is_no_fault_of_the_server(
-    client: FlaskClient, query: str
+def test_filter_by_an_id_that_no_row_can_have_is_no_fault_of_the_server(
+    client: FlaskClient,
 ) -> None:
-    response = client.get(f"/documents?{query}")
-    assert response.status_code == 400 or response.json["total"] == 0
+    assert client.get("/documents?user_id=0").json["total"] == 0
+    assert client.get(f"/documents?user_id={2**63}").status_code == 400
 
 
 def test_one_document_comes_with_its_content(client: FlaskClient) -> None:
@@ -114,9 +111,10 @@ def test_new_document_is_answered_with_its_place_and_itself(client: FlaskClient)
     assert client.get("/documents/5").json == expected
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
+def test_bad_field_is_refused_and_named(
+    client: FlaskClient, app: Flask, subtests: pytest.Subtests
+) -> None:
+    for field, value in (
         ("user_id", 4),
         ("user_id", 0),
         ("user_id", 2**63),
@@ -126,29 +124,25 @@ def test_new_document_is_answered_with_its_place_and_itself(client: FlaskClient)
         ("user_id", None),
         ("title", ""),
         ("title", "a\0b"),
-        pytest.param("title", "x" * 256, id="long title"),
-        pytest.param("title", "x" * 10_000_000, id="title of 10 MB"),
+        ("title", "x" * 256),
+        ("title", "x" * 10_000_000),
         ("document_type", ""),
         ("document_type", "\0"),
-        pytest.param("document_type", "x" * 51, id="long type"),
+        ("document_type", "x" * 51),
         ("content", 7),
         ("content", "\0"),
-        pytest.param("content", "\ud800", id="half a surrogate pair"),
+        ("content", "\ud800"),
         ("id", 9),
         ("size", 9),
         ("colour", "red"),
-    ],
-    ids=repr,
-)
-def test_bad_field_is_refused_and_named(
-    client: FlaskClient, app: Flask, field: str, value: Any
-) -> None:
-    for response in (
-        client.post("/documents", json=NEW | {field: value}),
-        client.patch("/documents/1", json={field: value}),
     ):
-        assert_refused(response, 422, app)
-        assert list(response.json["errors"]) == [field]
+        with subtests.test(field, value=repr(value)[:30]):
+            for response in (
+                client.post("/documents", json=NEW | {field: value}),
+                client.patch("/documents/1", json={field: value}),
+            ):
+                assert_refused(response, 422, app)
+                assert list(response.json["errors"]) == [field]
 
 
 def test_missing_fields_are_named(client: FlaskClient, app: Flask) -> None:
@@ -157,9 +151,8 @@ def test_missing_fields_are_named(client: FlaskClient, app: Flask) -> None:
     assert set(response.json["errors"]) == set(NEW)
 
 
-@pytest.mark.parametrize(
-    ("body", "content_type", "status"),
-    [
+def test_bad_body_is_refused(client: FlaskClient, app: Flask, subtests: pytest.Subtests) -> None:
+    for body, content_type, status in (
         (b"{", JSON, 400),
         (b"", JSON, 400),
         (b"\xff", JSON, 400),
@@ -171,14 +164,10 @@ def test_missing_fields_are_named(client: FlaskClient, app: Flask) -> None:
         (b"title=x", "application/x-www-form-urlencoded", 415),
         (b"{}", "text/plain", 415),
         (b"x" * 17_000_000, JSON, 413),
-    ],
-    ids=lambda value: repr(value)[:30],
-)
-def test_bad_body_is_refused(
-    client: FlaskClient, app: Flask, body: bytes, content_type: str, status: int
-) -> None:
-    assert_refused(client.post("/documents", data=body, content_type=content_type), status, app)
-    assert_refused(client.patch("/documents/1", data=body, content_type=content_type), status, app)
+    ):
+        with subtests.test(repr(body)[:30], content_type=content_type):
+            for send, path in ((client.post, "/documents"), (client.patch, "/documents/1")):
+                assert_refused(send(path, data=body, content_type=content_type), status, app)
 
 
 def test_change_touches_only_what_is_named(client: FlaskClient) -> None:
@@ -208,16 +197,19 @@ def test_deleted_document_is_gone_and_no_user_refers_to_it(client: FlaskClient, 
         assert db.session.execute(statement).all() == [(1, None), (2, 4), (3, None)]
 
 
-@pytest.mark.parametrize("key", ["5", "0", "-1", str(2**63 - 1), str(2**63), "1" * 6000, "x", "٣"])
-def test_unknown_or_impossible_id_is_not_found(client: FlaskClient, app: Flask, key: str) -> None:
-    for response in (
-        client.get(f"/documents/{key}"),
-        client.patch(f"/documents/{key}", json={"title": "x"}),
-        client.patch(f"/documents/{key}", json={}),
-        client.delete(f"/documents/{key}"),
-        client.get(f"/users/{key}/documents"),
-    ):
-        assert_refused(response, 404, app)
+def test_unknown_or_impossible_id_is_not_found(
+    client: FlaskClient, app: Flask, subtests: pytest.Subtests
+) -> None:
+    for key in ("5", "0", "-1", str(2**63 - 1), str(2**63), "1" * 6000, "x", "٣"):
+        with subtests.test(key[:30]):
+            for response in (
+                client.get(f"/documents/{key}"),
+                client.patch(f"/documents/{key}", json={"title": "x"}),
+                client.patch(f"/documents/{key}", json={}),
+                client.delete(f"/documents/{key}"),
+                client.get(f"/users/{key}/documents"),
+            ):
+                assert_refused(response, 404, app)
 
 
 def test_documents_of_a_user_are_paged(client: FlaskClient) -> None:
