@@ -98,16 +98,17 @@ def claim(import_name: str, root_path: str) -> None:
     :param import_name: the name that the application was made with.
     :param root_path: the directory of that module or package.
     """
-    depth = import_name.count(".")
     root = os.path.abspath(root_path)
-    spec = find_spec(import_name) if import_name in sys.modules else None
-    if spec is not None and not spec.submodule_search_locations:
-        if depth == 0:
-            return  # a single module: its directory holds others' as well
-        depth -= 1
-    for _ in range(depth):
-        root = os.path.dirname(root)
-    root = os.path.join(root, "")
+    if not _in_packages(os.path.join(root, "")):
+        return  # what lies elsewhere is the user's anyway
+    module = sys.modules.get(import_name)
+    package, _, inside = import_name.partition(".")
+    if inside or hasattr(module, "__path__"):
+        top = os.path.dirname(getattr(sys.modules.get(package), "__file__", None) or root)
+        root = os.path.join(top, "")
+    else:
+        # A single module: its directory holds others' as well.
+        root = getattr(module, "__file__", None) or os.path.join(root, "")
     if root not in _roots:
         _roots.append(root)
         _files.clear()

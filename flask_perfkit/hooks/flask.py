@@ -15,7 +15,7 @@ from random import random
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from flask import current_app, request
+from flask import current_app, got_request_exception
 
 from flask_perfkit.analysis import analyse, is_unremarkable
 from flask_perfkit.callsite import is_application, stop_at
@@ -40,17 +40,23 @@ _SECONDS = 1e-9
 
 
 class RequestRecorder(Recorder):
-    """The recorder of one request; ``response`` is what Flask made of it."""
+    """The recorder of one request, with what Flask made of it."""
 
+    environ: WSGIEnvironment
+    asked: Request | None = None
     response: Response | None = None
     spoke = False
 
 
-def watch_requests(app: Flask, state: State) -> None:
-    """Record each request of an application from now on."""
-    app.wsgi_app = _WatchedApplication(app, state)  # type: ignore[method-assign]
+def watch_requests(app: Flask, state: State, at_first_request: Callable[[], None]) -> None:
+    """Record each request of an application from now on.
+
+    :param at_first_request: what remains to be set up when all modules have been imported.
+    """
+    app.wsgi_app = _WatchedApplication(app, state, at_first_request)  # type: ignore[method-assign]
     noting = _noting_response(app.process_response, state)
     app.process_response = noting  # type: ignore[assignment, method-assign]
+    got_request_exception.connect(_note_failure, app)
 
 
 def _noting_response(
@@ -65,6 +71,8 @@ def _noting_response(
         recorder = current()
         if isinstance(recorder, RequestRecorder):
             recorder.response = response
+            # Flask takes the request out of the environ before we are asked again.
+            recorder.asked = recorder.environ.get("werkzeug.request")
             if speaks_early and not recorder.spoke:
                 _speak_early(recorder, response, settings)
         return response
@@ -72,10 +80,18 @@ def _noting_response(
     return noting
 
 
+def _note_failure(app: Flask, **_: Any) -> None:
+    """Note the request that fails: where the error is passed on, no response is made."""
+    recorder = current()
+    if isinstance(recorder, RequestRecorder):
+        recorder.asked = recorder.environ.get("werkzeug.request")
+
+
 class _WatchedApplication:
     """Takes the place of ``app.wsgi_app``."""
 
-    def __init__(self, app: Flask, state: State) -> None:
+    def __init__(self, app: Flask, state: State, at_first_request: Callable[[], None]) -> None:
+        self._at_first_request: Callable[[], None] | None = at_first_request
         self._app = app
         self._state = state
         self._wsgi_app: WSGIApplication = app.wsgi_app
@@ -84,20 +100,31 @@ class _WatchedApplication:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._rate < 1 and random() >= self._rate:
             return self._wsgi_app(environ, start_response)
+        if self._at_first_request is not None:
+            self._set_up()
         recorder = RequestRecorder()
+        recorder.environ = environ
         token = enter(recorder)
         try:
             body = self._wsgi_app(environ, start_response)
         except BaseException:
             leave(token)
-            _abort(recorder, self._app, self._state, environ)
+            _report(recorder, self._app, self._state, failed=True)
             raise
         leave(token)
         response = recorder.response
         if response is not None and response.is_sequence and not self._has_news(recorder):
             recorder.discard()
             return body
-        return self._watch(body, recorder, environ)
+        return self._watch(body, recorder)
+
+    def _set_up(self) -> None:
+        set_up, self._at_first_request = self._at_first_request, None
+        try:
+            if set_up is not None:
+                set_up()
+        except Exception:
+            log_once("the set-up at the first request")
 
     def _has_news(self, recorder: Recorder) -> bool:
         """Tell whether anybody would hear of this request."""
@@ -112,19 +139,19 @@ class _WatchedApplication:
             log_once("looking at a request")
             return False
 
-    def _watch(
-        self, body: Iterable[bytes], recorder: RequestRecorder, environ: WSGIEnvironment
-    ) -> Iterable[bytes]:
+    def _watch(self, body: Iterable[bytes], recorder: RequestRecorder) -> Iterable[bytes]:
         """Return the body to give to the server, and report when it has been sent."""
-        report = partial(_report, recorder, self._app, self._state, environ)
-        whole = recorder.response is not None and recorder.response.is_sequence
+        report = partial(_report, recorder, self._app, self._state)
+        response = recorder.response
         # Real servers name themselves and close what they were given; a test client may not.
-        if whole and "SERVER_SOFTWARE" not in environ:
+        is_closed = "SERVER_SOFTWARE" in recorder.environ
+        if response is not None and response.is_sequence and not is_closed:
             report()
-        elif isinstance(body, _file_wrapper(environ)):
+        elif isinstance(body, _file_wrapper(recorder.environ)):
             report()  # the server may hand the file to the kernel, if it is left as it is
         else:
-            return _WatchedBody(body, recorder, report)
+            promised = response.content_length if response is not None else None
+            return _WatchedBody(body, recorder, report, None if is_closed else promised)
         return body
 
 
@@ -132,15 +159,23 @@ stop_at(_WatchedApplication.__call__.__code__)
 
 
 class _WatchedBody:
-    """A response's body that records while it is made, and reports when it is over."""
+    """A response's body that records while it is made, and reports when it is over.
+
+    :param promised: bytes after which it is over, even if nobody asks for more or closes it.
+    """
 
     def __init__(
-        self, body: Iterable[bytes], recorder: Recorder, report: Callable[..., None]
+        self,
+        body: Iterable[bytes],
+        recorder: Recorder,
+        report: Callable[..., None],
+        promised: int | None,
     ) -> None:
         self._body = body
         self._next = iter(body).__next__
         self._recorder = recorder
         self._report = report
+        self._missing = promised
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -158,6 +193,10 @@ class _WatchedBody:
             self._report(failed=True)
             raise
         leave(token)
+        if self._missing is not None:
+            self._missing -= len(chunk)
+            if self._missing <= 0:
+                self._report()
         return chunk
 
     def close(self) -> None:
@@ -176,18 +215,7 @@ stop_at(_WatchedBody.__next__.__code__)
 stop_at(_WatchedBody.close.__code__)
 
 
-def _abort(recorder: RequestRecorder, app: Flask, state: State, environ: WSGIEnvironment) -> None:
-    _report(recorder, app, state, environ, failed=True)
-
-
-def _report(
-    recorder: RequestRecorder,
-    app: Flask,
-    state: State,
-    environ: WSGIEnvironment,
-    *,
-    failed: bool = False,
-) -> None:
+def _report(recorder: RequestRecorder, app: Flask, state: State, *, failed: bool = False) -> None:
     """Analyse a request and tell the sinks; only the first call for a recorder counts.
 
     :param failed: the request ends with an error of its own, which no finding may replace.
@@ -196,10 +224,10 @@ def _report(
     if recorder.closed:
         return
     try:
-        causes = recorder.close()
-        facts = _facts(recorder, app, environ, failed=failed)
+        recorder.close()
+        facts = _facts(recorder, app, failed=failed)
         if facts["endpoint"] not in state.settings.exclude:
-            deliver(analyse(causes, state.settings, **facts), state.sinks)
+            deliver(analyse(recorder, state.settings, **facts), state.sinks)
     except FindingError:
         if not (failed or recorder.spoke):
             raise
@@ -213,10 +241,10 @@ def _speak_early(recorder: RequestRecorder, response: Response, settings: Settin
     :raises FindingError: the application wants findings to be raised.
     """
     try:
-        facts = _facts(recorder, current_app, request.environ, failed=False)
+        facts = _facts(recorder, current_app, failed=False)
         if facts["endpoint"] in settings.exclude:
             return
-        profile = analyse(recorder.fold(), settings, **facts)
+        profile = analyse(recorder, settings, **facts)
         if settings.server_timing:
             response.headers.add("Server-Timing", server_timing(profile))
         if settings.on_finding == "raise" and profile.findings:
@@ -228,19 +256,16 @@ def _speak_early(recorder: RequestRecorder, response: Response, settings: Settin
         log_once("speaking before the response")
 
 
-def _facts(
-    recorder: RequestRecorder, app: Flask, environ: WSGIEnvironment, *, failed: bool
-) -> dict[str, Any]:
+def _facts(recorder: RequestRecorder, app: Flask, *, failed: bool) -> dict[str, Any]:
     """Return what a profile says of a request beside its statements."""
-    asked: Request | None = environ.get("werkzeug.request")
+    asked, response = recorder.asked, recorder.response
     rule = getattr(asked, "url_rule", None)
     endpoint = rule.endpoint if rule is not None else None
     duration = (perf_counter_ns() - recorder.started) * _SECONDS
-    response = recorder.response
     return {
         "endpoint": endpoint,
         "rule": rule.rule if rule is not None else None,
-        "method": str(environ.get("REQUEST_METHOD", ""))[:_LONGEST_METHOD],
+        "method": str(recorder.environ.get("REQUEST_METHOD", ""))[:_LONGEST_METHOD],
         "path": asked.path[:_LONGEST_PATH] if asked is not None else None,
         "status": 500 if failed or response is None else response.status_code,
         "started_at": datetime.now(UTC) - timedelta(seconds=duration),
