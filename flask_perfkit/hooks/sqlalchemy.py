@@ -237,8 +237,11 @@ def _way_to_see(statement: str, context: Any) -> Rows | _Apart | None:
 
 
 def _see_written(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
+    seen = _written(cursor)
+    if seen.rows == 0 and context.cursor_fetch_strategy is _DEFAULT_FETCH:
+        context.cursor_fetch_strategy = seen  # RETURNING tells the rows when they are fetched
     # What is written is not looked at, and may be large: it is not kept.
-    return None, _written(cursor)
+    return None, seen
 
 
 def _see_joined(branches: Branches, cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
