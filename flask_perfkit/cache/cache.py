@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flask import has_request_context, request
 
 from flask_perfkit.cache import reading, writes
-from flask_perfkit.cache.backend_memory import MemoryBackend
 from flask_perfkit.cache.breaker import Unavailable
+from flask_perfkit.cache.core import open_core
 from flask_perfkit.cache.decorator import cached
-from flask_perfkit.cache.dependencies import NONE, Dependencies, dependencies
+from flask_perfkit.cache.dependencies import Dependencies, dependencies
 from flask_perfkit.cache.entry import Entry, pack
-from flask_perfkit.cache.invalidation import Invalidator
-from flask_perfkit.cache.maker import Maker, Request, plain
-from flask_perfkit.cache.near import Near, NearEntry
-from flask_perfkit.cache.push import PushListener
-from flask_perfkit.cache.reader import Reader
+from flask_perfkit.cache.hints import Hints
+from flask_perfkit.cache.maker import Request, plain
+from flask_perfkit.cache.near import NearEntry
 from flask_perfkit.cache.response import cached_response
 from flask_perfkit.cache.serializer import decode, encode
 from flask_perfkit.cache.stats import cache_stats
-from flask_perfkit.cache.tokens import TOKEN_SECONDS, Backend, Sightings
+from flask_perfkit.cache.tokens import TOKEN_SECONDS
 
 if TYPE_CHECKING:
     from flask_perfkit.config import Settings
@@ -68,18 +65,9 @@ class Cache:
     def _open(self, url: str | None, ttl: float, near: bool) -> None:
         self._ttl = ttl
         self._near_by_default = near
-        self._backend: Backend = _backend(url)
-        sightings = Sightings()
-        self._near = Near()
-        self._invalidator = Invalidator(self._backend, sightings, self._near)
-        self._breaker = self._invalidator.breaker
-        self._reader = Reader(self._backend, self._breaker, sightings, self._near)
-        self._maker = Maker(self._backend, self._invalidator, sightings, self._reader, self._learn)
-        source = self._backend.open_pushes()
-        self._pushes = None if source is None else PushListener(source, self._near)
-        self._hints: OrderedDict[str, Dependencies] = OrderedDict()
+        self._core = open_core(url)
+        self._hints = Hints()
         self._warned_of_processes = False
-        writes.listen(self._invalidator)
 
     def get_or_create(
         self,
@@ -112,15 +100,13 @@ class Cache:
             cache_stats.hit(name)
             value = decode(entry.text, entry.tagged)
             return cast(T, value)
-        if near and self._pushes is not None:
-            self._pushes.ensure()
+        if near and self._core.pushes is not None:
+            self._core.pushes.ensure()
         life = self._ttl if ttl is None else ttl
-        if depends_on is not None:
-            place, needs = "", dependencies(depends_on)
-        else:
-            place = _place(creator, key)
-            needs = self._hints.get(place, NONE)
-        asked = Request(key, creator, name, life, stale, needs, depends_on is not None, near, place)
+        declared = depends_on is not None
+        hint = self._hints.at(creator, key)
+        needs = hint.dependencies if depends_on is None else dependencies(depends_on)
+        asked = Request(key, creator, name, life, stale, needs, declared, near, hint.learn)
         return cast(T, self._answer(asked))
 
     def cached(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -139,7 +125,7 @@ class Cache:
         """Return the values that are there and good, by key, in two trips."""
         wanted = list(dict.fromkeys(keys))
         try:
-            hits = self._reader.read_many(wanted) if wanted else {}
+            hits = self._core.reader.read_many(wanted) if wanted else {}
         except Unavailable:
             hits = {}
         found = {}
@@ -171,30 +157,34 @@ class Cache:
         needs = dependencies(depends_on)
         text, tagged = encode(value)
         life = self._ttl if ttl is None else ttl
-        self._near.drop(key)
+        self._core.near.drop(key)
         if writes.uncommitted(reading.own_tables(needs.names)):
             self.delete(key)
             return
         try:
-            epoch = self._reader.epoch()
+            epoch = self._core.reader.epoch()
         except Unavailable:
             return
-        prepared = self._breaker.attempt(
-            self._backend.prepare, needs.names, needs.columns, max(TOKEN_SECONDS, 2 * life), None
+        prepared = self._core.breaker.attempt(
+            self._core.backend.prepare,
+            needs.names,
+            needs.columns,
+            max(TOKEN_SECONDS, 2 * life),
+            None,
         )
         if prepared is None or None in prepared.tokens.values():
             self.delete(key)
             return
-        self._invalidator.learn_moves(prepared.moves)
+        self._core.invalidator.learn_moves(prepared.moves)
         tokens = tuple(str(prepared.tokens[name]) for name in needs.names)
         entry = Entry(epoch, tagged, time.time() + life, 0.0, 0.0, needs.names, tokens, text)
-        self._breaker.attempt(self._backend.replace, key, pack(entry), life)
+        self._core.breaker.attempt(self._core.backend.replace, key, pack(entry), life)
 
     def delete(self, *keys: str) -> int:
         """Drop entries and return how many there were."""
         for key in keys:
-            self._near.drop(key)
-        return (self._breaker.attempt(self._backend.delete, keys) or 0) if keys else 0
+            self._core.near.drop(key)
+        return (self._core.breaker.attempt(self._core.backend.delete, keys) or 0) if keys else 0
 
     def delete_matching(self, pattern: str) -> int:
         """Drop the entries whose key matches a glob (``user:*``); return how many there were.
@@ -202,8 +192,8 @@ class Cache:
         Keys are scanned in batches, so no other client has to wait; the time grows with all
         keys of the server.
         """
-        self._near.forget_all()
-        return self._breaker.attempt(self._backend.delete_matching, pattern) or 0
+        self._core.near.forget_all()
+        return self._core.breaker.attempt(self._core.backend.delete_matching, pattern) or 0
 
     def invalidate(self, *depends_on: Any) -> None:
         """Drop at once what depends on these tables or column values.
@@ -222,10 +212,12 @@ class Cache:
                 tables.append(table)
             elif column != "*":
                 values[table].append(name)
-        self._invalidator.drop(tables, {table: tuple(names) for table, names in values.items()})
+        self._core.invalidator.drop(
+            tables, {table: tuple(names) for table, names in values.items()}
+        )
 
     def _near_entry(self, key: str) -> NearEntry | None:
-        entry = self._near.get(key)
+        entry = self._core.near.get(key)
         if entry is None or writes.uncommitted(reading.own_tables(entry.names)):
             return None
         return entry
@@ -235,34 +227,26 @@ class Cache:
         try:
             if writes.uncommitted(reading.own_tables(names) if asked.declared or names else None):
                 raise Unavailable
-            hit = self._reader.read(asked.key, names, declared=asked.declared, near=asked.near)
+            hit = self._core.reader.read(asked.key, names, declared=asked.declared, near=asked.near)
         except Unavailable:
             cache_stats.miss(asked.name)
             return plain(asked.creator())
         if hit is None or (asked.stale <= 0 and hit.has_ended()):
             cache_stats.miss(asked.name)
             self._warn_of_processes()
-            return self._maker.make(asked)
+            return self._core.maker.make(asked)
         cache_stats.hit(asked.name)
         if not asked.declared and not set(hit.entry.names) <= set(names):
-            self._learn(asked, Dependencies(hit.entry.names))
+            asked.learn(hit.entry.names)
         if hit.is_due():
-            return self._maker.refresh(asked, hit)
+            return self._core.maker.refresh(asked, hit)
         run = reading.current.get()
         if run is not None:
             run.include(hit.tokens)
         return hit.value
 
-    def _learn(self, asked: Request, learned: Dependencies) -> None:
-        """Remember what a creator was seen to read, for the next one at its place."""
-        known = self._hints.pop(asked.place, NONE)
-        names = tuple(dict.fromkeys((*learned.names, *known.names)))[:_MOST_LEARNED]
-        self._hints[asked.place] = Dependencies(names)
-        while len(self._hints) > _MOST_HINTS:
-            self._hints.popitem(last=False)
-
     def _warn_of_processes(self) -> None:
-        if self._warned_of_processes or self._backend.shared or not has_request_context():
+        if self._warned_of_processes or self._core.backend.shared or not has_request_context():
             return
         self._warned_of_processes = True
         if request.environ.get("wsgi.multiprocess"):
@@ -270,19 +254,3 @@ class Cache:
                 "The cache lives in this process but the server runs several: each has its own "
                 "and does not see the others' writes; set PERFKIT_REDIS_URL"
             )
-
-
-def _backend(url: str | None) -> Backend:
-    if url is None:
-        return MemoryBackend()
-    from flask_perfkit.cache.redis_client import connect
-
-    return connect(url)
-
-
-def _place(creator: Callable[[], Any], key: str) -> str:
-    """Name the line where a creator is defined; all its calls read much the same tables."""
-    while hasattr(creator, "func"):
-        creator = creator.func
-    code = getattr(creator, "__code__", None)
-    return key if code is None else f"{code.co_filename}:{code.co_firstlineno}"

@@ -24,23 +24,51 @@ class Mark:
     unknown: dict[str, list[str]] = field(default_factory=dict)
 
 
-class Invalidator:
-    """Marks and ends tokens for the commits of this process.
+class Lost:
+    """The tables whose change could not be sent, kept until the backend can be reached again.
 
-    What could not be sent is kept, as table names, until the backend can be reached again;
-    until then the cache of this process is not used. Other processes may read older values
+    Until then the cache of this process is not used. Other processes may read older values
     meanwhile, at most for an entry's life.
     """
 
-    def __init__(self, backend: Backend, sightings: Sightings, near: Near) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._lock = threading.Lock()
+        self._tables: set[str] = set()
+        call_after_fork(self._after_fork)
+
+    def add(self, tables: Iterable[str]) -> None:
+        """Keep these tables."""
+        with self._lock:
+            self._tables.update(tables)
+
+    def send(self) -> None:
+        """Reach the backend and send what is kept; raises while that fails."""
+        self._backend.ping()
+        with self._lock:
+            tables = sorted(self._tables)
+        if tables:
+            marks = [TableMark(table) for table in tables]
+            self._backend.end(fresh(), marks, {table: [] for table in tables})
+            with self._lock:
+                self._tables.difference_update(tables)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+
+
+class Invalidator:
+    """Marks and ends tokens for the commits of this process."""
+
+    def __init__(
+        self, backend: Backend, breaker: Breaker, lost: Lost, sightings: Sightings, near: Near
+    ) -> None:
+        self._backend = backend
+        self._breaker = breaker
+        self._lost = lost
         self._sightings = sightings
         self._near = near
-        self._lock = threading.Lock()
-        self._lost: set[str] = set()
         self._moves: dict[str, dict[str, tuple[str, float]]] = {}
-        self.breaker = Breaker(self._recover)
-        call_after_fork(self._after_fork)
 
     def learn_moves(self, moves: Mapping[tuple[str, str], str]) -> None:
         """Take in the moves of entered columns; an empty one is not known."""
@@ -62,9 +90,9 @@ class Invalidator:
         )
         self._near.forget(_names(mark))
         try:
-            begun = self.breaker.call(self._backend.begin, mark.name, mark.tables, seconds)
+            begun = self._breaker.call(self._backend.begin, mark.name, mark.tables, seconds)
         except Unavailable:
-            self._lose(table.table for table in mark.tables)
+            self._lost.add(table.table for table in mark.tables)
             mark.unknown = {table.table: [] for table in mark.tables}
             return mark
         for table, found in begun.items():
@@ -79,11 +107,11 @@ class Invalidator:
     def end(self, mark: Mark) -> None:
         """Give what was marked fresh tokens, now that the commit is done; never raises."""
         try:
-            tokens, moves = self.breaker.call(
+            tokens, moves = self._breaker.call(
                 self._backend.end, mark.name, mark.tables, mark.unknown
             )
         except Unavailable:
-            self._lose(table.table for table in mark.tables)
+            self._lost.add(table.table for table in mark.tables)
         else:
             self._sightings.note(tokens)
             self.learn_moves(moves)
@@ -117,24 +145,6 @@ class Invalidator:
                 continue
             values += [value_token(table, column, text) for text in change.values.get(column, ())]
         return TableMark(table, believes, tuple(values), tuple(change.moved))
-
-    def _lose(self, tables: Iterable[str]) -> None:
-        with self._lock:
-            self._lost.update(tables)
-
-    def _recover(self) -> None:
-        """Reach the backend and send what was lost; raises while that fails."""
-        self._backend.ping()
-        with self._lock:
-            lost = sorted(self._lost)
-        if lost:
-            marks = [TableMark(table) for table in lost]
-            self._backend.end(fresh(), marks, {table: [] for table in lost})
-            with self._lock:
-                self._lost.difference_update(lost)
-
-    def _after_fork(self) -> None:
-        self._lock = threading.Lock()
 
 
 def _names(mark: Mark) -> list[str]:

@@ -31,8 +31,8 @@ _JITTER = 0.1
 class Request:
     """One call of ``get_or_create``.
 
-    ``dependencies`` are the declared ones, or those that creators of the same place were seen
-    to have.
+    ``dependencies`` are the declared ones, or those that such creators were seen to have;
+    ``learn`` is told what this one has.
     """
 
     key: str
@@ -43,29 +43,25 @@ class Request:
     dependencies: Dependencies
     declared: bool
     near: bool
-    place: str
+    learn: Callable[[tuple[str, ...]], None]
 
 
 class Maker:
-    """Makes the values of one backend's entries.
-
-    :param learned: told the tables that a creator without declared ones was seen to read.
-    """
+    """Makes the values of one backend's entries."""
 
     def __init__(
         self,
         backend: Backend,
+        breaker: Breaker,
         invalidator: Invalidator,
         sightings: Sightings,
         reader: Reader,
-        learned: Callable[[Request, Dependencies], None],
     ) -> None:
         self._backend = backend
+        self._breaker = breaker
         self._invalidator = invalidator
-        self._breaker: Breaker = invalidator.breaker
         self._sightings = sightings
         self._reader = reader
-        self._learned = learned
         self._locks = KeyLocks()
         self._warned: set[str] = set()
 
@@ -183,7 +179,7 @@ class Maker:
         if request.declared:
             return request.dependencies.names
         names = tuple(sorted(run.learned))
-        self._learned(request, Dependencies(names))
+        request.learn(names)
         return names
 
     def _may_store(

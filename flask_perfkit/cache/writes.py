@@ -25,6 +25,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import InstanceState, Mapper, object_session
 from sqlalchemy.orm.attributes import History
 from sqlalchemy.orm.exc import UnmappedColumnError
+from sqlalchemy.pool.base import _AdhocProxiedConnection
 
 from flask_perfkit.cache import reading, sessions
 from flask_perfkit.cache.changes import Changes, watched
@@ -105,7 +106,10 @@ def _do_execute_no_params(cursor: Any, statement: str, context: Any) -> None:
 
 def _do_execute(_cursor: Any, _statement: str, _parameters: Any, context: Any) -> None:
     try:
-        transaction = _transaction(context.root_connection)
+        connection = context.root_connection
+        if isinstance(connection.connection, _AdhocProxiedConnection):
+            return  # the dialect asks a new server for its version; no transaction of anybody's
+        transaction = _transaction(connection)
         if transaction.early:
             early, transaction.early = transaction.early, []
             _end(early)
