@@ -92,6 +92,7 @@ class HeldObjects:
     def _watch_lookups(self, session: Session, held: set[Any], began: float) -> Iterator[None]:
         identity_map = session.identity_map
         look_up = identity_map.get
+        around = identity_map.__dict__.get("get")  # a creator around this one watches too
 
         def get(key: Any, default: Any = None) -> Any:
             if key in held:
@@ -104,6 +105,8 @@ class HeldObjects:
             yield
         finally:
             del identity_map.get
+            if around is not None:
+                identity_map.get = around  # type: ignore[method-assign]
 
     @staticmethod
     def _age(session: Session) -> float:
