@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import TypeVar
+from weakref import ref
 
 from flask_perfkit.cache.fork import call_after_fork
-
-_log = logging.getLogger(__name__)
+from flask_perfkit.cache.log import warn
 
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 5.0
@@ -73,7 +72,7 @@ class Breaker:
             if self.open:
                 return
             self.open = True
-            _log.warning(
+            warn(
                 "The cache's server is not usable (%s): values come from their source until it is",
                 _described(error),
             )
@@ -84,32 +83,43 @@ class Breaker:
         kind = type(error).__name__
         if kind not in self._complained:
             self._complained.add(kind)
-            _log.warning(
+            warn(
                 "The cache's server refuses to store (%s): values come from their source",
                 _described(error),
             )
 
-    def _start(self) -> None:
-        threading.Thread(target=self._look, name="perfkit-cache-recovery", daemon=True).start()
+    def try_again(self) -> bool:
+        """Close if the backend is usable, and say whether it is."""
+        try:
+            self._recover()
+        except Exception:
+            return False
+        with self._lock:
+            self.open = False
+        warn("The cache's server is usable again")
+        return True
 
-    def _look(self) -> None:
-        delay = _FIRST_DELAY
-        while True:
-            time.sleep(delay)
-            delay = min(2 * delay, _LONGEST_DELAY)
-            try:
-                self._recover()
-            except Exception:
-                continue
-            with self._lock:
-                self.open = False
-            _log.warning("The cache's server is usable again")
-            return
+    def _start(self) -> None:
+        threading.Thread(
+            target=_look, args=(ref(self),), name="perfkit-cache-recovery", daemon=True
+        ).start()
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
         if self.open:
             self._start()
+
+
+def _look(breaker: ref[Breaker]) -> None:
+    """Try again, ever more seldom, until it works or nobody uses the cache any more."""
+    delay = _FIRST_DELAY
+    while True:
+        time.sleep(delay)
+        delay = min(2 * delay, _LONGEST_DELAY)
+        found = breaker()
+        if found is None or found.try_again():
+            return
+        del found
 
 
 def refused(error: BaseException) -> bool:
@@ -118,4 +128,5 @@ def refused(error: BaseException) -> bool:
 
 
 def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error)[:200]}"
+    words = str(error).rpartition(" caused error: ")[2]  # before it a pipeline quotes its command
+    return f"{type(error).__name__}: {words[:200]}"

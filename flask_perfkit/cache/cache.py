@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -16,6 +15,7 @@ from flask_perfkit.cache.decorator import cached
 from flask_perfkit.cache.dependencies import Dependencies, dependencies
 from flask_perfkit.cache.entry import Entry, pack
 from flask_perfkit.cache.hints import Hints
+from flask_perfkit.cache.log import warn
 from flask_perfkit.cache.maker import Request, plain
 from flask_perfkit.cache.near import NearEntry
 from flask_perfkit.cache.response import cached_response
@@ -26,7 +26,6 @@ from flask_perfkit.cache.tokens import TOKEN_SECONDS
 if TYPE_CHECKING:
     from flask_perfkit.config import Settings
 
-_log = logging.getLogger(__name__)
 
 _MOST_HINTS = 10_000
 _MOST_LEARNED = 30
@@ -250,7 +249,7 @@ class Cache:
             return
         self._warned_of_processes = True
         if request.environ.get("wsgi.multiprocess"):
-            _log.warning(
+            warn(
                 "The cache lives in this process but the server runs several: each has its own "
                 "and does not see the others' writes; set PERFKIT_REDIS_URL"
             )

@@ -8,7 +8,8 @@ from weakref import WeakValueDictionary
 from flask_perfkit.cache import writes
 from flask_perfkit.cache.backend_memory import MemoryBackend
 from flask_perfkit.cache.breaker import Breaker
-from flask_perfkit.cache.invalidation import Invalidator, Lost
+from flask_perfkit.cache.invalidation import Invalidator
+from flask_perfkit.cache.lost import Lost
 from flask_perfkit.cache.maker import Maker
 from flask_perfkit.cache.near import Near
 from flask_perfkit.cache.push import PushListener
@@ -33,7 +34,7 @@ class Core:
         sightings = Sightings()
         self.invalidator = Invalidator(backend, self.breaker, lost, sightings, self.near)
         self.reader = Reader(backend, self.breaker, sightings, self.near)
-        self.maker = Maker(backend, self.breaker, self.invalidator, sightings, self.reader)
+        self.maker = Maker(backend, self.breaker, lost, self.invalidator, sightings, self.reader)
         source = backend.open_pushes()
         self.pushes = None if source is None else PushListener(source, self.near)
         writes.listen(self.invalidator)

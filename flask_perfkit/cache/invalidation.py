@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from flask_perfkit.cache.breaker import Breaker, Unavailable
 from flask_perfkit.cache.changes import TableChanges, watch
 from flask_perfkit.cache.dependencies import rows_token, value_token
-from flask_perfkit.cache.fork import call_after_fork
+from flask_perfkit.cache.lost import Lost
 from flask_perfkit.cache.near import Near
 from flask_perfkit.cache.tokens import ANY_MOVE, Backend, Sightings, TableMark, fresh
 
@@ -22,39 +21,6 @@ class Mark:
     name: str
     tables: list[TableMark]
     unknown: dict[str, list[str]] = field(default_factory=dict)
-
-
-class Lost:
-    """The tables whose change could not be sent, kept until the backend can be reached again.
-
-    Until then the cache of this process is not used. Other processes may read older values
-    meanwhile, at most for an entry's life.
-    """
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._lock = threading.Lock()
-        self._tables: set[str] = set()
-        call_after_fork(self._after_fork)
-
-    def add(self, tables: Iterable[str]) -> None:
-        """Keep these tables."""
-        with self._lock:
-            self._tables.update(tables)
-
-    def send(self) -> None:
-        """Reach the backend and send what is kept; raises while that fails."""
-        self._backend.ping()
-        with self._lock:
-            tables = sorted(self._tables)
-        if tables:
-            marks = [TableMark(table) for table in tables]
-            self._backend.end(fresh(), marks, {table: [] for table in tables})
-            with self._lock:
-                self._tables.difference_update(tables)
-
-    def _after_fork(self) -> None:
-        self._lock = threading.Lock()
 
 
 class Invalidator:
@@ -92,7 +58,7 @@ class Invalidator:
         try:
             begun = self._breaker.call(self._backend.begin, mark.name, mark.tables, seconds)
         except Unavailable:
-            self._lost.add(table.table for table in mark.tables)
+            self._lose(mark)
             mark.unknown = {table.table: [] for table in mark.tables}
             return mark
         for table, found in begun.items():
@@ -111,7 +77,7 @@ class Invalidator:
                 self._backend.end, mark.name, mark.tables, mark.unknown
             )
         except Unavailable:
-            self._lost.add(table.table for table in mark.tables)
+            self._lose(mark)
         else:
             self._sightings.note(tokens)
             self.learn_moves(moves)
@@ -130,6 +96,11 @@ class Invalidator:
             if table not in unknown
         ]
         self.end(Mark(fresh(), marks, unknown))
+
+    def _lose(self, mark: Mark) -> None:
+        self._lost.add_mark(mark.name, (table.table for table in mark.tables))
+        if not self._breaker.open:  # closed since we were refused: nobody else will send it
+            self._breaker.attempt(self._lost.send)
 
     def _table_mark(self, table: str, change: TableChanges, began: float) -> TableMark:
         believes = {}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from flask_perfkit.cache.fork import call_after_fork
 
-LOCK_SECONDS = 10.0
+LOCK_SECONDS = 5.0
 """Life of a lock. A killed owner costs the next reader that long; a creator that takes
 longer is joined by another one."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -15,12 +14,12 @@ from flask_perfkit.cache.dependencies import Dependencies
 from flask_perfkit.cache.entry import Entry, pack
 from flask_perfkit.cache.invalidation import Invalidator
 from flask_perfkit.cache.lock import LOCK_SECONDS, KeyLock, KeyLocks
+from flask_perfkit.cache.log import warn
+from flask_perfkit.cache.lost import Lost
 from flask_perfkit.cache.reader import Hit, Reader
 from flask_perfkit.cache.reading import Reading, own_tables
 from flask_perfkit.cache.serializer import decode, encode
 from flask_perfkit.cache.tokens import TOKEN_SECONDS, Backend, Prepared, Sightings, fresh
-
-_log = logging.getLogger(__name__)
 
 _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.05
@@ -53,12 +52,14 @@ class Maker:
         self,
         backend: Backend,
         breaker: Breaker,
+        lost: Lost,
         invalidator: Invalidator,
         sightings: Sightings,
         reader: Reader,
     ) -> None:
         self._backend = backend
         self._breaker = breaker
+        self._lost = lost
         self._invalidator = invalidator
         self._sightings = sightings
         self._reader = reader
@@ -121,7 +122,7 @@ class Maker:
                 return None
             if request.declared and None in prepared.tokens.values():
                 if prepared.locked:
-                    self._breaker.attempt(self._backend.unlock, request.key, owner)
+                    self._unlock(request.key, owner)
                 return None
             if prepared.locked or time.monotonic() >= give_up:
                 value, stored = self._create(request, prepared, owner)
@@ -145,7 +146,7 @@ class Maker:
             self._sightings.note({**prepared.tokens, **prepared.tables})
             self._invalidator.learn_moves(prepared.moves)
         elif owner is not None:
-            self._breaker.attempt(self._backend.unlock, request.key, owner)
+            self._unlock(request.key, owner)
         return prepared
 
     def _create(
@@ -170,7 +171,7 @@ class Maker:
                 self._store(request, entry)
         finally:
             if owner is not None and prepared is not None and prepared.locked:
-                self._breaker.attempt(self._backend.unlock, request.key, owner)
+                self._unlock(request.key, owner)
         reading.include({name: run.tokens.get(name) for name in names})
         return decode(text, tagged), stored
 
@@ -214,6 +215,12 @@ class Maker:
         self._sightings.note(tokens)
         return tokens
 
+    def _unlock(self, key: str, owner: str) -> None:
+        try:
+            self._breaker.call(self._backend.unlock, key, owner)
+        except Unavailable:
+            self._lost.add_lock(key, owner)
+
     def _store(self, request: Request, entry: Entry) -> None:
         life = request.ttl * random.uniform(1 - _JITTER, 1) + request.stale
         self._breaker.attempt(self._backend.store, request.key, pack(entry), life)
@@ -221,7 +228,7 @@ class Maker:
     def _warn_of_text(self, name: str) -> None:
         if name not in self._warned:
             self._warned.add(name)
-            _log.warning(
+            warn(
                 "%s is not cached: it runs SQL text, whose tables cannot be told; "
                 "name them with depends_on=[...]",
                 name,

@@ -8,17 +8,15 @@ as long as the last answer is young.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from typing import Any
 from weakref import ref
 
 from flask_perfkit.cache.fork import call_after_fork
+from flask_perfkit.cache.log import warn
 from flask_perfkit.cache.near import Near
 from flask_perfkit.cache.tokens import PushSource
-
-_log = logging.getLogger(__name__)
 
 SILENCE_SECONDS = 0.5
 """How long near entries are used without an answer from the server, and may be stale then."""
@@ -121,7 +119,7 @@ class PushListener:
     def _complain(self, error: Exception) -> None:
         if not self._complained:
             self._complained = True
-            _log.warning(
+            warn(
                 "The near-cache is not used while the server's pushes do not arrive (%s: %s)",
                 type(error).__name__,
                 str(error)[:200],

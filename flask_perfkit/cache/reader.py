@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import time
@@ -12,11 +11,10 @@ from typing import Any
 
 from flask_perfkit.cache.breaker import Breaker
 from flask_perfkit.cache.entry import Entry, unpack
+from flask_perfkit.cache.log import warn
 from flask_perfkit.cache.near import Near, NearEntry
 from flask_perfkit.cache.serializer import decode
 from flask_perfkit.cache.tokens import Backend, Sightings
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -156,7 +154,7 @@ class Reader:
     def _complain(self, what: str) -> None:
         if not self._complained:
             self._complained = True
-            _log.warning("The cache holds %s; it is made anew", what)
+            warn("The cache holds %s; it is made anew", what)
 
     def _keep_near(self, key: str, entry: Entry, version: int) -> None:
         left = entry.expires - time.time()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+from flask_perfkit.cache.log import warn
 from flask_perfkit.errors import ExtraMissing, SettingsError
 
 if TYPE_CHECKING:
     from flask_perfkit.cache.backend_redis import RedisBackend
 
-_log = logging.getLogger(__name__)
 
 _TIMEOUT = 0.25
 _SENTINEL_PORT = 26379
@@ -73,7 +72,7 @@ class _Epochs:
         except ResponseError as error:
             found = None
             if self.latest != _NO_RUN_ID:
-                _log.warning(
+                warn(
                     "The cache may not ask its server for INFO (%s): after a restart from a "
                     "snapshot it could take older values for current ones",
                     error,

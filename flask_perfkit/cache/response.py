@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from hashlib import blake2b
@@ -13,11 +12,11 @@ from flask import globals as globals_of_flask
 
 from flask_perfkit.cache.decorator import DependsOn
 from flask_perfkit.cache.keys import digest
+from flask_perfkit.cache.log import warn
 
 if TYPE_CHECKING:
     from flask_perfkit.cache.cache import Cache
 
-_log = logging.getLogger(__name__)
 
 Vary = Iterable[str | Callable[[], object]]
 
@@ -115,7 +114,7 @@ class _Variants:
             return True
         if not self._warned:
             self._warned = True
-            _log.warning(
+            warn(
                 "%s is not cached: it reads the session, so its answer may be one user's; tell "
                 "users apart with vary=[...]",
                 name,

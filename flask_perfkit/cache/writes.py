@@ -10,7 +10,6 @@ the driver: whoever commits, by session, connection or pool, passes them.
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,13 +32,11 @@ from flask_perfkit.cache.dependencies import column_name, table_token, value_tex
 from flask_perfkit.cache.invalidation import Invalidator, Mark
 from flask_perfkit.cache.statements import Facts, facts
 from flask_perfkit.cache.tokens import LONG_MARK_SECONDS, MARK_SECONDS
-
-_log = logging.getLogger(__name__)
+from flask_perfkit.faults import log_once
 
 LAG_OPTION = "perfkit_replica_lag"
 """Execution option of an engine on a replica: how many seconds it may be behind at most."""
 
-_FAILED = "The cache could not follow a statement; its values may be too old"
 _INFO = "flask_perfkit.cache"
 _NOTED = "_perfkit_noted"
 _LATEST = frozenset({"READ COMMITTED", "AUTOCOMMIT"})
@@ -97,7 +94,7 @@ def _guarded() -> Iterator[None]:
     try:
         yield
     except Exception:
-        _log.exception(_FAILED)
+        log_once("following a statement for the cache")
 
 
 def _do_execute_no_params(cursor: Any, statement: str, context: Any) -> None:
@@ -122,7 +119,7 @@ def _do_execute(_cursor: Any, _statement: str, _parameters: Any, context: Any) -
         if found.writes or found.commits:
             _note_write(found, transaction, context)
     except Exception:
-        _log.exception(_FAILED)
+        log_once("following a statement for the cache")
 
 
 def _may_write(context: Any) -> bool:

@@ -217,10 +217,11 @@ def test_sql_text_is_not_kept_unless_its_tables_are_named(
     for _ in range(3):
         cache.get_or_create("text", creator, name="my counter")
     assert creator.runs == 3
-    assert caplog.messages == [
-        "my counter is not cached: it runs SQL text, whose tables cannot be told; name them with "
-        + "depends_on=[...]"
-    ]
+    (message,) = caplog.messages
+    assert message == (
+        "my counter is not cached: it runs SQL text, whose tables cannot be told; "
+        "name them with depends_on=[...]"
+    )
     declared = Counted(by_text)
     for _ in range(3):
         cache.get_or_create("declared", declared, depends_on=[Document])
