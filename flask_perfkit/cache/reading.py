@@ -67,7 +67,8 @@ class Reading:
         if self._learning is not None:
             self.learned.update(tokens)
             for name, token in tokens.items():
-                self.tokens.setdefault(name, token)
+                if token is None or name not in self.tokens:
+                    self.tokens[name] = token
 
     def finish(self) -> None:
         """Take in the objects that were come upon, and hand on to the creator around."""

@@ -49,9 +49,13 @@ _writing: ContextVar[tuple[ref[_Transaction], ...]] = ContextVar(
 
 
 class _Transaction:
-    """What is known of the transaction that a driver's connection is in."""
+    """What is known of the transaction that a driver's connection is in.
+
+    ``over`` is said and not left to the object's end, which a traceback may put off.
+    """
 
     def __init__(self) -> None:
+        self.over = False
         self.changes = Changes()
         self.early: list[tuple[Invalidator, Mark]] = []
 
@@ -83,7 +87,7 @@ def uncommitted(tables: frozenset[str] | None) -> bool:
         return True
     for reference in _writing.get():
         transaction = reference()
-        if transaction is not None and transaction.changes.touches(tables):
+        if transaction is not None and not transaction.over and transaction.changes.touches(tables):
             return True
     return False
 
@@ -151,10 +155,14 @@ def _note_write(found: Facts, transaction: _Transaction, context: Any) -> None:
         for write in found.writes:
             transaction.changes.table(write.table).note(write, parameters)
         if found.writes:
-            known = [item for item in _writing.get() if item() not in (None, transaction)]
-            _writing.set((*known, ref(transaction)))
+            open_ones = [item for item in _writing.get() if _is_other(item(), transaction)]
+            _writing.set((*open_ones, ref(transaction)))
     if transaction.changes and (found.commits or _commits_each_statement(context.root_connection)):
         transaction.early += _begin(transaction.changes, LONG_MARK_SECONDS)
+
+
+def _is_other(found: _Transaction | None, transaction: _Transaction) -> bool:
+    return found is not None and found is not transaction and not found.over
 
 
 def _snapshot(transaction: _Transaction, context: Any) -> float:
@@ -311,13 +319,21 @@ def _wrap(dialect: Any) -> None:
             setattr(dialect, name, functools.wraps(original)(functools.partial(wrapper, original)))
 
 
+def _take(connection: Any) -> _Transaction | None:
+    """Take the transaction that ends now from its connection."""
+    transaction: _Transaction | None = connection.info.pop(_INFO, None)
+    if transaction is not None:
+        transaction.over = True
+    return transaction
+
+
 def _do_commit(original: Callable[..., Any], connection: Any, *args: Any, **kwargs: Any) -> Any:
     """Commit between mark and end.
 
     If the driver raises, the marks stay until their deadline: the server may have committed
     all the same, or still be about to.
     """
-    transaction: _Transaction | None = connection.info.pop(_INFO, None)
+    transaction = _take(connection)
     if transaction is None:
         return original(connection, *args, **kwargs)
     marks = _begin(transaction.changes, MARK_SECONDS) if transaction.changes else []
@@ -327,7 +343,7 @@ def _do_commit(original: Callable[..., Any], connection: Any, *args: Any, **kwar
 
 
 def _do_rollback(original: Callable[..., Any], connection: Any, *args: Any, **kwargs: Any) -> Any:
-    transaction: _Transaction | None = connection.info.pop(_INFO, None)
+    transaction = _take(connection)
     result = original(connection, *args, **kwargs)
     if transaction is not None:
         _end(transaction.early)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from cache_models import fill
+from cache_server import Server
 
 from flask_perfkit.cache.cache import Cache
 
@@ -46,3 +47,10 @@ def cache(request: pytest.FixtureRequest) -> Cache:
 @pytest.fixture
 def redis_cache(redis_url: str) -> Cache:
     return Cache.from_url(redis_url)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "valkey")
+    yield server
+    server.stop()

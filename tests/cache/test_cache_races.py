@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import sqlalchemy as sa
 from cache_models import Counted, Document, User, count_documents, titles
+from cache_processes import running
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from flask_perfkit.cache import writes
 from flask_perfkit.cache.cache import Cache
 from flask_perfkit.cache.writes import LAG_OPTION
 
@@ -137,31 +137,25 @@ def test_the_end_of_one_writer_does_not_end_another_ones_mark(
     slow.dispose()
 
 
-WRITER = """
-import sys, time
-sys.path.insert(0, {tests!r})
-import sqlalchemy as sa
-from cache_models import Document
-from sqlalchemy.orm import Session
-from flask_perfkit.cache import writes
-from flask_perfkit.cache.cache import Cache
+def write_and_hang(connection: Connection, redis_url: str, database: str, after: bool) -> None:
+    """Rename document 1 and hang right before or after the driver's commit until told to go on."""
+    writes.MARK_SECONDS = 1.0
+    cache = Cache.from_url(redis_url)
+    engine = sa.create_engine(database)
+    commit = engine.dialect.do_commit
 
-writes.MARK_SECONDS = 0.5
-cache = Cache.from_url({redis_url!r})
-engine = sa.create_engine({database!r})
-commit = engine.dialect.do_commit
+    def held(to: Any) -> None:
+        if after:
+            commit(to)
+        connection.send("held")
+        connection.recv()
+        if not after:
+            commit(to)
 
-def held(connection):
-    if {after}:
-        commit(connection)
-    print("held", flush=True)
-    time.sleep(60)
-
-engine.dialect.do_commit = held
-with Session(engine) as session:
-    session.get_one(Document, 1).title = "new"
-    session.commit()
-"""
+    engine.dialect.do_commit = held  # type: ignore[method-assign]
+    rename(engine, "new")
+    del cache
+    connection.send("done")
 
 
 @pytest.mark.parametrize("depends_on", [[Document], [Document.user_id == 1]])
@@ -176,19 +170,12 @@ def test_a_writer_killed_at_its_commit_leaves_nobody_stale(
         return cache.get_or_create("key", creator, depends_on=depends_on)
 
     read()
-    code = WRITER.format(
-        tests=str(Path(__file__).parent),
-        redis_url=redis_url,
-        database=postgres_engine.url.render_as_string(hide_password=False),
-        after=after,
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as writer:
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == b"held\n"
-        os.kill(writer.pid, signal.SIGKILL)
+    database = postgres_engine.url.render_as_string(hide_password=False)
+    with running(write_and_hang, redis_url, database, after) as (_, pipe):
+        assert pipe.recv() == "held"
     expected = ["new"] if after else ["a"]
     assert read() == expected
-    time.sleep(0.5)  # the life of its marks
+    time.sleep(1.0)  # the life of its marks
     assert [read(), read()] == [expected, expected]
     runs = creator.runs
     assert read() == expected
@@ -393,6 +380,31 @@ def test_an_inner_value_that_may_not_be_stored_keeps_the_outer_one_from_it(
         )
         assert outer == ["a"]
     assert cache.get_or_create("outer", lambda: titles(engine, 1)) == ["new"]
+
+
+def test_an_outer_value_waits_until_its_inner_ones_column_is_entered(
+    redis_url: str, sqlite_engine: sa.Engine
+) -> None:
+    """A writer at its commit does not know of a column that nobody had entered before."""
+    cache = Cache.from_url(redis_url)
+
+    def inner() -> Any:
+        needs = [Document.user_id == 1]
+        return cache.get_or_create("inner", lambda: titles(sqlite_engine, 1), depends_on=needs)
+
+    def outer() -> Any:
+        return cache.get_or_create("outer", inner)
+
+    assert outer() == ["a"]  # so that it is known what the outer one depends on
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    database = sqlite_engine.url.render_as_string()
+    with running(write_and_hang, redis_url, database, False) as (_, pipe):
+        assert pipe.recv() == "held"
+        assert outer() == ["a"]
+        pipe.send("go on")
+        assert pipe.recv() == "done"
+        assert outer() == ["new"]
 
 
 def test_a_replica_may_lag(cache: Cache, sqlite_engine: sa.Engine, tmp_path: Path) -> None:

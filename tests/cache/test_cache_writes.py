@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from cache_models import Base, Counted, Document, User, count_documents, titles
+from cache_processes import running
 from sqlalchemy import event
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -412,52 +410,31 @@ def test_a_row_that_another_transaction_moved_meanwhile_is_not_trusted(
     assert titles(postgres_engine, 2) == ["c", "b"]
 
 
+def rename_when_told(connection: Connection, redis_url: str, database: str) -> None:
+    """Give document 1 each title that comes, through a cache that never declared a column."""
+    cache = Cache.from_url(redis_url)
+    engine = sa.create_engine(database)
+    while title := connection.recv():
+        with Session(engine) as session:
+            session.get_one(Document, 1).title = title
+            session.commit()
+        connection.send("done")
+    del cache
+
+
 def test_a_process_that_never_declared_the_value_drops_it(
     redis_url: str, sqlite_engine: sa.Engine
 ) -> None:
     watched = Watched(Cache.from_url(redis_url))
-    code = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import sqlalchemy as sa
-from cache_models import Document
-from sqlalchemy.orm import Session
-from flask_perfkit.cache.cache import Cache
-cache = Cache.from_url({redis_url!r})
-engine = sa.create_engine({sqlite_engine.url.render_as_string()!r})
-for title in sys.argv[1:]:
-    with Session(engine) as session:
-        session.get_one(Document, 1).title = title
-        session.commit()
-    input()
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", code, "c", "d"], stdin=subprocess.PIPE, text=True
-    ) as writer:
-        assert writer.stdin is not None
-        _wait_until(lambda: titles(sqlite_engine, 1) == ["c"])
-        assert {"documents", "user 1"} <= _dropped_soon(watched)
-        writer.stdin.write("\n")
-        writer.stdin.flush()
-        _wait_until(lambda: titles(sqlite_engine, 1) == ["d"])
-        # By now it has learned of the column and leaves user 2 alone.
-        assert _dropped_soon(watched) == {"documents", "user 1"}
-        writer.stdin.write("\n")
-    assert writer.returncode == 0
-
-
-def _dropped_soon(watched: Watched) -> set[str]:
-    """The other process may be between its commit and the end of its mark."""
-    dropped: set[str] = set()
-    while found := watched.dropped():
-        dropped |= found
-    return dropped
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    while not condition():
-        pause.wait(0.01)
+    database = sqlite_engine.url.render_as_string()
+    with running(rename_when_told, redis_url, database) as (_, pipe):
+        dropped = []
+        for title in ("b", "c"):
+            pipe.send(title)
+            assert pipe.recv() == "done"
+            dropped.append(watched.dropped())
+    # By the second time it has learned of the column and leaves user 2 alone.
+    assert dropped == [EVERY_ROW, {"documents", "user 1"}]
 
 
 def test_an_async_session_is_seen(cache: Cache, sqlite_engine: sa.Engine) -> None:
