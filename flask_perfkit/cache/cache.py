@@ -103,7 +103,7 @@ class Cache:
             self._core.pushes.ensure()
         life = self._ttl if ttl is None else ttl
         declared = depends_on is not None
-        hint = self._hints.at(creator, key)
+        hint = self._hints.at(name, creator, key)
         needs = hint.dependencies if depends_on is None else dependencies(depends_on)
         asked = Request(key, creator, name, life, stale, needs, declared, near, hint.learn)
         return cast(T, self._answer(asked))

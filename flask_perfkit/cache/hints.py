@@ -35,12 +35,15 @@ class Hints:
     def __init__(self) -> None:
         self._hints: OrderedDict[str, Hint] = OrderedDict()
 
-    def at(self, creator: Callable[[], Any], key: str) -> Hint:
-        """Return the hint for a creator; one without code of its own goes by its key."""
+    def at(self, name: str, creator: Callable[[], Any], key: str) -> Hint:
+        """Return the hint for a creator; one without code of its own goes by its key.
+
+        :param name: tells those apart that one line defines, as in a decorator.
+        """
         while hasattr(creator, "func"):  # functools.partial
             creator = creator.func
         code = getattr(creator, "__code__", None)
-        place = key if code is None else f"{code.co_filename}:{code.co_firstlineno}"
+        place = key if code is None else f"{name}:{code.co_filename}:{code.co_firstlineno}"
         hint = self._hints.get(place)
         if hint is None:
             hint = self._hints[place] = Hint()
