@@ -78,7 +78,8 @@ class _Epochs:
                     error,
                 )
         self.latest = found[1].decode() if found else _NO_RUN_ID
-        self._by_node[f"{connection.host}:{connection.port}"] = self.latest
+        if hasattr(connection, "port"):  # not so on a unix socket
+            self._by_node[f"{connection.host}:{connection.port}"] = self.latest
 
     def of_key(self, cluster: Any, namespace: str) -> str:
         """Return the run id of the cluster's node that holds the tokens."""

