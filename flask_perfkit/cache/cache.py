@@ -102,10 +102,12 @@ class Cache:
         if near and self._core.pushes is not None:
             self._core.pushes.ensure()
         life = self._ttl if ttl is None else ttl
-        declared = depends_on is not None
-        hint = self._hints.at(name, creator, key)
-        needs = hint.dependencies if depends_on is None else dependencies(depends_on)
-        asked = Request(key, creator, name, life, stale, needs, declared, near, hint.learn)
+        if depends_on is not None:
+            needs, learn = dependencies(depends_on), None
+        else:
+            hint = self._hints.at(name, creator, key)
+            needs, learn = hint.dependencies, hint.learn
+        asked = Request(key, creator, name, life, stale, needs, life if near else 0.0, learn)
         return cast(T, self._answer(asked))
 
     def cached(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -160,23 +162,18 @@ class Cache:
         if writes.uncommitted(reading.own_tables(needs.names)):
             self.delete(key)
             return
-        try:
-            epoch = self._core.reader.epoch()
-        except Unavailable:
-            return
+        tokens_life = max(TOKEN_SECONDS, 2 * life)
         prepared = self._core.breaker.attempt(
-            self._core.backend.prepare,
-            needs.names,
-            needs.columns,
-            max(TOKEN_SECONDS, 2 * life),
-            None,
+            self._core.backend.prepare, needs.names, needs.columns, tokens_life, None
         )
         if prepared is None or None in prepared.tokens.values():
             self.delete(key)
             return
         self._core.invalidator.learn_moves(prepared.moves)
         tokens = tuple(str(prepared.tokens[name]) for name in needs.names)
-        entry = Entry(epoch, tagged, time.time() + life, 0.0, 0.0, needs.names, tokens, text)
+        entry = Entry(
+            prepared.epoch, tagged, time.time() + life, 0.0, 0.0, needs.names, tokens, text
+        )
         self._core.breaker.attempt(self._core.backend.replace, key, pack(entry), life)
 
     def delete(self, *keys: str) -> int:
@@ -224,7 +221,7 @@ class Cache:
     def _answer(self, asked: Request) -> Any:
         names = asked.dependencies.names
         try:
-            if writes.uncommitted(reading.own_tables(names) if asked.declared or names else None):
+            if writes.uncommitted(reading.own_tables(names) if names or asked.declared else None):
                 raise Unavailable
             hit = self._core.reader.read(asked.key, names, declared=asked.declared, near=asked.near)
         except Unavailable:
@@ -235,7 +232,7 @@ class Cache:
             self._warn_of_processes()
             return self._core.maker.make(asked)
         cache_stats.hit(asked.name)
-        if not asked.declared and not set(hit.entry.names) <= set(names):
+        if asked.learn is not None and not set(hit.entry.names) <= set(names):
             asked.learn(hit.entry.names)
         if hit.is_due():
             return self._core.maker.refresh(asked, hit)

@@ -42,11 +42,15 @@ def has_unflushed_changes(tables: frozenset[str] | None) -> bool:
 
     :param tables: None stands for any table.
     """
-    return any(
-        tables is None or not tables.isdisjoint(_unflushed_tables(session))
-        for session in _open_sessions()
-        if not session._is_clean()
-    )
+    for reference in _sessions.get():
+        session = reference()
+        if (
+            session is not None
+            and not session._is_clean()
+            and (tables is None or not tables.isdisjoint(_unflushed_tables(session)))
+        ):
+            return True
+    return False
 
 
 def loaded_in_this_transaction(session: Session | None) -> bool:

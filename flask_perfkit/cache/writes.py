@@ -24,7 +24,6 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import InstanceState, Mapper, object_session
 from sqlalchemy.orm.attributes import History
 from sqlalchemy.orm.exc import UnmappedColumnError
-from sqlalchemy.pool.base import _AdhocProxiedConnection
 
 from flask_perfkit.cache import reading, sessions
 from flask_perfkit.cache.changes import Changes, watched
@@ -107,36 +106,32 @@ def _do_execute_no_params(cursor: Any, statement: str, context: Any) -> None:
 
 def _do_execute(_cursor: Any, _statement: str, _parameters: Any, context: Any) -> None:
     try:
-        connection = context.root_connection
-        if isinstance(connection.connection, _AdhocProxiedConnection):
-            return  # the dialect asks a new server for its version; no transaction of anybody's
-        transaction = _transaction(connection)
+        transaction = context.root_connection.connection.info.get(_INFO)
+        if transaction is None:
+            transaction = _transaction(context.root_connection)
         if transaction.early:
             early, transaction.early = transaction.early, []
             _end(early)
         reader = reading.current.get()
-        if reader is None and not _may_write(context):
+        if reader is None and not (
+            context.isinsert
+            or context.isupdate
+            or context.isdelete
+            or context.compiled is None
+            or context.isddl
+            or context.is_text
+            or context.compiled.ctes
+        ):
             return
         found = facts(context)
         if reader is not None:
             _note_read(reader, found, transaction, context)
         if found.writes or found.commits:
             _note_write(found, transaction, context)
+    except NotImplementedError:
+        pass  # info of a connection on which the dialect asks a new server for its version
     except Exception:
         log_once("following a statement for the cache")
-
-
-def _may_write(context: Any) -> bool:
-    """Say whether to look closer: cheap, since it is asked for every statement."""
-    return (
-        context.isinsert
-        or context.isupdate
-        or context.isdelete
-        or context.compiled is None
-        or context.isddl
-        or context.is_text
-        or bool(context.compiled.ctes)
-    )
 
 
 def _note_read(

@@ -45,12 +45,6 @@ class Watched:
         return {name for name, creator in creators.items() if creator.runs}
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def engine(request: pytest.FixtureRequest) -> sa.Engine:
-    engine: sa.Engine = request.getfixturevalue(f"{request.param}_engine")
-    return engine
-
-
 @pytest.fixture
 def watched(request: pytest.FixtureRequest, engine: sa.Engine) -> Watched:
     """Entries in this process for SQLite, and in Redis for PostgreSQL."""
@@ -292,10 +286,9 @@ def test_autocommit_is_seen_without_a_commit(watched: Watched, engine: sa.Engine
     assert count_documents(engine) == 3
 
 
-def test_a_driver_in_autocommit_is_seen(watched: Watched, postgres_url: str) -> None:
-    engine = sa.create_engine(postgres_url, connect_args={"autocommit": True})
-    Base.metadata.create_all(engine)
-    watched.dropped()
+def test_a_driver_in_autocommit_is_seen(cache: Cache, postgres_engine: sa.Engine) -> None:
+    engine = sa.create_engine(postgres_engine.url, connect_args={"autocommit": True})
+    watched = Watched(cache)
     with engine.connect() as connection:
         connection.execute(documents.insert().values(title="c"))
         assert "documents" in watched.dropped()
