@@ -28,7 +28,8 @@ _MOST_FILES = 10_000
 _VARARGS, _VARKEYWORDS, _COROUTINE = 0x04, 0x08, 0x80
 _CALL_WITH_ARGUMENTS = opmap["CALL_FUNCTION_EX"]
 _INLINE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
-_PROMPTS = ("<stdin>", "<console>", "<python-input", "<ipython", "<template>")
+_NO_FILE = "<template>"
+_PROMPTS = ("<stdin>", "<console>", "<python-input", "<ipython")
 _ATTRIBUTES = attributes.__file__
 _LOAD_EXPIRED = InstanceState._load_expired.__code__
 _NO_CODE = compile("", "<nothing>", "exec")
@@ -123,7 +124,7 @@ def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
     """
     asked: FrameType | None = None
     caller: FrameType | None = None
-    inner = None
+    inner = _NO_CODE
     asked_at = ended_at = 0
     ended = frame
     jumpable = True
@@ -201,7 +202,7 @@ def _position(frame: FrameType | None) -> Position:
     if frame is None:
         return (_NO_CODE, "", 0)
     code, filename, instruction = position_of(frame)
-    if filename == "<template>":
+    if filename == _NO_FILE:
         # Templates without a file differ by name; this never agrees with the hook's look.
         filename = _source(frame)[0]
     return (code, filename, instruction)
@@ -225,16 +226,16 @@ def _source(frame: FrameType) -> tuple[str, int, str]:
     template = frame.f_globals.get("__jinja_template__")
     if template is None:
         return (code.co_filename, frame.f_lineno, _function(code))
-    filename = str(template.filename or template.name or code.co_filename)
+    filename = code.co_filename if code.co_filename != _NO_FILE else template.name or _NO_FILE
     lineno = int(template.get_corresponding_lineno(frame.f_lineno))
-    return (filename, lineno, str(template.name or "template"))
+    return (str(filename), lineno, str(template.name or "template"))
 
 
 def _function(code: CodeType) -> str:
     names = code.co_qualname.split(".")
-    while names[-1] in _INLINE:
-        names = names[:-2] or ["<module>"]
-    return ".".join(names).rpartition("<locals>.")[2]
+    while names and names[-1] in (*_INLINE, "<locals>"):
+        names.pop()
+    return ".".join(names).rpartition("<locals>.")[2] or "<module>"
 
 
 def _passes_on(frame: FrameType) -> bool:
@@ -273,7 +274,7 @@ def is_application(filename: str) -> bool:
 def _is_application(filename: str) -> bool:
     if filename.startswith("<"):
         # Generated code is a library's, but for a prompt's and a template's without a file.
-        return filename.startswith(_PROMPTS)
+        return filename.startswith((*_PROMPTS, _NO_FILE))
     path = os.path.abspath(filename)
     if path.startswith(_ours()):
         return False
