@@ -6,6 +6,7 @@ Found where reads of attributes are noted, in debug and tests.
 from __future__ import annotations
 
 from flask_perfkit.config import Settings
+from flask_perfkit.detectors.touching import is_idle
 from flask_perfkit.detectors.wording import finding_of, place
 from flask_perfkit.findings import Finding
 from flask_perfkit.profile import Cause, Profile
@@ -24,7 +25,7 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
             (
                 (width, name)
                 for name, width in cause.widths.items()
-                if width >= _WIDE and name not in profile.touched
+                if width >= _WIDE and is_idle(name, profile.touched)
             ),
             reverse=True,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flask_perfkit.config import Settings
+from flask_perfkit.detectors.touching import is_idle
 from flask_perfkit.detectors.wording import finding_of, milliseconds, place
 from flask_perfkit.findings import Finding
 from flask_perfkit.profile import Cause, Profile
@@ -24,7 +25,7 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
         for cause in profile.causes
         if cause.rows
         for name in _loaded_along(cause)
-        if name not in profile.touched
+        if is_idle(name, profile.touched)
     ]
 
 
