@@ -17,10 +17,17 @@ SOURCE = Path(__file__).parents[1] / PACKAGE
 # Every module or subpackage stands here, so a new one is placed on purpose.
 LAYERS = (
     {"errors", "config", "faults", "signals"},
-    {"fingerprint", "reason", "profile", "findings"},
-    {"callsite", "recorder", "state"},
+    {"callsite", "fingerprint", "reason", "findings", "usage"},
+    {"joins"},
+    {"profile"},
+    {"calls", "causes"},
+    {"recorder"},
     {"pagination", "cache", "audit", "system"},
-    {"hooks", "detectors", "analysis", "sinks", "measure", "counter"},
+    {"detectors", "sinks", "measure"},
+    {"analysis"},
+    {"state"},
+    {"hooks"},
+    {"counter"},
     {"dashboard", "commands", "pytest_plugin"},
     {"extension"},
     {"__init__"},
@@ -28,7 +35,6 @@ LAYERS = (
 HEIGHTS = {part: height for height, layer in enumerate(LAYERS) for part in layer}
 UPWARD = {
     ("errors", "findings"): "FindingError carries findings; only its annotation names them",
-    ("state", "sinks"): "the state holds sinks; only its annotation names their type",
 }
 # What a part must not import although it stands no higher.
 FOREIGN = {
@@ -37,10 +43,9 @@ FOREIGN = {
     "cache": ("flask_perfkit.pagination", "flask_perfkit.audit", "flask_perfkit.system"),
     "audit": ("flask_perfkit.pagination", "flask_perfkit.cache", "flask_perfkit.system"),
     "system": ("flask_perfkit.pagination", "flask_perfkit.cache", "flask_perfkit.audit"),
-    # Hooks observe and never judge; a detector is a pure function; a sink only shows.
+    # Hooks observe and never judge; a detector is a pure function of a profile.
     "hooks": ("flask_perfkit.detectors",),
-    "detectors": ("flask_perfkit.hooks", "flask_perfkit.sinks", "flask", "werkzeug", "sqlalchemy"),
-    "sinks": ("flask_perfkit.hooks", "flask_perfkit.analysis"),
+    "detectors": ("flask_perfkit.sinks", "flask_perfkit.recorder", "flask", "sqlalchemy"),
 }
 
 
@@ -154,8 +159,8 @@ def test_imports_go_down_only() -> None:
         ({"commands.py": "from flask_perfkit.extension import PerfKit"}, "it stands above"),
         (
             {
-                "profile.py": "from flask_perfkit.findings import Finding",
-                "findings.py": "def late():\n    from flask_perfkit.profile import Profile",
+                "reason.py": "from flask_perfkit.findings import Finding",
+                "findings.py": "def late():\n    from flask_perfkit.reason import Reason",
             },
             "loop",
         ),

@@ -90,6 +90,10 @@ def test_an_application_installs_three_packages(metadata: Message) -> None:
     assert sorted(required) == ["Flask>=3.0", "SQLAlchemy>=2.0", "marshmallow>=3.23"]
 
 
+def test_every_public_name_is_there() -> None:
+    _run(sys.executable, "-W", "error", "-c", "from flask_perfkit import *")
+
+
 def test_import_loads_nothing_beyond_flask_and_sqlalchemy() -> None:
     assert _run(sys.executable, "-c", LOADED_BY_IMPORT).split() == ["flask_perfkit"]
 
