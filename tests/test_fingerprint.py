@@ -70,7 +70,7 @@ PLACES = [
     "INSERT INTO t (a, b) VALUES ({}, {})",
     "UPDATE t SET a = {}, b = {} WHERE id = %(id)s",
     'SELECT f({}, g({})) FROM "it\'s" WHERE a BETWEEN {} AND {}',
-    "SELECT a -- it's {}\nFROM t /* it's */ WHERE a LIKE {}",
+    "SELECT a -- it's {}\nFROM t /* it's */ WHERE a = {}",
 ]
 
 
