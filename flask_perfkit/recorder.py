@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from _thread import RLock
 from collections.abc import Iterable
 from contextvars import ContextVar
-from threading import RLock
 from time import perf_counter_ns
 from typing import Any
 
