@@ -11,6 +11,7 @@ from flask_perfkit.analysis import analyse
 from flask_perfkit.callsite import stop_at
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
+from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.recorder import Recorder, enter, leave
 from flask_perfkit.sinks import deliver
 
@@ -41,6 +42,7 @@ def _watched(command: click.Command, state: State) -> click.Command:
 
     def recorded(ctx: click.Context) -> Any:
         recorder = Recorder()
+        recorder.touched = {} if are_watched() else None
         token = enter(recorder)
         try:
             result = invoke(ctx)

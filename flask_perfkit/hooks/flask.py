@@ -21,6 +21,7 @@ from flask_perfkit.analysis import analyse, is_unremarkable
 from flask_perfkit.callsite import is_application, stop_at
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
+from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.profile import View
 from flask_perfkit.recorder import Recorder, current, enter, leave
 from flask_perfkit.signals import request_profiled
@@ -96,6 +97,7 @@ class _WatchedApplication:
         self._state = state
         self._wsgi_app: WSGIApplication = app.wsgi_app
         self._rate = state.settings.sample_rate
+        self._notes_attributes = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._rate < 1 and random() >= self._rate:
@@ -104,6 +106,8 @@ class _WatchedApplication:
             self._set_up()
         recorder = RequestRecorder()
         recorder.environ = environ
+        if self._notes_attributes:
+            recorder.touched = {}
         token = enter(recorder)
         try:
             body = self._wsgi_app(environ, start_response)
@@ -123,6 +127,7 @@ class _WatchedApplication:
         try:
             if set_up is not None:
                 set_up()
+            self._notes_attributes = are_watched()
         except Exception:
             log_once("the set-up at the first request")
 
