@@ -116,7 +116,11 @@ class _WatchedApplication:
             return self._wsgi_app(environ, start_response)
         if self._at_first_request is not None:
             self._set_up()
-        recorder = RequestRecorder()
+        try:
+            recorder = RequestRecorder()
+        except Exception:
+            log_once("beginning to watch a request")
+            return self._wsgi_app(environ, start_response)
         recorder.environ = environ
         if self._notes_attributes:
             recorder.touched = {}
@@ -128,11 +132,17 @@ class _WatchedApplication:
             _report(recorder, self._app, self._state, failed=True)
             raise
         leave(token)
-        response = recorder.response
-        if response is not None and response.is_sequence and not self._has_news(recorder):
-            recorder.discard()
+        try:
+            response = recorder.response
+            if response is not None and response.is_sequence and not self._has_news(recorder):
+                recorder.discard()
+                return body
+            return self._watch(body, recorder)
+        except FindingError:
+            raise
+        except Exception:
+            log_once("watching a response")
             return body
-        return self._watch(body, recorder)
 
     def _set_up(self) -> None:
         set_up, self._at_first_request = self._at_first_request, None
