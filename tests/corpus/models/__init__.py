@@ -1,0 +1,73 @@
+"""The models of the corpus: one of each way to relate, inherit and postpone."""
+
+from .base import db
+from .people import Comment, Document, Membership, Post, Profile, Tag, Team, User, document_tags
+from .plain import Author, Book, Chapter, PlainBase
+from .records import (
+    Album,
+    AuditEntry,
+    Award,
+    Label,
+    Reading,
+    Review,
+    Setting,
+    Ticket,
+    Track,
+    metrics,
+    partitions,
+)
+from .shop import (
+    Address,
+    Allocation,
+    BankPayment,
+    CardPayment,
+    Customer,
+    Order,
+    OrderLine,
+    Payment,
+    Product,
+)
+from .staff import Category, Company, Employee, Engineer, Laptop, Manager
+
+__all__ = [
+    "Address",
+    "Album",
+    "Allocation",
+    "AuditEntry",
+    "Author",
+    "Award",
+    "BankPayment",
+    "Book",
+    "CardPayment",
+    "Category",
+    "Chapter",
+    "Comment",
+    "Company",
+    "Customer",
+    "Document",
+    "Employee",
+    "Engineer",
+    "Label",
+    "Laptop",
+    "Manager",
+    "Membership",
+    "Order",
+    "OrderLine",
+    "Payment",
+    "PlainBase",
+    "Post",
+    "Product",
+    "Profile",
+    "Reading",
+    "Review",
+    "Setting",
+    "Tag",
+    "Team",
+    "Ticket",
+    "Track",
+    "User",
+    "db",
+    "document_tags",
+    "metrics",
+    "partitions",
+]
