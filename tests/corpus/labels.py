@@ -12,10 +12,13 @@ line, where lines that begin with three spaces go on with the label::
 
 In a template it is a Jinja comment. Two labels in one comment are parted by ``;``.
 
-``FINDING kind subject [instead] [xCOUNT] [fix=CODE] [runs=N] [elsewhere=FILE:LINE]``
+``FINDING kind subject [instead] [anywhere] [xCOUNT] [fix=CODE] [runs=N] [elsewhere=FILE:LINE]``
     This line has this finding. ``subject`` is ``-`` where the contract names none, and
     ``fix`` is code which the finding's fix holds, blanks aside; ``runs`` is how many statements
-    the database gets where that is not ``COUNT``; ``elsewhere`` is another line that is as right.
+    the database gets where that is not ``COUNT``; ``elsewhere`` is another line that is as right,
+    where no label can stand; with ``anywhere`` every line of the view is.
+``ELSEWHERE [subject]``
+    This line is as right as the one that the finding's label speaks of.
 ``ALLOWED kind subject``
     This line may have this finding or not: the contract decides neither.
 ``SILENT xCOUNT``
@@ -47,7 +50,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent
 
-_WORDS = ("FINDING", "ALLOWED", "SILENT", "CALLER?", "CALLER", "ORIGIN", "REQUEST")
+_WORDS = ("FINDING", "ALLOWED", "SILENT", "CALLER?", "CALLER", "ORIGIN", "ELSEWHERE", "REQUEST")
 _JINJA_COMMENT = re.compile(r"\{#-?\s*(.*?)\s*-?#\}", re.DOTALL)
 _COUNT = re.compile(r"x(\d+)(?:\.\.(\d+))?")
 _SETTINGS = ("fix", "runs", "elsewhere", "repeat", "status")
@@ -69,6 +72,14 @@ class Label:
     count: range | None = None
     settings: dict[str, str] = field(default_factory=dict)
     views: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """Return the line, and the other that is as right."""
+        if "elsewhere" not in self.settings:
+            return (self.line,)
+        filename, _, lineno = self.settings["elsewhere"].rpartition(":")
+        return self.line, (filename, int(lineno))
 
     def choices(self, position: int) -> tuple[str, ...]:
         """Return the right answers of the name at ``position``; none means any."""

@@ -55,10 +55,9 @@ class View:
             status = int(label.settings.get("status", status))
             repeat = int(label.settings.get("repeat", repeat))
         for _ in range(repeat):
-            with app.test_client() as client:
-                response = client.open(path, method=self.method)
-                body = response.get_data(as_text=True)
-                response.close()
+            response = app.test_client().open(path, method=self.method)
+            body = response.get_data(as_text=True)
+            response.close()
             assert response.status_code == status, body[:500]
 
 

@@ -63,7 +63,9 @@ class OrderLine(db.Model):
 
     order: Mapped[Order] = relationship(back_populates="lines")
     product: Mapped[Product] = relationship()
-    allocations: Mapped[list[Allocation]] = relationship(back_populates="line")
+    allocations: Mapped[list[Allocation]] = relationship(
+        back_populates="line", cascade="all, delete-orphan"
+    )
 
 
 class Allocation(db.Model):

@@ -1,0 +1,352 @@
+"""Queries that the code itself issues, one for each row of a loop, through the ORM."""
+
+from datetime import timedelta
+
+from flask import Blueprint, jsonify
+from sqlalchemy import and_, exists, func, select, union_all
+from sqlalchemy.orm import aliased, with_parent
+
+from ..models import (
+    AuditEntry,
+    Comment,
+    Customer,
+    Document,
+    Order,
+    OrderLine,
+    Payment,
+    Post,
+    Product,
+    Tag,
+    Ticket,
+    User,
+    db,
+)
+
+bp = Blueprint("issued", __name__)
+
+FIRST_TEN = range(1, 11)
+
+
+@bp.get("/get")
+def get():
+    names = []
+    for order_id, customer_id in db.session.execute(select(Order.id, Order.customer_id)):
+        # FINDING n_plus_one Customer x12 fix=IN
+        names.append((order_id, db.session.get(Customer, customer_id).name))
+    return jsonify(names)
+
+
+@bp.get("/get-composite-key")
+def get_composite_key():
+    rows = []
+    for order_id in FIRST_TEN:
+        # FINDING n_plus_one OrderLine x10 fix=IN
+        line = db.session.get(OrderLine, (order_id, 2))
+        rows.append(line.quantity)
+    return jsonify(rows)
+
+
+@bp.get("/get-or-404")
+def get_or_404():
+    # FINDING n_plus_one Document x10 fix=IN
+    return jsonify([db.get_or_404(Document, i).title for i in FIRST_TEN])
+
+
+@bp.get("/get-missing")
+def get_missing():
+    """Keys that no row has are asked for all the same."""
+    # FINDING n_plus_one Product x10 fix=IN
+    found = [db.session.get(Product, 1000 + i) for i in FIRST_TEN]
+    return jsonify(len([product for product in found if product]))
+
+
+@bp.get("/count")
+def count():
+    rows = {}
+    for user in db.session.scalars(select(User)).all():
+        statement = select(func.count()).select_from(Document).where(Document.user_id == user.id)
+        rows[user.name] = db.session.scalar(statement)  # FINDING n_plus_one Document x10 fix=GROUP_BY
+    return jsonify(rows)
+
+
+@bp.get("/count-of-column")
+def count_of_column():
+    users = db.session.scalars(select(User)).all()
+    return jsonify(
+        {
+            # FINDING n_plus_one Comment x10 fix=GROUP_BY
+            u.name: db.session.scalar(select(func.count(Comment.id)).filter_by(author_id=u.id))
+            for u in users
+        }
+    )
+
+
+@bp.get("/legacy-count")
+def legacy_count():
+    """``Query.count`` wraps the statement into a subselect."""
+    rows = []
+    for user in User.query:
+        # FINDING n_plus_one Document x10 fix=GROUP_BY
+        rows.append(Document.query.filter_by(user_id=user.id).count())
+    return jsonify(rows)
+
+
+@bp.get("/sum")
+def total():
+    rows = {}
+    for order in db.session.scalars(select(Order)).all():
+        paid = select(func.sum(Payment.amount)).where(Payment.order_id == order.id)
+        rows[order.id] = db.session.execute(paid).scalar_one()  # FINDING n_plus_one Payment x12
+    return jsonify(rows)
+
+
+@bp.get("/exists")
+def exists_each():
+    names = []
+    for user in db.session.scalars(select(User)).all():
+        has_draft = exists().where(Document.user_id == user.id, Document.state == "draft")
+        # FINDING n_plus_one Document x10
+        if db.session.scalar(select(has_draft)):
+            names.append(user.name)
+    return jsonify(names)
+
+
+@bp.get("/legacy-exists")
+def legacy_exists():
+    users = User.query.all()
+    rows = []
+    for user in users:
+        query = db.session.query(Post).filter(Post.author_id == user.id)
+        # FINDING n_plus_one Post x10
+        rows.append(db.session.query(query.exists()).scalar())
+    return jsonify(rows)
+
+
+@bp.get("/first")
+def first():
+    """A LIMIT 1 for each parent is no page."""
+    rows = []
+    for user in db.session.scalars(select(User)).all():
+        newest = select(Document).filter_by(user_id=user.id).order_by(Document.uploaded_at.desc())
+        # FINDING n_plus_one Document x10
+        rows.append(db.session.scalars(newest.limit(1)).first().title)
+    return jsonify(rows)
+
+
+@bp.get("/legacy-first")
+def legacy_first():
+    rows = []
+    for i in FIRST_TEN:
+        # FINDING n_plus_one Customer x10
+        customer = Customer.query.filter(Customer.name == f"customer {i}").first()
+        rows.append(customer.id)
+    return jsonify(rows)
+
+
+@bp.get("/top-three")
+def top_three():
+    """LIMIT over 1, but of another parent each time: no page follows from the last."""
+    rows = []
+    for user in db.session.scalars(select(User)).all():
+        top = select(Document).filter_by(user_id=user.id).order_by(Document.size.desc()).limit(3)
+        # FINDING n_plus_one Document x10
+        rows.append([document.title for document in db.session.scalars(top)])
+    return jsonify(rows)
+
+
+@bp.get("/filter-by-parent")
+def filter_by_parent():
+    rows = {}
+    for user in db.session.scalars(select(User)).all():
+        mine = select(Comment).where(with_parent(user, User.comments))
+        # FINDING n_plus_one Comment x10
+        rows[user.name] = [comment.body for comment in db.session.scalars(mine)]
+    return jsonify(rows)
+
+
+@bp.get("/one-column")
+def one_column():
+    rows = []
+    for i in FIRST_TEN:
+        # FINDING n_plus_one Product x10
+        rows.append(db.session.scalar(select(Product.name).where(Product.id == i)))
+    return jsonify(rows)
+
+
+@bp.get("/few-keys-a-parent")
+def few_keys_a_parent():
+    """IN with two keys for each parent: no batch."""
+    rows = []
+    for document in db.session.scalars(select(Document).limit(10)).all():
+        keys = [document.id % 15 + 1, (document.id + 7) % 15 + 1]
+        # FINDING n_plus_one Tag x10
+        rows.append([tag.name for tag in db.session.scalars(select(Tag).where(Tag.id.in_(keys)))])
+    return jsonify(rows)
+
+
+@bp.get("/one-to-three-keys-a-parent")
+def one_to_three_keys_a_parent():
+    """The lengths of the lists differ, the statement does not."""
+    rows = []
+    for i in FIRST_TEN:
+        keys = list(range(i, i + 1 + i % 3))
+        # FINDING n_plus_one Product x10
+        rows.append(db.session.scalars(select(Product.name).where(Product.id.in_(keys))).all())
+    return jsonify(rows)
+
+
+@bp.get("/join")
+def join():
+    rows = []
+    for user in db.session.scalars(select(User)).all():
+        said = select(Comment.body).join(Comment.document).where(Document.user_id == user.id)
+        rows.append(db.session.scalars(said).all())  # FINDING n_plus_one Comment x10
+    return jsonify(rows)
+
+
+@bp.get("/alias")
+def alias():
+    rows = []
+    other = aliased(Document, name="other")
+    for user in db.session.scalars(select(User)).all():
+        biggest = select(func.max(other.size)).where(other.user_id == user.id)
+        rows.append(db.session.scalar(biggest))  # FINDING n_plus_one Document x10
+    return jsonify(rows)
+
+
+@bp.get("/cte")
+def cte():
+    rows = []
+    for user in db.session.scalars(select(User)).all():
+        mine = select(Document.size).where(Document.user_id == user.id).cte("mine")
+        # FINDING n_plus_one Document x10
+        rows.append(db.session.scalar(select(func.sum(mine.c.size))))
+    return jsonify(rows)
+
+
+@bp.get("/subquery")
+def subquery():
+    rows = []
+    for user in db.session.scalars(select(User)).all():
+        mine = select(Post).where(Post.author_id == user.id).subquery()
+        # FINDING n_plus_one Post x10
+        rows.append(db.session.scalar(select(func.count()).select_from(mine)))
+    return jsonify(rows)
+
+
+@bp.get("/union")
+def union():
+    rows = []
+    for user in db.session.scalars(select(User)).all():
+        early = select(Document.title).where(Document.user_id == user.id, Document.size < 500)
+        late = select(Document.title).where(Document.user_id == user.id, Document.size > 2500)
+        # FINDING n_plus_one Document x10
+        rows.append(db.session.scalars(union_all(early, late)).all())
+    return jsonify(rows)
+
+
+@bp.get("/write-only-collection")
+def write_only_collection():
+    rows = []
+    for user in db.session.scalars(select(User)).all():
+        # FINDING n_plus_one Post|User.posts x10
+        rows.append([post.body for post in db.session.scalars(user.posts.select())])
+    return jsonify(rows)
+
+
+@bp.get("/dynamic-collection")
+def dynamic_collection():
+    rows = []
+    for user in db.session.scalars(select(User)).all():
+        # FINDING n_plus_one Post|User.feed x10
+        rows.append([post.body for post in user.feed])
+    return jsonify(rows)
+
+
+@bp.get("/dynamic-count")
+def dynamic_count():
+    users = db.session.scalars(select(User)).all()
+    return jsonify([user.feed.count() for user in users])  # FINDING n_plus_one Post|User.feed x10
+
+
+@bp.get("/day-by-day")
+def day_by_day():
+    """A count a day is a GROUP BY; no LIMIT, so no paging."""
+    rows = []
+    start = db.session.scalar(select(func.min(Document.uploaded_at)))
+    for days in FIRST_TEN:
+        day = start + timedelta(days=days)
+        within = and_(Document.uploaded_at >= day, Document.uploaded_at < day + timedelta(days=1))
+        # FINDING n_plus_one Document x10
+        rows.append(db.session.scalar(select(func.count(Document.id)).where(within)))
+    return jsonify(rows)
+
+
+@bp.get("/interleaved")
+def interleaved():
+    """Other statements between the repetitions hide nothing."""
+    rows = []
+    for i in FIRST_TEN:
+        # FINDING n_plus_one Customer x10
+        customer = db.session.get(Customer, i)
+        # FINDING n_plus_one Order x10
+        orders = db.session.scalars(select(Order).filter_by(customer_id=i)).all()
+        # FINDING n_plus_one Product x10
+        product = db.session.get(Product, i)
+        rows.append((customer.name, len(orders), product.name))
+    return jsonify(rows)
+
+
+@bp.get("/two-loops")
+def two_loops():
+    """One statement in two loops: two causes."""
+    by_id = {}
+    for i in FIRST_TEN:
+        statement = select(Product.price).where(Product.id == i)
+        by_id[i] = db.session.scalar(statement)  # FINDING n_plus_one Product x10
+    for i in range(11, 21):
+        statement = select(Product.price).where(Product.id == i)
+        by_id[i] = db.session.scalar(statement)  # FINDING n_plus_one Product x10
+    return jsonify(by_id)
+
+
+@bp.post("/merge")
+def merge():
+    """Merging asks for each row before it writes; one commit writes them all."""
+    for i in FIRST_TEN:
+        # FINDING n_plus_one Tag x10
+        db.session.merge(Tag(id=i, name=f"renamed {i}"))
+    db.session.commit()  # SILENT x1..2
+    return ""
+
+
+@bp.post("/look-before-insert")
+def look_before_insert():
+    """An autoflush belongs to the SELECT that set it off: two findings on one line."""
+    for i in FIRST_TEN:
+        # FINDING n_plus_one AuditEntry x10 fix=IN
+        # FINDING n_plus_one_write AuditEntry x9
+        if db.session.scalar(select(AuditEntry).filter_by(action=f"action {i}")) is None:
+            db.session.add(AuditEntry(action=f"action {i}"))
+    db.session.commit()
+    return ""
+
+
+@bp.get("/for-update")
+def for_update():
+    rows = []
+    for i in FIRST_TEN:
+        statement = select(Ticket).where(Ticket.id == i).with_for_update()
+        rows.append(db.session.scalars(statement).one().state)  # FINDING n_plus_one Ticket x10
+    db.session.rollback()
+    return jsonify(rows)
+
+
+@bp.get("/mixed-with-cached")
+def mixed_with_cached():
+    """Half of the rows are in the session already; the other half are asked one by one."""
+    kept = db.session.scalars(select(Customer).where(Customer.id <= 6)).all()
+    rows = [customer.name for customer in kept]
+    # FINDING n_plus_one Customer x6 fix=IN
+    rows += [db.session.get(Customer, i).name for i in range(1, 13)]
+    return jsonify(rows)
