@@ -1,0 +1,285 @@
+"""Which line of the user's code asked for a statement, and from where that was called.
+
+Walking the stack for each statement is what makes other profilers slow. Here a walk is made
+once for each statement text: it remembers how deep the two application frames lay, and the
+hook of the next execution jumps there and compares code and instruction. Only when they
+differ does it walk again, so each statement keeps its exact line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from importlib.util import find_spec
+from types import CodeType, FrameType
+from typing import Any
+
+from sqlalchemy.orm import attributes
+from sqlalchemy.orm.state import InstanceState
+
+_MOST_KEPT = 1_000
+_LONGEST_KEPT = 10_000
+_MOST_FILES = 10_000
+
+_VARARGS, _VARKEYWORDS = 0x04, 0x08
+_INLINE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+_ATTRIBUTES = attributes.__file__
+_LOAD_EXPIRED = InstanceState._load_expired.__code__
+_NO_CODE = compile("", "<nothing>", "exec")
+
+Key = tuple[CodeType, int, CodeType, int]
+"""Code and instruction of the application frame, then of the frame where the walk ended."""
+
+
+class Line:
+    """One line of application code; each line is one object.
+
+    Of a template, ``filename`` and ``lineno`` are the template's own (its name where it has no
+    file), and ``function`` is its name. A comprehension counts as the function around it.
+    """
+
+    __slots__ = ("filename", "function", "lineno")
+
+    def __init__(self, code: CodeType, lineno: int, template: Any) -> None:
+        if template is None:
+            self.filename = code.co_filename
+            self.lineno = lineno
+            self.function = _function(code)
+        else:
+            self.filename = str(template.filename or template.name or code.co_filename)
+            self.lineno = int(template.get_corresponding_lineno(lineno))
+            self.function = str(template.name or "template")
+
+
+def _function(code: CodeType) -> str:
+    name = code.co_qualname
+    for inline in _INLINE:
+        name = name.removesuffix(f".<locals>.{inline}")
+    return name.rpartition("<locals>.")[2]
+
+
+class Site:
+    """Where a statement was asked for: the deepest application line and its caller.
+
+    ``touched`` is the mapped attribute that was being read, where one was, and ``expired``
+    tells that it was known before and had to be read again.
+    """
+
+    __slots__ = ("asked", "caller", "expired", "touched")
+
+    def __init__(
+        self, asked: Line | None, caller: Line | None, touched: str | None, expired: bool
+    ) -> None:
+        self.asked = asked
+        self.caller = caller
+        self.touched = touched
+        self.expired = expired
+
+
+memory: dict[str, tuple[int, int, Key, Site, Any]] = {}
+"""Statement text -> depth of the application frame, depth where the walk ended, key, site, note.
+
+Depths count from the hook that SQLAlchemy calls, which is 0; where no jump is possible they
+are 0, which never agrees with the key.
+"""
+
+_sites: dict[Key, Site] = {}
+_lines: dict[tuple[str, str, int], Line] = {}
+_files: dict[str, bool] = {}
+_roots: list[str] = []
+_edges: list[CodeType] = []
+
+
+def claim(import_name: str, root_path: str) -> None:
+    """Take an application's package for the user's, even where it lies in site-packages.
+
+    :param import_name: the name that the application was made with.
+    :param root_path: the directory of that module or package.
+    """
+    root = os.path.abspath(root_path)
+    if not _in_packages(os.path.join(root, "")):
+        return  # what lies elsewhere is the user's anyway
+    module = sys.modules.get(import_name)
+    package, _, inside = import_name.partition(".")
+    if inside or hasattr(module, "__path__"):
+        top = os.path.dirname(getattr(sys.modules.get(package), "__file__", None) or root)
+        root = os.path.join(top, "")
+    else:
+        # A single module: its directory holds others' as well.
+        root = getattr(module, "__file__", None) or os.path.join(root, "")
+    if root not in _roots:
+        _roots.append(root)
+        _files.clear()
+
+
+def stop_at(code: CodeType) -> None:
+    """End walks at frames of this code: what called it did not ask for the statement."""
+    if code not in _edges:
+        _edges.append(code)
+
+
+def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
+    """Find the application lines above a hook's frame, and remember the way.
+
+    :param statement: the text that was executed; None remembers nothing.
+    :param frame: the frame of the hook.
+    :param note: what the hook wants to remember of the statement as well.
+    """
+    asked: FrameType | None = None
+    caller: FrameType | None = None
+    asked_at = ended_at = 0
+    ended = frame
+    jumpable = True
+    touched: str | None = None
+    expired = False
+    for depth, current in _upwards(frame):
+        if depth < 0:
+            jumpable = False
+        ended, ended_at = current, depth
+        if any(current.f_code is edge for edge in _edges):
+            break
+        if not is_application(current.f_code.co_filename):
+            if asked is None:
+                touched = touched or _touched(current)
+                expired = expired or current.f_code is _LOAD_EXPIRED
+            continue
+        if asked is None:
+            asked, asked_at = current, depth
+        elif not (_passes_on(current) or _is_around(current, asked)):
+            caller = current
+            break
+    key = _key(asked, ended)
+    site = _sites.get(key)
+    if site is None:
+        site = Site(_line(asked), _line(caller), touched, expired)
+        if len(_sites) >= _MOST_KEPT:
+            _sites.clear()
+        _sites[key] = site
+    if statement is not None and len(statement) <= _LONGEST_KEPT:
+        if len(memory) >= _MOST_KEPT:
+            memory.clear()
+        if not jumpable or asked is None:
+            asked_at = ended_at = 0
+        memory[statement] = (asked_at, ended_at, key, site, note)
+    return site
+
+
+def _upwards(frame: FrameType) -> Iterator[tuple[int, FrameType]]:
+    """Yield the frames above one with their depths; below zero beyond a greenlet's edge.
+
+    An async engine runs SQLAlchemy in a greenlet, whose stack ends there; the line that
+    awaits is in the greenlet's parent.
+    """
+    depth = 0
+    current = frame.f_back
+    greenlet = None
+    while True:
+        while current is not None:
+            depth += 1 if depth >= 0 else -1
+            yield depth, current
+            current = current.f_back
+        if "greenlet" not in sys.modules:
+            return
+        if greenlet is None:
+            greenlet = sys.modules["greenlet"].getcurrent()
+        greenlet = greenlet.parent
+        if greenlet is None or greenlet.gr_frame is None:
+            return
+        depth, current = -abs(depth), greenlet.gr_frame
+
+
+def _touched(frame: FrameType) -> str | None:
+    """Return the attribute that SQLAlchemy is reading in this frame, if it is."""
+    code = frame.f_code
+    if code.co_name == "get" and code.co_filename == _ATTRIBUTES:
+        key = getattr(frame.f_locals.get("self"), "key", None)
+        return key if isinstance(key, str) else None
+    return None
+
+
+def _key(asked: FrameType | None, ended: FrameType) -> Key:
+    if asked is None:
+        return (_NO_CODE, 0, ended.f_code, ended.f_lasti)
+    return (asked.f_code, asked.f_lasti, ended.f_code, ended.f_lasti)
+
+
+def _line(frame: FrameType | None) -> Line | None:
+    if frame is None:
+        return None
+    code, lineno = frame.f_code, frame.f_lineno
+    key = (code.co_filename, code.co_name, lineno)
+    line = _lines.get(key)
+    if line is None:
+        if len(_lines) >= _MOST_KEPT:
+            _lines.clear()
+        line = Line(code, lineno, frame.f_globals.get("__jinja_template__"))
+        _lines[key] = line
+    return line
+
+
+def _passes_on(frame: FrameType) -> bool:
+    """Tell whether this is a wrapper such as a logging decorator makes.
+
+    It takes only ``*args, **kwargs`` and calls what the scope around it, or its object, holds.
+    """
+    code = frame.f_code
+    if not (code.co_flags & _VARARGS and code.co_flags & _VARKEYWORDS):
+        return False
+    if code.co_argcount == 0:
+        return bool(code.co_freevars)
+    return code.co_argcount == 1 and code.co_varnames[0] == "self"
+
+
+def _is_around(frame: FrameType, asked: FrameType) -> bool:
+    """Tell whether a frame is the function that a comprehension of ``asked`` stands in."""
+    code = asked.f_code
+    return (
+        code.co_name in _INLINE
+        and frame.f_code.co_filename == code.co_filename
+        and code in frame.f_code.co_consts
+    )
+
+
+def is_application(filename: str) -> bool:
+    """Tell whether a source file is the user's: no library's and not ours."""
+    known = _files.get(filename)
+    if known is None:
+        known = _is_application(filename)
+        if len(_files) >= _MOST_FILES:
+            _files.clear()
+        _files[filename] = known
+    return known
+
+
+def _is_application(filename: str) -> bool:
+    if filename.startswith("<"):
+        # Generated code is a library's, but for a prompt's and a template's without a file.
+        return filename.startswith(("<stdin>", "<ipython", "<template>"))
+    path = os.path.abspath(filename)
+    if path.startswith(_ours()):
+        return False
+    for root in _roots:
+        if path.startswith(root) and not _in_packages(path.removeprefix(root)):
+            return True
+    return not (_in_packages(path) or path.startswith(_library_directories()))
+
+
+def _in_packages(path: str) -> bool:
+    return f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path
+
+
+def _ours() -> str:
+    return os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+
+
+def _library_directories() -> tuple[str, ...]:
+    """Return where libraries live: Python's own, its scripts, and the framework's checkouts."""
+    paths = sysconfig.get_paths()
+    places = [paths[name] for name in ("stdlib", "platstdlib", "scripts")]
+    for name in ("flask", "werkzeug", "jinja2", "click", "sqlalchemy", "flask_sqlalchemy"):
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:
+            places.append(os.path.dirname(spec.origin))
+    return tuple(os.path.join(os.path.abspath(place), "") for place in places)

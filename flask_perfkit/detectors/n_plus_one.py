@@ -1,0 +1,68 @@
+"""n_plus_one: one statement asked again and again with other parameters."""
+
+from __future__ import annotations
+
+import re
+
+from flask_perfkit.config import Settings
+from flask_perfkit.detectors.loading import loading_fix
+from flask_perfkit.detectors.wording import finding_of, milliseconds, place, short_sql
+from flask_perfkit.findings import Finding
+from flask_perfkit.profile import Cause, Profile
+
+_GOING_ON = {"OFFSET", "LIMIT", "<", ">", "<=", ">=", "BETWEEN"}
+_AGGREGATE = re.compile(r"SELECT\s+(?:count|sum|avg|min|max|exists)\s*\(", re.IGNORECASE)
+_BATCH_KEYS = 3
+_FEW_VALUES = 3
+
+
+def detect(profile: Profile, settings: Settings) -> list[Finding]:
+    """Find causes that sent one statement for each of many objects."""
+    return [
+        _finding(cause, profile)
+        for cause in profile.causes
+        if cause.count >= settings.n_plus_one_threshold and is_loop(cause)
+    ]
+
+
+def is_loop(cause: Cause) -> bool:
+    """Tell whether a cause asks for one object at a time, and not in batches or pages."""
+    if cause.operation != "SELECT" or cause.reason.kind == "batch":
+        return False
+    if len(cause.values) < _FEW_VALUES:
+        return False  # the same few answers again: duplicate_query
+    if cause.reason.kind in ("lazy", "column"):
+        return True
+    if cause.longest_keys >= _BATCH_KEYS:
+        return False
+    return not _is_paging(cause)
+
+
+def _is_paging(cause: Cause) -> bool:
+    """Tell whether each execution goes on where the one before ended, with many rows each."""
+    operators = {operator for _, operator in cause.moves}
+    if not operators or not operators <= _GOING_ON:
+        return False
+    return cause.most_rows > 1 or "OFFSET" in operators
+
+
+def _finding(cause: Cause, profile: Profile) -> Finding:
+    if cause.reason.kind == "statement":
+        fix, origin = _statement_fix(cause), None
+        advice = f"ask once before the loop: {fix} (1 query)"
+        what = f"{cause.count} executions of {short_sql(cause.sql)}"
+    else:
+        loading = loading_fix(cause, profile)
+        fix, advice, origin = loading.code, loading.advice, loading.origin
+        what = f"{cause.reason.subject} loaded {cause.count} times"
+    message = f"{what} ({milliseconds(cause.time)}) {place(cause)}; {advice}"
+    return finding_of("n_plus_one", cause, profile, message=message, fix=fix, origin=origin)
+
+
+def _statement_fix(cause: Cause) -> str:
+    entity = cause.reason.subject
+    column = next((column for column, operator in cause.moves if operator == "="), "")
+    key = f"{entity}.{column.rpartition('.')[2] or 'id'}".replace('"', "")
+    if _AGGREGATE.match(cause.sql):
+        return f"select({key}, func.count()).where({key}.in_(keys)).group_by({key})"
+    return f"select({entity}).where({key}.in_(keys))"

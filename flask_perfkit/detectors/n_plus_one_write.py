@@ -1,0 +1,49 @@
+"""n_plus_one_write: rows written one by one."""
+
+from __future__ import annotations
+
+from flask_perfkit.config import Settings
+from flask_perfkit.detectors.wording import finding_of, milliseconds, place
+from flask_perfkit.findings import Finding
+from flask_perfkit.fingerprint import WRITES
+from flask_perfkit.profile import Cause, Profile
+
+
+def detect(profile: Profile, settings: Settings) -> list[Finding]:
+    """Find causes that wrote again and again; one flush is one write."""
+    return [
+        _finding(cause, profile)
+        for cause in profile.causes
+        if cause.operation in WRITES
+        and cause.writes >= settings.n_plus_one_threshold
+        and not _writes_many(cause)
+    ]
+
+
+def _writes_many(cause: Cause) -> bool:
+    """Tell whether the executions write sets of rows, as a purge in batches does."""
+    return cause.rows > 2 * cause.count
+
+
+def _finding(cause: Cause, profile: Profile) -> Finding:
+    fix = _fix(cause)
+    message = (
+        f"{cause.writes} {cause.operation}s of {cause.reason.subject}, one by one "
+        f"({milliseconds(cause.time)}) {place(cause)}; {fix}"
+    )
+    return finding_of("n_plus_one_write", cause, profile, message=message, fix=fix)
+
+
+def _fix(cause: Cause) -> str:
+    entity = cause.reason.subject
+    if cause.operation == "INSERT":
+        return (
+            f"collect the objects and session.add_all(them) with one flush, or "
+            f"session.execute(insert({entity}), rows)"
+        )
+    if cause.operation == "DELETE":
+        return f"session.execute(delete({entity}).where({entity}.id.in_(ids)))"
+    return (
+        f"change the objects and flush once after the loop, or "
+        f"session.execute(update({entity}).where({entity}.id.in_(ids)).values(...))"
+    )

@@ -1,0 +1,39 @@
+"""slow_request: a request that took longer than PERFKIT_SLOW_REQUEST."""
+
+from __future__ import annotations
+
+from flask_perfkit.config import Settings
+from flask_perfkit.detectors.wording import line, milliseconds
+from flask_perfkit.findings import Finding
+from flask_perfkit.profile import Profile
+
+
+def detect(profile: Profile, settings: Settings) -> list[Finding]:
+    """Find that the request itself was above the threshold."""
+    limit = settings.slow_request
+    if limit is None or profile.duration <= limit or profile.status is None:
+        return []  # commands and blocks may take their time
+    slowest = max(profile.causes, key=lambda cause: cause.time, default=None)
+    fix = "profile the view: the time is not spent in the database"
+    if slowest is not None and profile.sql_duration > profile.duration / 2:
+        at = line(slowest.filename, slowest.lineno) if slowest.filename else "library code"
+        fix = f"begin with the {slowest.count} statements at {at}: {milliseconds(slowest.time)}"
+    name = profile.endpoint or profile.path or "request"
+    message = (
+        f"slow_request: {name} took {milliseconds(profile.duration)} "
+        f"(threshold {milliseconds(limit)}), {milliseconds(profile.sql_duration)} of it in "
+        f"{profile.query_count} statements; {fix}"
+    )
+    return [
+        Finding(
+            kind="slow_request",
+            subject=name,
+            message=message,
+            fix=fix,
+            duration=profile.duration,
+            filename=profile.view.filename if profile.view else None,
+            lineno=profile.view.lineno if profile.view else None,
+            function=profile.view.function if profile.view else None,
+            endpoint=profile.endpoint,
+        )
+    ]

@@ -1,0 +1,76 @@
+"""PerfKit: reads the settings, builds an application's state, connects the parts.
+
+The only module that knows them all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flask_perfkit.callsite import claim
+from flask_perfkit.config import Settings
+from flask_perfkit.errors import SetupError
+from flask_perfkit.hooks.commands import watch_commands
+from flask_perfkit.hooks.flask import watch_requests
+from flask_perfkit.hooks.sqlalchemy import watch_statements
+from flask_perfkit.sinks import Sink
+from flask_perfkit.sinks.call import call_with_findings
+from flask_perfkit.sinks.log import log_findings
+from flask_perfkit.sinks.signal import send_signal
+from flask_perfkit.sinks.strict import raise_findings
+from flask_perfkit.state import State
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+class PerfKit:
+    """Watch a Flask application and name what makes it slow.
+
+    ::
+
+        perfkit = PerfKit(app)
+
+    or, with a factory, ``perfkit = PerfKit()`` and ``perfkit.init_app(app)``, before or after
+    ``db.init_app(app)``. One object may serve several applications: what belongs to one lives
+    in ``app.extensions["perfkit"]``.
+
+    :param app: the application to watch; None waits for :meth:`init_app`.
+    :param db: the Flask-SQLAlchemy object. Every SQLAlchemy engine is watched without it.
+    """
+
+    def __init__(self, app: Flask | None = None, db: Any = None) -> None:
+        if app is not None:
+            self.init_app(app, db)
+
+    def init_app(self, app: Flask, db: Any = None) -> None:
+        """Watch an application from now on; reads all ``PERFKIT_*`` keys of ``app.config``.
+
+        :raises SettingsError: a key is unknown or has a value that is not allowed.
+        :raises SetupError: the application is watched already.
+        """
+        if "perfkit" in app.extensions:
+            raise SetupError(
+                f"PerfKit watches the application {app.name!r} already: call init_app once, "
+                "either through PerfKit(app) or through perfkit.init_app(app)"
+            )
+        settings = Settings.from_app(app)
+        state = State(settings, db, _sinks(app, settings))
+        app.extensions["perfkit"] = state
+        if not settings.enabled:
+            return
+        claim(app.import_name, app.root_path)
+        watch_statements()
+        watch_commands(app, state)
+        watch_requests(app, state)
+
+
+def _sinks(app: Flask, settings: Settings) -> tuple[Sink, ...]:
+    on_finding = settings.on_finding
+    if on_finding == "log":
+        return (log_findings, send_signal(app))
+    if on_finding == "raise":
+        return (send_signal(app), raise_findings)
+    if callable(on_finding):
+        return (call_with_findings(on_finding), send_signal(app))
+    return (send_signal(app),)

@@ -1,0 +1,155 @@
+"""Same statement, other values: the shape of a statement and a fingerprint of its values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+LONGEST_SHAPE = 4_000
+"""Characters of a shape that are kept; statements can be megabytes long."""
+
+WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE")
+
+_MOST_KEPT = 1_000
+_LONGEST_KEPT = 10_000
+
+_CAST = r"(?:::[\w ]+(?:\([^()]*\))?(?:\[\])*)?"
+_PLACEHOLDER = r"(?:\?|%\(\w+\)s|%s|(?<![:\w]):\w+|\$\d+)"
+_NAME = r"(?<!\w)(?:[A-Za-z_]\w*|\"[^\"]*\"|`[^`]*`)(?:\.(?:\w+|\"[^\"]*\"|`[^`]*`))*"
+_TOKENS = re.compile(
+    rf"""
+    (?P<comment> --[^\n]* | /\*.*?\*/ )
+  | (?P<placeholder> {_PLACEHOLDER} )
+  | (?: (?P<column> {_NAME} ) \s* )?
+    (?P<operator> <= | >= | <> | != | = | < | >
+      | \b(?:LIKE|ILIKE|IN|BETWEEN|LIMIT|OFFSET|VALUES|ANY)\b )
+  | (?P<name> "(?:[^"]|"")*" | `[^`]*` )
+  | \b[eE]'(?:[^'\\]|\\.|'')*'
+  | (?:\b[nNxXbB])?'(?:[^']|'')*'
+  | (?<!\w)\$(?P<tag>\w*)\$.*?\$(?P=tag)\$
+  | (?<![\w$.])(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)(?!\w)
+    """,
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+)
+_LIST = rf"{_PLACEHOLDER}{_CAST}(?:\s*,\s*{_PLACEHOLDER}{_CAST})*"
+_IN = re.compile(
+    rf"\bIN\s*\(\s*(?:VALUES\s*)?((?:\({_LIST}\)|{_LIST})(?:\s*,\s*\({_LIST}\))*)\s*\)",
+    re.IGNORECASE,
+)
+_ROW = r"\((?:[^()]|\([^()]*\))*\)"
+_ROWS = re.compile(rf"\b(VALUES\s*{_ROW})(?:\s*,\s*{_ROW})+", re.IGNORECASE)
+_SPACE = re.compile(r"\s+")
+_BARE = ("?", "%s")
+
+
+class Comparison(NamedTuple):
+    """What a value is compared with: ``documents.user_id`` and ``=``; either may be empty."""
+
+    column: str
+    operator: str
+
+
+class Shape(NamedTuple):
+    """A statement without its values.
+
+    ``text`` has no comments, a placeholder for each literal, ``IN`` lists and rows of
+    ``VALUES`` folded; ``keys`` is the length of the longest ``IN`` list. ``literals`` are
+    hashes of the values that stood in the text. ``compared`` tells for each placeholder what
+    it is compared with, ``literals_compared`` for each literal.
+    """
+
+    text: str
+    keys: int
+    literals: tuple[int, ...]
+    compared: tuple[Comparison, ...]
+    literals_compared: tuple[Comparison, ...]
+
+
+_shapes: dict[str, Shape] = {}
+
+
+def shape_of(sql: str) -> Shape:
+    """Return the shape of a statement; the result is remembered, within bounds."""
+    known = _shapes.get(sql)
+    if known is not None:
+        return known
+    shape = _shape_of(sql)
+    if len(sql) <= _LONGEST_KEPT:
+        if len(_shapes) >= _MOST_KEPT:
+            _shapes.clear()
+        _shapes[sql] = shape
+    return shape
+
+
+def _shape_of(sql: str) -> Shape:
+    literals: list[int] = []
+    literals_compared: list[Comparison] = []
+    compared: dict[object, Comparison] = {}
+    comparison = Comparison("", "")
+
+    def replace(match: re.Match[str]) -> str:
+        nonlocal comparison
+        token = match[0]
+        if match["operator"]:
+            comparison = Comparison(match["column"] or "", match["operator"].upper())
+        elif match["placeholder"]:
+            # A name that comes again is one value, a bare mark is the next one.
+            compared.setdefault(len(compared) if token in _BARE else token, comparison)
+        elif match["comment"]:
+            return " "
+        elif not match["name"]:
+            literals.append(hash(token))
+            literals_compared.append(comparison)
+            return "?"
+        return token
+
+    text = _TOKENS.sub(replace, sql)
+    keys = max(map(_members, _IN.findall(text)), default=0)
+    text = _ROWS.sub(r"\1, ...", _IN.sub("IN (...)", text))
+    text = _SPACE.sub(" ", text).strip()[:LONGEST_SHAPE]
+    return Shape(text, keys, tuple(literals), tuple(compared.values()), tuple(literals_compared))
+
+
+def _members(members: str) -> int:
+    return members.count("(") if members.startswith("(") else members.count(",") + 1
+
+
+def operation_of(sql: str) -> str:
+    """Return the first word of a statement, of the part after the named queries where it has."""
+    word = sql.lstrip("( ").partition(" ")[0].upper()
+    if word == "WITH":
+        return next((write for write in WRITES if f" {write} " in sql.upper()), "SELECT")
+    return word
+
+
+def in_rows(parameters: Sequence[Any]) -> list[Any]:
+    """Return sets of parameters, as the driver got them, each as a row in one order."""
+    if isinstance(parameters[0], dict):
+        return list(map(tuple, map(dict.values, parameters)))
+    return list(parameters) if parameters[0] is not None else [()] * len(parameters)
+
+
+def fingerprints(rows: Sequence[Any], literals: tuple[int, ...]) -> Iterable[int]:
+    """Return one number for each set of parameters: equal sets, equal numbers.
+
+    The numbers hold for this process only, and no value can be read from them.
+    """
+    try:
+        marks = list(map(hash, rows))
+    except TypeError:
+        marks = [hash(repr(row)) for row in rows]
+    return [hash((literals, mark)) for mark in marks] if literals else marks
+
+
+def moving(rows: Sequence[Any], shape: Shape) -> set[Comparison]:
+    """Return what those parameters are compared with that differ between executions."""
+    columns = zip(shape.compared, zip(*rows, strict=False), strict=False)
+    return {comparison for comparison, column in columns if _differs(column)}
+
+
+def _differs(column: tuple[Any, ...]) -> bool:
+    try:
+        return len(set(column)) > 1
+    except TypeError:
+        return any(value != column[0] for value in column)

@@ -1,0 +1,71 @@
+"""Watches the commands of an application's ``flask`` line."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+from flask_perfkit.analysis import analyse
+from flask_perfkit.callsite import stop_at
+from flask_perfkit.errors import FindingError
+from flask_perfkit.faults import log_once
+from flask_perfkit.recorder import Recorder, enter, leave
+from flask_perfkit.sinks import deliver
+
+if TYPE_CHECKING:
+    import click
+    from flask import Flask
+
+    from flask_perfkit.state import State
+
+_SECONDS = 1e-9
+_WATCHED = "_perfkit_watched"
+
+
+def watch_commands(app: Flask, state: State) -> None:
+    """Record each command of ``app.cli``, those that are added later included."""
+    get_command = app.cli.get_command
+
+    def get_watched(ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = get_command(ctx, cmd_name)
+        if command is not None and not hasattr(command, _WATCHED):
+            _watch(command, state)
+        return command
+
+    app.cli.get_command = get_watched  # type: ignore[method-assign]
+
+
+def _watch(command: click.Command, state: State) -> None:
+    invoke = command.invoke
+
+    def recorded(ctx: click.Context) -> Any:
+        recorder = Recorder()
+        token = enter(recorder)
+        try:
+            result = invoke(ctx)
+        except BaseException:
+            leave(token)
+            with suppress(FindingError):  # its own error is what is raised
+                _report(recorder, state, f"flask {command.name}")
+            raise
+        leave(token)
+        _report(recorder, state, f"flask {command.name}")
+        return result
+
+    stop_at(recorded.__code__)
+    command.invoke = recorded  # type: ignore[method-assign]
+    setattr(command, _WATCHED, True)
+
+
+def _report(recorder: Recorder, state: State, name: str) -> None:
+    duration = (perf_counter_ns() - recorder.started) * _SECONDS
+    try:
+        profile = analyse(
+            recorder.close(), state.settings, duration=duration, endpoint=name, method="CLI"
+        )
+        deliver(profile, state.sinks)
+    except FindingError:
+        raise
+    except Exception:
+        log_once("reporting a command")

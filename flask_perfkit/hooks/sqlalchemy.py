@@ -1,0 +1,249 @@
+"""Watches statements: every engine's, synchronous or not, made before or after.
+
+The listeners stand on the dialect's ``do_execute`` events, which lie around the cursor alone.
+Any listener on ConnectionEvents would make SQLAlchemy build and visit all its events for
+every statement, which costs more than everything that is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import dropwhile
+from sys import _getframe
+from time import perf_counter_ns
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.cursor import _DEFAULT_FETCH, CursorFetchStrategy
+from sqlalchemy.orm import Session
+
+from flask_perfkit.callsite import memory, walk
+from flask_perfkit.faults import log_once
+from flask_perfkit.fingerprint import WRITES, operation_of
+from flask_perfkit.reason import reads_one_row
+from flask_perfkit.recorder import MOST_RECORDS, Recorder, current
+
+_now = perf_counter_ns
+
+
+class Rows(CursorFetchStrategy):
+    """SQLAlchemy's own way to fetch rows, which counts them and notes when the last came.
+
+    Fetching lies outside of every event. The methods do not go through ``super()``: a call
+    more for each row would be felt.
+    """
+
+    rows = 0
+    fetched: int | None = None
+    error: str | None = None
+
+    def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
+        try:
+            row = dbapi_cursor.fetchone()
+            if row is None:
+                result._soft_close(hard=hard_close)
+                self.fetched = _now()
+            else:
+                self.rows += 1
+        except BaseException as error:
+            self.handle_exception(result, dbapi_cursor, error)
+        return row
+
+    def fetchmany(self, result: Any, dbapi_cursor: Any, size: int | None = None) -> Any:
+        rows = super().fetchmany(result, dbapi_cursor, size)
+        self.rows += len(rows)
+        self.fetched = _now()
+        return rows
+
+    def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
+        try:
+            rows = dbapi_cursor.fetchall()
+            result._soft_close()
+        except BaseException as error:
+            self.handle_exception(result, dbapi_cursor, error)
+        self.fetched = _now()
+        self.rows += len(rows)
+        return rows
+
+
+_NOTHING_SEEN = Rows()
+"""What was seen of a statement whose rows are not counted: it reads one object, say."""
+
+_FETCHED, _WRITTEN = None, False
+"""How the rows of other statements are counted. The hook tests for both without naming them."""
+
+_others = False
+"""Whether somebody else listens to ``do_execute`` too; then they are asked after us."""
+
+
+def watch_statements() -> None:
+    """Listen to every engine; harmless when called again."""
+    if not event.contains(Engine, "do_execute", _on_execute):
+        for name, listener in _LISTENERS.items():
+            event.listen(Engine, name, listener)
+        event.listen(Session, "before_flush", _before_flush)
+        event.listen(Session, "after_flush", _after_flush)
+
+
+def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool | None:
+    recorder = current()
+    if recorder is None:
+        return None
+    if not recorder:
+        _look_for_others(context.dialect)
+    started = _now()
+    try:
+        if _others:
+            _execute_with_others(cursor, statement, parameters, context)
+        else:
+            context.dialect.do_execute(cursor, statement, parameters, context)
+    except BaseException as error:
+        _record_rare(recorder, statement, started, context, _failed(error))
+        raise
+    ended = _now()
+    try:
+        try:
+            depth, above, key, site, seen = memory[statement]
+            frame, last = _getframe(depth), _getframe(above)
+            if (frame.f_code, frame.f_lasti, last.f_code, last.f_lasti) != key:
+                site = walk(statement, _getframe(), seen)
+        except (KeyError, ValueError):
+            seen = _way_to_see(statement, context)
+            site = walk(statement, _getframe(), seen)
+        if seen is None:  # to be fetched
+            if context._is_server_side:
+                seen = _NOTHING_SEEN
+            else:
+                context.cursor_fetch_strategy = seen = Rows()
+        elif not seen:  # written
+            parameters, seen = None, _written(cursor)
+        recorder.append(
+            (
+                statement,
+                parameters,
+                started,
+                ended,
+                site,
+                seen,
+                context.invoked_statement,
+                context.execution_options,
+            )
+        )
+        if len(recorder) > MOST_RECORDS:
+            recorder.fold()
+    except Exception:
+        log_once("watching a statement")
+    return True
+
+
+def _on_executemany(cursor: Any, statement: str, parameters: Any, context: Any) -> bool | None:
+    recorder = current()
+    if recorder is None:
+        return None
+    # The sets of parameters can be millions: they are neither kept nor looked at.
+    _execute_rarely(recorder, "do_executemany", context, cursor, statement, parameters)
+    return True
+
+
+def _on_execute_no_params(cursor: Any, statement: str, context: Any) -> bool | None:
+    recorder = current()
+    if recorder is None:
+        return None
+    _execute_rarely(recorder, "do_execute_no_params", context, cursor, statement)
+    return True
+
+
+def _execute_rarely(
+    recorder: Recorder, method: str, context: Any, cursor: Any, statement: str, *parameters: Any
+) -> None:
+    """Do what ``_on_execute`` does, for the ways to execute that are seldom taken."""
+    started = _now()
+    arguments = (cursor, statement, *parameters, context)
+    try:
+        if not any(listener(*arguments) for listener in _after_us(context.dialect, method)):
+            getattr(context.dialect, method)(*arguments)
+    except BaseException as error:
+        _record_rare(recorder, statement, started, context, _failed(error))
+        raise
+    _record_rare(recorder, statement, started, context, _written(cursor))
+
+
+def _record_rare(
+    recorder: Recorder, statement: str, started: int, context: Any, seen: Rows
+) -> None:
+    ended = _now()
+    try:
+        site = walk(None, _getframe(), None)
+        invoked, options = context.invoked_statement, context.execution_options
+        recorder.append((statement, None, started, ended, site, seen, invoked, options))
+        if len(recorder) > MOST_RECORDS:
+            recorder.fold()
+    except Exception:
+        log_once("watching a statement")
+
+
+def _way_to_see(statement: str, context: Any) -> Any:
+    """Choose how the rows of a statement are counted: as fetched, as written, or not at all."""
+    if operation_of(statement) in WRITES:
+        return _WRITTEN
+    if context.cursor_fetch_strategy is not _DEFAULT_FETCH:
+        return _NOTHING_SEEN
+    if reads_one_row(context.invoked_statement, context.execution_options):
+        return _NOTHING_SEEN
+    return _FETCHED
+
+
+def _written(cursor: Any) -> Rows:
+    seen = Rows()
+    seen.rows = max(getattr(cursor, "rowcount", 0), 0)
+    return seen
+
+
+def _failed(error: BaseException) -> Rows:
+    seen = Rows()
+    seen.error = type(error).__name__
+    return seen
+
+
+def _look_for_others(dialect: Any) -> None:
+    """Notice, once a request, listeners that would not be called because we answer first."""
+    global _others
+    try:
+        if not _others and len(tuple(dialect.dispatch.do_execute)) > 1:
+            _others = True
+    except Exception:
+        log_once("looking for other listeners")
+
+
+def _execute_with_others(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
+    for listener in _after_us(context.dialect, "do_execute"):
+        if listener(cursor, statement, parameters, context):
+            return
+    context.dialect.do_execute(cursor, statement, parameters, context)
+
+
+def _after_us(dialect: Any, method: str) -> Iterator[Callable[..., bool | None]]:
+    """Yield the listeners that SQLAlchemy would call after ours if we let it go on."""
+    ours = _LISTENERS[method]
+    listeners = dropwhile(lambda listener: listener is not ours, getattr(dialect.dispatch, method))
+    return (listener for listener in listeners if listener is not ours)
+
+
+def _before_flush(session: Session, flush_context: Any, instances: Any) -> None:
+    recorder = current()
+    if recorder is not None:
+        recorder.begin_flush()
+
+
+def _after_flush(session: Session, flush_context: Any) -> None:
+    recorder = current()
+    if recorder is not None:
+        recorder.end_flush()
+
+
+_LISTENERS: dict[str, Callable[..., bool | None]] = {
+    "do_execute": _on_execute,
+    "do_executemany": _on_executemany,
+    "do_execute_no_params": _on_execute_no_params,
+}

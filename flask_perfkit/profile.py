@@ -1,0 +1,215 @@
+"""What happened in one request, command or block, as plain data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from flask_perfkit.findings import Finding
+from flask_perfkit.fingerprint import Comparison
+from flask_perfkit.reason import Reason
+
+MOST_EXECUTIONS = 1_000
+"""Executions of one cause that are kept one by one; beyond that they are counted."""
+
+MOST_CALLERS = 10
+"""Callers that a finding names."""
+
+_SECONDS = 1e-9
+
+
+class Executions(NamedTuple):
+    """Executions that were recorded together, as columns; times are in nanoseconds.
+
+    ``zero`` is the moment that the profile began; ``fetched`` the moment of the last row,
+    None where fetching was not seen.
+    """
+
+    zero: int
+    started: Sequence[int]
+    ended: Sequence[int]
+    fetched: Sequence[int | None]
+    rows: Sequence[int]
+    errors: Sequence[str | None]
+
+
+class Query(NamedTuple):
+    """One statement that was executed, with the application line that asked for it.
+
+    ``sql`` is its shape and never holds a value. ``duration`` is the time to execute it,
+    ``fetch_duration`` the time until the last row was fetched, both in seconds; ``rows`` and
+    ``fetch_duration`` are None where they could not be seen.
+    """
+
+    sql: str
+    subject: str
+    filename: str | None
+    lineno: int | None
+    function: str | None
+    started: float
+    duration: float
+    fetch_duration: float | None
+    rows: int | None
+    error: str | None
+
+
+CauseKey = tuple[str, str, str | None, int | None]
+
+
+@dataclass(slots=True)
+class Cause:
+    """All executions of one statement for one reason at one line."""
+
+    sql: str
+    operation: str
+    reason: Reason
+    filename: str | None
+    lineno: int | None
+    function: str | None
+    count: int = 0
+    duration: float = 0.0
+    fetch_duration: float = 0.0
+    rows: int = 0
+    most_rows: int = 0
+    slowest: float = 0.0
+    longest_keys: int = 0
+    writes: int = 0
+    callers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    values: set[int] = field(default_factory=set)
+    moves: set[Comparison] = field(default_factory=set)
+    literals: tuple[int, ...] = ()
+    errors: int = 0
+    executions: list[Executions] = field(default_factory=list)
+
+    @property
+    def key(self) -> CauseKey:
+        """What makes two executions have one cause."""
+        return (self.sql, self.reason.subject, self.filename, self.lineno)
+
+    @property
+    def started(self) -> int:
+        """When the first execution began, in nanoseconds after the profile's start."""
+        first = self.executions[0]
+        return first.started[0] - first.zero
+
+    @property
+    def time(self) -> float:
+        """Seconds that the executions took, their fetching included."""
+        return self.duration + self.fetch_duration
+
+    @property
+    def common_callers(self) -> tuple[tuple[str, int, int], ...]:
+        """The application lines one step out with their counts, most frequent first."""
+        counted = sorted(self.callers.items(), key=itemgetter(1), reverse=True)
+        return tuple((*line, count) for line, count in counted[:MOST_CALLERS])
+
+    def copy(self) -> Cause:
+        """Return a cause that can grow apart from this one."""
+        return replace(
+            self,
+            callers=self.callers.copy(),
+            values=set(self.values),
+            moves=set(self.moves),
+            executions=list(self.executions),
+        )
+
+    def merge(self, other: Cause) -> None:
+        """Add the executions of the same cause that another recorder saw."""
+        self.count += other.count
+        self.duration += other.duration
+        self.fetch_duration += other.fetch_duration
+        self.rows += other.rows
+        self.most_rows = max(self.most_rows, other.most_rows)
+        self.slowest = max(self.slowest, other.slowest)
+        self.longest_keys = max(self.longest_keys, other.longest_keys)
+        self.writes += other.writes
+        self.errors += other.errors
+        self.callers.update(other.callers)
+        self.values |= other.values
+        self.moves |= other.moves
+        if self.count <= MOST_EXECUTIONS:
+            self.executions += other.executions
+
+    def queries(self) -> Iterator[Query]:
+        """Yield the executions that were kept, each as a query."""
+        common = (self.sql, self.reason.subject, self.filename, self.lineno, self.function)
+        for zero, *columns in self.executions:
+            for started, ended, fetched, rows, error in zip(*columns, strict=True):
+                yield Query(
+                    *common,
+                    started=(started - zero) * _SECONDS,
+                    duration=(ended - started) * _SECONDS,
+                    fetch_duration=(fetched - ended) * _SECONDS if fetched else None,
+                    rows=rows if rows or fetched else None,
+                    error=error,
+                )
+
+
+class View(NamedTuple):
+    """Where the function that answers a request is defined."""
+
+    filename: str
+    lineno: int
+    function: str
+
+
+@dataclass(eq=False)
+class Profile:
+    """One request, command or block: what it asked for, how long it took, what was found.
+
+    Durations are in seconds, ``memory_delta`` in bytes (None where it is not measured).
+    ``sql_duration`` is the time to execute; fetching is apart in each query.
+    """
+
+    endpoint: str | None = None
+    rule: str | None = None
+    method: str | None = None
+    path: str | None = None
+    status: int | None = None
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    duration: float = 0.0
+    causes: tuple[Cause, ...] = ()
+    view: View | None = None
+    cache_calls: tuple[Any, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    memory_delta: int | None = None
+
+    @property
+    def query_count(self) -> int:
+        """Statements that were executed, those included that were not kept one by one."""
+        return sum(cause.count for cause in self.causes)
+
+    @cached_property
+    def sql_duration(self) -> float:
+        """Seconds that all statements took to execute."""
+        return sum(cause.duration for cause in self.causes)
+
+    @cached_property
+    def queries(self) -> tuple[Query, ...]:
+        """The statements in the order in which they began."""
+        queries = chain.from_iterable(cause.queries() for cause in self.causes)
+        return tuple(sorted(queries, key=lambda query: query.started))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data that JSON can hold."""
+        return {
+            "endpoint": self.endpoint,
+            "rule": self.rule,
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "started_at": self.started_at.isoformat(),
+            "duration": self.duration,
+            "sql_duration": self.sql_duration,
+            "query_count": self.query_count,
+            "queries": [query._asdict() for query in self.queries],
+            "cache_calls": list(self.cache_calls),
+            "findings": [finding.to_dict() for finding in self.findings],
+            "memory_delta": self.memory_delta,
+        }

@@ -1,0 +1,182 @@
+"""Why a statement was sent, as SQLAlchemy itself tells it.
+
+The text of a statement does not say which relationship asked for it; the ORM's own options
+do. They have private names, so that everything read from them is read here, and a statement
+about which nothing can be told falls back to its table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Mapper, RelationshipProperty
+from sqlalchemy.orm.mapper import _all_registries
+
+_TABLE = re.compile(
+    r"\b(?:FROM|INTO|UPDATE)\s+(?:ONLY\s+)?((?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])"
+    r"(?:\.(?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\]))?)",
+    re.IGNORECASE,
+)
+_NAMED_QUERY = re.compile(
+    r"(?:\bWITH(?:\s+RECURSIVE)?|,)\s+([\w\"]+)\s*(?:\([^()]*\)\s*)?AS\b", re.IGNORECASE
+)
+_LIMIT_AT_END = re.compile(r"\b(?:LIMIT|FETCH\s+(?:FIRST|NEXT))\b[^()]*$", re.IGNORECASE)
+_TOP = re.compile(r"^\s*SELECT\s+(?:DISTINCT\s+)?TOP\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One relationship on the way from an entity to what was loaded."""
+
+    owner: str
+    name: str
+    to_many: bool
+
+    def __str__(self) -> str:
+        return f"{self.owner}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a statement was sent.
+
+    ``kind`` is ``"lazy"`` (a relationship was touched), ``"column"`` (a deferred or expired
+    column was), ``"batch"`` (a loader fetches for many parents at once) or ``"statement"``
+    (the code asked). ``entity`` and its mapped bases are the rows' class, ``parents`` the
+    classes of the object that was touched, ``steps`` the relationships walked as far as the
+    ORM says; ``loads`` says why a column had to be loaded: it was ``"deferred"``,
+    ``"expired"``, or ``"polymorphic"`` (of a subclass's table, after a select of the base).
+    """
+
+    kind: str
+    subject: str
+    entity: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    loads: str = ""
+    limited: bool = False
+
+
+def path_of(statement: Any) -> Any:
+    """Return the ORM's path to what a statement loads; equal paths are one object."""
+    return statement._compile_options._current_path
+
+
+def reads_one_row(statement: Any, options: Any) -> bool:
+    """Tell whether the ORM looks up one object by its primary key."""
+    try:
+        load = options.get("_sa_orm_load_options")
+        state = load._lazy_loaded_from
+        return state is not None and not path_of(statement)[-1].uselist
+    except (AttributeError, IndexError, TypeError):
+        return False
+
+
+def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expired: bool) -> Reason:
+    """Return the reason of one execution.
+
+    :param statement: ``context.invoked_statement``; None for SQL that went to the driver.
+    :param options: ``context.execution_options``.
+    :param sql: the shape of the statement.
+    :param touched: the mapped attribute that was being read, if one was.
+    :param expired: whether that attribute had been loaded before.
+    """
+    limited = _is_limited(statement, sql)
+    try:
+        load = options.get("_sa_orm_load_options")
+        if load is not None:
+            reason = _orm_reason(statement, load, touched, expired, limited)
+            if reason is not None:
+                return reason
+    except (AttributeError, IndexError, KeyError, TypeError):
+        pass  # another release keeps it elsewhere: the table still tells what was read
+    mapper = _subject_mapper(statement, sql)
+    if mapper is None:
+        return Reason("statement", table_of(sql), limited=limited)
+    return Reason("statement", mapper.class_.__name__, _names(mapper), limited=limited)
+
+
+def table_of(sql: str) -> str:
+    """Return the table that a statement is about: the first that is no named query's."""
+    named = {name.strip('"') for name in _NAMED_QUERY.findall(sql)}
+    for match in _TABLE.finditer(sql):
+        name = match[1].rpartition(".")[2].strip('"`[]')
+        if name not in named and name.upper() not in ("SELECT", "SET", "LATERAL", "UNNEST"):
+            return name
+    return "?"
+
+
+def _orm_reason(
+    statement: Any, load: Any, touched: str | None, expired: bool, limited: bool
+) -> Reason | None:
+    path = path_of(statement)
+    steps = tuple(_steps(path))
+    if steps:
+        lazy = load._lazy_loaded_from
+        root = lazy.mapper if lazy is not None and len(steps) == 1 else path[0].mapper
+        return Reason(
+            "batch" if lazy is None else "lazy",
+            str(steps[-1]),
+            _names(path[-1].mapper),
+            _names(root),
+            steps,
+            limited=limited,
+        )
+    if load._refresh_state is not None and touched is not None:
+        return _column_reason(load._refresh_state.mapper, touched, expired)
+    return None
+
+
+def _column_reason(mapper: Mapper[Any], touched: str, expired: bool) -> Reason:
+    attribute = mapper.attrs[touched]
+    owner = attribute.parent
+    late = owner is not mapper.base_mapper and not getattr(attribute, "deferred", False)
+    loads = "expired" if expired else "polymorphic" if late else "deferred"
+    names = _names(mapper)
+    return Reason("column", f"{owner.class_.__name__}.{touched}", names, names, loads=loads)
+
+
+def _steps(path: Any) -> Iterator[Step]:
+    for part in path:
+        if isinstance(part, RelationshipProperty):
+            yield Step(part.parent.class_.__name__, part.key, bool(part.uselist))
+
+
+def _names(mapper: Mapper[Any]) -> tuple[str, ...]:
+    """Return the class of a mapper and its mapped bases, the class itself first."""
+    return tuple(
+        f"{each.class_.__module__}.{each.class_.__qualname__}" for each in mapper.iterate_to_root()
+    )
+
+
+def _is_limited(statement: Any, sql: str) -> bool:
+    if getattr(statement, "_limit_clause", None) is not None:
+        return True
+    if getattr(statement, "_fetch_clause", None) is not None:
+        return True
+    return bool(_LIMIT_AT_END.search(sql) or _TOP.match(sql))
+
+
+def _subject_mapper(statement: Any, sql: str) -> Mapper[Any] | None:
+    attributes = getattr(statement, "_propagate_attrs", None) or {}
+    subject = attributes.get("plugin_subject")
+    mapper = getattr(subject, "mapper", None)
+    if mapper is not None:
+        return mapper  # type: ignore[no-any-return]
+    table = getattr(getattr(statement, "table", None), "name", None) or table_of(sql)
+    return _mapper_of(table)
+
+
+def _mapper_of(table: str) -> Mapper[Any] | None:
+    """Return the mapper of a table, the base class where several share one."""
+    found = None
+    for registry in _all_registries():
+        for mapper in registry.mappers:
+            if getattr(mapper.local_table, "name", None) == table and (
+                found is None or found.isa(mapper)
+            ):
+                found = mapper
+    return found

@@ -1,0 +1,106 @@
+"""The open profile: hooks append to it while the request runs, and nothing is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from threading import RLock
+from time import perf_counter_ns
+
+from flask_perfkit.causes import Causes, Record
+from flask_perfkit.profile import Cause
+
+MOST_RECORDS = 1_000
+"""Records that wait; more are folded into causes, so that a long job stays small."""
+
+_current: ContextVar[Recorder | None] = ContextVar("flask_perfkit_recorder", default=None)
+
+current = _current.get
+"""Return the recorder that is open in this context, or None."""
+
+enter = _current.set
+"""Make a recorder the open one; returns the token for :data:`leave`."""
+
+leave = _current.reset
+"""Make the recorder that was open before :data:`enter` the open one again."""
+
+
+class Recorder(list[Record]):
+    """The statements of one request, command or block that is still running.
+
+    A list, so that a hook pays for one append only. Threads may share it. A plain request
+    pays for making one, so that what most never need is made when it is needed.
+    """
+
+    closed = False
+    _causes: Causes | None = None
+    _flushes: list[int] | None = None
+
+    def __init__(self) -> None:
+        self.parent = current()
+        self.started = perf_counter_ns()
+        self._lock = RLock()
+
+    @property
+    def total(self) -> int:
+        """Statements so far, those of blocks inside that have ended included."""
+        return len(self) + sum(cause.count for cause in (self._causes or {}).values())
+
+    @property
+    def folded(self) -> bool:
+        """Whether some statements are causes already."""
+        return self._causes is not None
+
+    def fold(self) -> tuple[Cause, ...]:
+        """Turn the waiting records into causes and return all causes so far."""
+        with self._lock:
+            records = self[:]
+            del self[: len(records)]
+            causes = self._made()
+            if not self.closed:
+                flushes = self._flushes or []
+                causes.add(records, flushes)
+                del flushes[: len(flushes) // 2 * 2]  # one that is still open goes on
+            return tuple(causes.values())
+
+    def close(self) -> tuple[Cause, ...]:
+        """End the recording and return its causes; what arrives later is dropped.
+
+        The recorder that was open around this one gets them too. Only the first call counts.
+        """
+        causes = self.fold()
+        if not self.closed:
+            self.closed = True
+            if self.parent is not None:
+                self.parent.absorb(causes)
+        return causes
+
+    def discard(self) -> None:
+        """End the recording and forget what it saw."""
+        self.closed = True
+        self.clear()
+
+    def absorb(self, causes: Iterable[Cause]) -> None:
+        """Take the causes of a recorder that was open inside this one."""
+        with self._lock:
+            if not self.closed:
+                self._made().absorb(causes)
+
+    def begin_flush(self) -> None:
+        """Note that a session begins to write what has changed in it."""
+        self.end_flush()  # one that failed never said that it ended
+        if self._flushes is None:
+            self._flushes = []
+        elif len(self._flushes) > MOST_RECORDS:
+            self.fold()
+        self._flushes.append(perf_counter_ns())
+
+    def end_flush(self) -> None:
+        """Note that the session has written."""
+        if self._flushes is not None and len(self._flushes) % 2:
+            self._flushes.append(perf_counter_ns())
+
+    def _made(self) -> Causes:
+        if self._causes is None:
+            self._causes = Causes(self.started)
+        return self._causes
