@@ -9,15 +9,15 @@ from flask import Flask, current_app
 from sqlalchemy import Engine, NullPool, create_engine, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from flask_perfkit import PerfKit
+
 from .models import db
 
 
-def create_app(views: ModuleType, url: str, *, watched: bool) -> Flask:
+def create_app(views: ModuleType, url: str) -> Flask:
     """Build the application of ``views`` on the database at ``url``.
 
     A module may bring ``CONFIG``, a mapping of settings, and ``init_app``.
-
-    :param watched: whether PerfKit is installed on it.
     """
     app = Flask(__name__)
     app.config.from_mapping(
@@ -26,11 +26,8 @@ def create_app(views: ModuleType, url: str, *, watched: bool) -> Flask:
     db.init_app(app)
     app.extensions["plain_engine"] = create_engine(url)
     app.extensions["async_engine"] = create_async_engine(_async_url(url), poolclass=NullPool)
-    if watched:
-        from flask_perfkit import PerfKit
-
-        app.config.from_mapping(PERFKIT_ON_FINDING="ignore", **getattr(views, "CONFIG", {}))
-        PerfKit(app)
+    app.config.from_mapping(PERFKIT_ON_FINDING="ignore", **getattr(views, "CONFIG", {}))
+    PerfKit(app)
     app.register_blueprint(views.bp)
     if hasattr(views, "init_app"):
         views.init_app(app)

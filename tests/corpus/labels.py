@@ -34,9 +34,10 @@ In a template it is a Jinja comment. Two labels in one comment are parted by ``;
 
 Two right answers are parted by ``|``, in subjects and in fixes (or ``fix`` is written twice). The
 first fix, where it is a loader option, is tried: pasted into the select (``instead`` of the
-options there, where SQLAlchemy refuses both) it must end the repetition. A label inside a view's function
-belongs to that view. Elsewhere (helpers, models, templates) it ends with the endpoints which it
-belongs to: ``@relationships.tree,relationships.breadcrumbs``.
+options there, where SQLAlchemy refuses both) it must end the repetition.
+
+A label inside a view's function belongs to that view. Elsewhere (helpers, models, templates) it
+ends with the endpoints which it belongs to: ``@relationships.tree,relationships.breadcrumbs``.
 """
 
 from __future__ import annotations
@@ -80,6 +81,11 @@ class Label:
             return (self.line,)
         filename, _, lineno = self.settings["elsewhere"].rpartition(":")
         return self.line, (filename, int(lineno))
+
+    @property
+    def first_fix(self) -> str:
+        """Return the first of the right fixes."""
+        return self.settings.get("fix", "").partition("|")[0]
 
     def choices(self, position: int) -> tuple[str, ...]:
         """Return the right answers of the name at ``position``; none means any."""

@@ -54,12 +54,13 @@ def pasted(code: str, subject: str, *, instead: bool = False) -> Iterator[list[A
     statements: list[Any] = []
 
     def paste(state: ORMExecuteState) -> None:
-        if state.is_select and not (state.is_column_load or state.is_relationship_load):
-            if any(_selects(entity, column) for column in state.statement.column_descriptions):
-                if instead:
-                    state.statement._with_options = ()
-                state.statement = state.statement.options(option)
-                statements.append(state.statement)
+        if not state.is_select or state.is_column_load or state.is_relationship_load:
+            return
+        if any(_selects(entity, column) for column in state.statement.column_descriptions):
+            if instead:
+                state.statement._with_options = ()
+            state.statement = state.statement.options(option)
+            statements.append(state.statement)
 
     event.listen(Session, "do_orm_execute", paste)
     try:

@@ -1,4 +1,4 @@
-"""Find the views of the corpus, gather their labels, and run them."""
+"""Find the views of the corpus, gather their labels, run them, and keep what came of it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from types import ModuleType
 from typing import Any
 
 from flask import Flask
+from sqlalchemy import Engine
 
-from . import views
-from .app import create_app
+from flask_perfkit import Finding, Profile, QueryCounter
+from flask_perfkit.signals import request_profiled
+
+from . import seed, views
+from .app import create_app, dispose
 from .labels import ROOT, Label, LabelError, Line, read
+from .prove import pasted
+from .witness import Witness, witnessing
 
 _HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
@@ -61,6 +67,64 @@ class View:
             assert response.status_code == status, body[:500]
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a view ran, and what was found in it: when it was new, and when it ran again."""
+
+    witness: Witness
+    findings: tuple[Finding, ...]
+    findings_again: tuple[Finding, ...]
+
+
+class Outcomes:
+    """Runs views on one database, whose rows are brought back after each that wrote."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._apps: dict[str, Flask] = {}
+        self._known: dict[str, Outcome] = {}
+
+    def of(self, view: View) -> Outcome:
+        """Return what came of ``view``; it runs twice when it is first asked for."""
+        if view.name not in self._known:
+            _, findings = self._run(view)
+            self._known[view.name] = Outcome(*self._run(view), findings)
+        return self._known[view.name]
+
+    def with_option(self, view: View, code: str, subject: str, *, instead: bool) -> Witness | None:
+        """Run ``view`` with a loader option pasted in; None where no select takes it."""
+        with pasted(code, subject, instead=instead) as statements:
+            witness, _ = self._run(view)
+        return witness if statements else None
+
+    def close(self) -> None:
+        """Close the connections of every application."""
+        for app in self._apps.values():
+            dispose(app)
+
+    def _run(self, view: View) -> tuple[Witness, tuple[Finding, ...]]:
+        url = self._engine.url.render_as_string(hide_password=False)
+        key = view.module.__name__
+        app = self._apps.get(key) or self._apps.setdefault(key, create_app(view.module, url))
+        findings: list[Finding] = []
+
+        def keep(sender: Flask, profile: Profile) -> None:
+            findings.extend(profile.findings)
+
+        try:
+            with witnessing() as witness, request_profiled.connected_to(keep, sender=app):
+                if view.how == "job":
+                    with QueryCounter() as counter:
+                        view.run(app)
+                    findings.extend(counter.findings)
+                else:
+                    view.run(app)
+        finally:
+            if any(execution.writes for execution in witness.executions):
+                seed.reset(self._engine)
+        return witness, tuple(findings)
+
+
 @cache
 def all_views() -> tuple[View, ...]:
     """Return every view of the corpus with its labels."""
@@ -98,7 +162,7 @@ def _inside(line: Line, target: Any) -> bool:
 
 
 def _views(module: ModuleType) -> Iterator[View]:
-    app = create_app(module, "sqlite://", watched=False)
+    app = create_app(module, "sqlite://")
     for rule in app.url_map.iter_rules():
         if rule.endpoint != "static":
             target = _innermost(app.view_functions[rule.endpoint])

@@ -2,8 +2,14 @@
 
 from flask import Blueprint, jsonify
 from sqlalchemy import select, update
-from sqlalchemy.orm import defer, load_only, selectin_polymorphic, undefer, undefer_group
-from sqlalchemy.orm import with_polymorphic
+from sqlalchemy.orm import (
+    defer,
+    load_only,
+    selectin_polymorphic,
+    undefer,
+    undefer_group,
+    with_polymorphic,
+)
 
 from ..models import (
     BankPayment,
@@ -152,7 +158,7 @@ def server_side_value():
     products = db.session.scalars(select(Product)).all()
     for product in products:
         product.price = Product.price + 1
-    db.session.flush()
+    db.session.flush()  # SILENT x1..24
     # FINDING n_plus_one Product.price x24
     prices = [product.price for product in products]
     db.session.rollback()

@@ -34,7 +34,8 @@ def core_select():
     with db.engine.connect() as connection:
         for i in FIRST_TEN:
             statement = select(metrics.c.value).where(metrics.c.name == f"metric {i}")
-            rows.append(connection.execute(statement).scalars().all())  # FINDING n_plus_one metrics x10
+            # FINDING n_plus_one metrics x10
+            rows.append(connection.execute(statement).scalars().all())
     return jsonify(rows)
 
 
@@ -138,7 +139,8 @@ def driver_sql_literals():
     with db.engine.connect() as connection:
         for i in FIRST_TEN:
             statement = f"SELECT value FROM metrics WHERE id={i} /* row {i} */"
-            rows.append(connection.exec_driver_sql(statement).scalar())  # FINDING n_plus_one metrics x10
+            # FINDING n_plus_one metrics x10
+            rows.append(connection.exec_driver_sql(statement).scalar())
     return jsonify(rows)
 
 

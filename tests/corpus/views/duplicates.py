@@ -12,7 +12,7 @@ bp = Blueprint("duplicates", __name__)
 
 def setting(name):
     # FINDING duplicate_query Setting x24 @duplicates.setting_for_each_row
-    # FINDING duplicate_query Setting x2 @duplicates.helper_on_two_lines
+    # FINDING duplicate_query Setting x10 @duplicates.helper_on_two_lines
     # FINDING duplicate_query Setting x12 @duplicates.setting_in_template
     # SILENT x3 @duplicates.other_values
     return db.session.scalar(select(Setting.value).where(Setting.name == name))
@@ -31,9 +31,12 @@ def setting_for_each_row():
 
 @bp.get("/helper-on-two-lines")
 def helper_on_two_lines():
-    head = setting("theme")  # CALLER x1
-    foot = setting("theme")  # CALLER x1
-    return jsonify(head, foot)
+    pages = []
+    for number in range(5):
+        head = setting("theme")  # CALLER x5
+        foot = setting("theme")  # CALLER x5
+        pages.append((number, head, foot))
+    return jsonify(pages)
 
 
 @bp.get("/setting-in-template")
@@ -42,12 +45,12 @@ def setting_in_template():
     return render_template("duplicates/prices.html", orders=orders)
 
 
-@bp.get("/asked-on-two-lines")
-def asked_on_two_lines():
-    """The first line asked, the second asked again: either may be named."""
-    before = db.session.scalar(select(func.count(Document.id)))  # ELSEWHERE
+@bp.get("/asked-twice")
+def asked_twice():
+    """Again, but below the threshold: "again" and "five executions" both stand in the contract."""
+    before = db.session.scalar(select(func.count(Document.id)))  # ALLOWED duplicate_query Document
     half = before // 2
-    # FINDING duplicate_query Document
+    # ALLOWED duplicate_query Document; SILENT x1
     after = db.session.scalar(select(func.count(Document.id)))
     return jsonify(half, after)
 
@@ -66,9 +69,9 @@ def query_in_loop():
 @bp.get("/same-text")
 def same_text():
     rows = []
-    for _ in range(3):
+    for _ in range(6):
         statement = text("SELECT name FROM users WHERE email = 'user1@example.org'")
-        rows.append(db.session.execute(statement).scalar())  # FINDING duplicate_query User x3
+        rows.append(db.session.execute(statement).scalar())  # FINDING duplicate_query User x6
     return jsonify(rows)
 
 

@@ -40,7 +40,8 @@ bp = Blueprint("eager", __name__)
 
 @bp.get("/joinedload")
 def joined():
-    users = db.session.scalars(select(User).options(joinedload(User.documents))).unique()  # SILENT x1
+    # SILENT x1
+    users = db.session.scalars(select(User).options(joinedload(User.documents))).unique()
     return jsonify([[document.title for document in user.documents] for user in users])  # SILENT x0
 
 
@@ -59,7 +60,8 @@ def inner_joined():
 
 @bp.get("/selectinload")
 def selectin():
-    users = db.session.scalars(select(User).options(selectinload(User.documents))).all()  # SILENT x2
+    # SILENT x2
+    users = db.session.scalars(select(User).options(selectinload(User.documents))).all()
     return jsonify([[document.title for document in user.documents] for user in users])  # SILENT x0
 
 
@@ -114,7 +116,8 @@ def selectin_to_one():
 
 @bp.get("/subqueryload")
 def subquery():
-    users = db.session.scalars(select(User).options(subqueryload(User.documents))).all()  # SILENT x2
+    # SILENT x2
+    users = db.session.scalars(select(User).options(subqueryload(User.documents))).all()
     return jsonify([[document.title for document in user.documents] for user in users])  # SILENT x0
 
 
@@ -196,7 +199,8 @@ def loader_criteria():
 def tree():
     """Six levels deep, a batch a level, and each batch has but one key."""
     option = selectinload(Category.children, recursion_depth=-1)
-    category = db.session.scalars(select(Category).filter_by(id=14).options(option)).one()  # SILENT x8
+    # SILENT x8
+    category = db.session.scalars(select(Category).filter_by(id=14).options(option)).one()
     names = []
     while category:
         names.append(category.name)

@@ -55,13 +55,14 @@ def quiet_import():
 
 
 def lazy_job(app):
-    with Session(create_engine(app.config["SQLALCHEMY_DATABASE_URI"])) as session:
+    engine = create_engine(app.config["SQLALCHEMY_DATABASE_URI"])
+    with Session(engine) as session:
         books = session.scalars(select(Book)).all()  # ORIGIN
         for book in books:
             # FINDING n_plus_one Book.author x10 fix=joinedload(Book.author)
             # FINDING n_plus_one Book.translator x10 fix=joinedload(Book.translator)
             print(book.author.name, book.translator.name)
-        session.bind.dispose()
+    engine.dispose()
 
 
 def async_job(app):

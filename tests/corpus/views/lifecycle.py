@@ -253,7 +253,8 @@ def quiet_stream():
 @bp.post("/two-kinds")
 def two_kinds():
     """Reads and writes in one loop."""
-    for document in db.session.scalars(select(Document).limit(10)).all():  # ORIGIN Document.comments
+    # ORIGIN Document.comments
+    for document in db.session.scalars(select(Document).limit(10)).all():
         # FINDING n_plus_one Document.comments x10 fix=selectinload(Document.comments)
         db.session.add(AuditEntry(action=f"{len(document.comments)} comments"))
         db.session.flush()  # FINDING n_plus_one_write AuditEntry x10 fix=ADD_ALL

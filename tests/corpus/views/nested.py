@@ -4,7 +4,7 @@ from flask import Blueprint, jsonify
 from sqlalchemy import select
 from sqlalchemy.orm import contains_eager, joinedload, selectinload, subqueryload
 
-from ..models import Category, Comment, Company, Customer, Document, Engineer, Order, User, db
+from ..models import Category, Company, Customer, Document, Engineer, Order, User, db
 
 bp = Blueprint("nested", __name__)
 

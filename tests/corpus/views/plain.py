@@ -2,8 +2,7 @@
 
 from flask import Blueprint, jsonify
 from sqlalchemy import func, select
-from sqlalchemy.orm import joinedload, scoped_session, selectinload, sessionmaker
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, joinedload, scoped_session, selectinload, sessionmaker
 
 from ..app import plain_engine
 from ..models import Author, Book, Chapter

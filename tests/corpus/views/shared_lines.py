@@ -91,7 +91,8 @@ def more_here_than_there():
 @timed
 def newest_post(user_id):
     statement = select(Post).filter_by(author_id=user_id).order_by(Post.id.desc()).limit(1)
-    return db.session.scalar(statement)  # FINDING n_plus_one Post x10 @shared_lines.behind_decorator
+    # FINDING n_plus_one Post x10 @shared_lines.behind_decorator
+    return db.session.scalar(statement)
 
 
 @bp.get("/behind-decorator")

@@ -15,7 +15,8 @@ bp = Blueprint("unbounded", __name__)
 
 @bp.get("/all")
 def all_rows():
-    readings = db.session.scalars(select(Reading)).all()  # FINDING unbounded_result Reading fix=PAGE
+    # FINDING unbounded_result Reading fix=PAGE
+    readings = db.session.scalars(select(Reading)).all()
     return jsonify([reading.value for reading in readings])
 
 
@@ -28,7 +29,8 @@ def legacy_all():
 @bp.get("/ordered")
 def ordered():
     statement = select(Reading).order_by(Reading.taken_at.desc())
-    rows = db.session.execute(statement).scalars().all()  # FINDING unbounded_result Reading fix=PAGE
+    # FINDING unbounded_result Reading fix=PAGE
+    rows = db.session.execute(statement).scalars().all()
     return jsonify([reading.value for reading in rows])
 
 
@@ -62,7 +64,8 @@ def core():
 
 @bp.get("/text")
 def text_rows():
-    rows = db.session.execute(text("SELECT value FROM readings")).all()  # FINDING unbounded_result Reading
+    # FINDING unbounded_result Reading
+    rows = db.session.execute(text("SELECT value FROM readings")).all()
     return jsonify([row.value for row in rows])
 
 
@@ -83,7 +86,10 @@ def limit_in_subquery():
 
 @bp.get("/union")
 def union():
-    halves = (select(Reading.id).where(Reading.id <= 150), select(Reading.id).where(Reading.id > 150))
+    halves = (
+        select(Reading.id).where(Reading.id <= 150),
+        select(Reading.id).where(Reading.id > 150),
+    )
     return jsonify(db.session.scalars(union_all(*halves)).all())  # FINDING unbounded_result Reading
 
 
@@ -181,17 +187,37 @@ def small_table():
     return jsonify(db.session.scalars(select(Setting.value)).all())  # SILENT x1
 
 
-@bp.get("/first-only")
-def first_only():
-    return jsonify(db.session.scalars(select(Reading.value)).first())  # SILENT x1
+@bp.get("/first-of-all")
+def first_of_all():
+    """The ORM fetches every row before it gives the first."""
+    # FINDING unbounded_result Reading
+    return jsonify(db.session.scalars(select(Reading.value)).first())
 
 
-@bp.get("/fetch-some")
-def fetch_some():
-    result = db.session.execute(select(Reading.id, Reading.value))  # SILENT x1
+@bp.get("/some-of-all")
+def some_of_all():
+    """Taking twenty from the ORM's result fetches them all as well."""
+    # FINDING unbounded_result Reading
+    result = db.session.execute(select(Reading.id, Reading.value))
     rows = result.fetchmany(20)
     result.close()
     return jsonify([tuple(row) for row in rows])
+
+
+@bp.get("/core-first-only")
+def core_first_only():
+    with plain_engine().connect() as connection:
+        row = connection.execute(select(Reading.__table__.c.value)).first()  # SILENT x1
+    return jsonify(row.value)
+
+
+@bp.get("/core-fetch-some")
+def core_fetch_some():
+    with plain_engine().connect() as connection:
+        result = connection.execute(select(Reading.__table__.c.value))  # SILENT x1
+        rows = result.fetchmany(20)
+        result.close()
+    return jsonify([row.value for row in rows])
 
 
 @bp.get("/page")
