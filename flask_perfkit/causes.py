@@ -43,14 +43,7 @@ _rows, _fetched, _error = attrgetter("rows"), attrgetter("fetched"), attrgetter(
 
 
 class Causes(dict[CauseKey, Cause]):
-    """The causes of one recorder.
-
-    :param zero: when the recorder was opened, in nanoseconds.
-    """
-
-    def __init__(self, zero: int) -> None:
-        super().__init__()
-        self._zero = zero
+    """The causes of one recorder."""
 
     def add(self, records: Iterable[Record], flushes: Sequence[int]) -> None:
         """Count records under their causes.
@@ -102,7 +95,7 @@ class Causes(dict[CauseKey, Cause]):
         ) * _SECONDS
         cause.errors += sum(map(bool, errors))
         if cause.count <= MOST_EXECUTIONS or not cause.executions:
-            cause.executions.append(Executions(self._zero, started, ended, fetched, rows, errors))
+            cause.executions.append(Executions(started, ended, fetched, rows, errors))
 
     def _cause(self, shape: Shape, reason: Reason, site: Site) -> Cause:
         asked = site.asked

@@ -8,7 +8,7 @@ about which nothing can be told falls back to its table.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,10 @@ _NAMED_QUERY = re.compile(
 )
 _LIMIT_AT_END = re.compile(r"\b(?:LIMIT|FETCH\s+(?:FIRST|NEXT))\b[^()]*$", re.IGNORECASE)
 _TOP = re.compile(r"^\s*SELECT\s+(?:DISTINCT\s+)?TOP\b", re.IGNORECASE)
+
+
+NO_TABLE = "(no table)"
+"""What a statement is about that reads none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +105,12 @@ def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expir
 
 def table_of(sql: str) -> str:
     """Return the table that a statement is about: the first that is no named query's."""
-    named = {name.strip('"') for name in _NAMED_QUERY.findall(sql)}
+    named = [name.strip('"') for name in _NAMED_QUERY.findall(sql)]
     for match in _TABLE.finditer(sql):
         name = match[1].rpartition(".")[2].strip('"`[]')
         if name not in named and name.upper() not in ("SELECT", "SET", "LATERAL", "UNNEST"):
             return name
-    return "?"
+    return named[0] if named else NO_TABLE
 
 
 def _orm_reason(
@@ -126,15 +130,19 @@ def _orm_reason(
             limited=limited,
         )
     if load._refresh_state is not None and touched is not None:
-        return _column_reason(load._refresh_state.mapper, touched, expired)
+        loaded = statement._compile_options._only_load_props or ()
+        return _column_reason(load._refresh_state.mapper, touched, loaded, expired)
     return None
 
 
-def _column_reason(mapper: Mapper[Any], touched: str, expired: bool) -> Reason:
-    attribute = mapper.attrs[touched]
-    owner = attribute.parent
-    late = owner is not mapper.base_mapper and not getattr(attribute, "deferred", False)
-    loads = "expired" if expired else "polymorphic" if late else "deferred"
+def _column_reason(
+    mapper: Mapper[Any], touched: str, loaded: Collection[str], expired: bool
+) -> Reason:
+    owner = mapper.attrs[touched].parent
+    loads = "expired" if expired else "deferred"
+    # After a select of the base, SQLAlchemy takes a subclass's columns for expired ones.
+    if loaded and all(mapper.attrs[key].parent is not mapper.base_mapper for key in loaded):
+        loads = "polymorphic" if expired else loads
     names = _names(mapper)
     return Reason("column", f"{owner.class_.__name__}.{touched}", names, names, loads=loads)
 

@@ -26,25 +26,33 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
     A loader option is a chain from the entity that the code selects, because SQLAlchemy
     refuses an inner option alone.
     """
-    if cause.reason.loads == "expired":
-        return _refresh_at_once(cause)
     steps, source = _way_to(cause, profile)
-    code = ".".join(_options(steps, cause.reason))
     origin = None
     if source is not None and source.filename is not None and source.lineno is not None:
         origin = (source.filename, source.lineno)
+    if cause.reason.loads == "expired":
+        return Loading(*_refresh_at_once(cause), origin)
+    code = ".".join(_options(steps, cause.reason, _descends(cause, source)))
     where = f"the select at {line(*origin)}" if origin else "the select of the parents"
     return Loading(code, f"add {code} to {where} (instead of {cause.count} queries)", origin)
 
 
-def _refresh_at_once(cause: Cause) -> Loading:
+def _descends(cause: Cause, source: Cause | None) -> bool:
+    """Tell whether a tree is walked down: more nodes were asked than the code selected."""
+    reason = cause.reason
+    if not (reason.kind == "lazy" and reason.entity[0] in reason.parents):
+        return False
+    return source is not None and cause.count > max(source.rows, 1)
+
+
+def _refresh_at_once(cause: Cause) -> tuple[str, str]:
     entity = cause.reason.subject.partition(".")[0]
     code = f"session.scalars(select({entity}).where({entity}.id.in_(ids))).all()"
     advice = (
         f"a commit or expire made the {entity} objects forget their columns: read them again "
         f"at once with {code}, or make the session with expire_on_commit=False"
     )
-    return Loading(code, advice, None)
+    return code, advice
 
 
 def _way_to(cause: Cause, profile: Profile) -> tuple[tuple[Step, ...], Cause | None]:
@@ -81,9 +89,12 @@ def _brings(source: Reason, touched: Reason) -> bool:
     return source.entity[0] in touched.parents or touched.parents[0] in source.entity
 
 
-def _options(steps: tuple[Step, ...], reason: Reason) -> Iterator[str]:
+def _options(steps: tuple[Step, ...], reason: Reason, descends: bool) -> Iterator[str]:
     for step in steps:
-        yield f"{'selectinload' if step.to_many else 'joinedload'}({step})"
+        if descends and step is steps[-1]:
+            yield f"selectinload({step}, recursion_depth=-1)"
+        else:
+            yield f"{'selectinload' if step.to_many else 'joinedload'}({step})"
     if reason.loads == "deferred":
         yield f"undefer({reason.subject})"
     elif reason.loads == "polymorphic":

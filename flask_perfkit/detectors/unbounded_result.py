@@ -25,7 +25,9 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
 
 
 def _finding(cause: Cause, profile: Profile) -> Finding:
-    fix = f"paginate it: paginate(select({cause.reason.subject}), params)"
+    fix = "add a LIMIT, or page through it"
+    if cause.reason.entity:
+        fix = f"paginate(select({cause.reason.subject}), params)"
     if cause.reason.kind == "lazy":
         fix = f"select the rows of {cause.reason.subject} by themselves and paginate them"
     message = f"{cause.most_rows:,} rows at once from {short_sql(cause.sql)} {place(cause)}; {fix}"

@@ -61,9 +61,8 @@ def _watch(command: click.Command, state: State) -> None:
 def _report(recorder: Recorder, state: State, name: str) -> None:
     duration = (perf_counter_ns() - recorder.started) * _SECONDS
     try:
-        profile = analyse(
-            recorder.close(), state.settings, duration=duration, endpoint=name, method="CLI"
-        )
+        recorder.close()
+        profile = analyse(recorder, state.settings, duration=duration, endpoint=name, method="CLI")
         deliver(profile, state.sinks)
     except FindingError:
         raise
