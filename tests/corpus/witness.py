@@ -18,7 +18,16 @@ from .labels import ROOT, Line
 
 _HARNESS = tuple(
     str(ROOT / f"{name}.py")
-    for name in ("app", "conftest", "judge", "prove", "runner", "test_corpus", "witness")
+    for name in (
+        "app",
+        "conftest",
+        "evidence",
+        "judge",
+        "prove",
+        "runner",
+        "test_corpus",
+        "witness",
+    )
 )
 _VALUE = re.compile(r"/\*.*?\*/|--[^\n]*|'(?:[^']|'')*'|\b\d+\b", re.DOTALL)
 
