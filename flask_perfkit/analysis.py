@@ -15,7 +15,7 @@ from flask_perfkit.recorder import Recorder
 _NANOSECONDS = 1e9
 
 _started, _ended, _site, _seen = map(itemgetter, (2, 3, 4, 5))
-_asked, _rows = attrgetter("asked"), attrgetter("rows")
+_asked, _rows, _expected = map(attrgetter, ("asked", "rows", "expected"))
 
 
 def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
@@ -53,5 +53,7 @@ def is_unremarkable(recorder: Recorder, settings: Settings) -> bool:
     slowest = max(map(sub, map(_ended, recorder), map(_started, recorder)))
     if settings.slow_query is not None and slowest > settings.slow_query * _NANOSECONDS:
         return False
+    if any(map(_expected, map(_seen, recorder))):
+        return False  # a join with many rows
     most = settings.unbounded_rows
     return most is None or max(map(_rows, map(_seen, recorder))) <= most

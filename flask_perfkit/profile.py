@@ -62,7 +62,13 @@ CauseKey = tuple[str, str, str | None, int | None]
 
 @dataclass(slots=True)
 class Cause:
-    """All executions of one statement for one reason at one line."""
+    """All executions of one statement for one reason at one line.
+
+    ``keys`` counts the members of all IN lists, ``flushes`` and ``direct`` the executions by
+    whether a flush sent them. ``joined`` is, of a select that joins, the largest number of rows
+    and how many there would be without a product of collections; ``collections`` are those that
+    it may be of.
+    """
 
     sql: str
     operation: str
@@ -76,14 +82,22 @@ class Cause:
     rows: int = 0
     most_rows: int = 0
     slowest: float = 0.0
-    longest_keys: int = 0
-    writes: int = 0
+    keys: int = 0
+    flushes: int = 0
+    direct: int = 0
     callers: Counter[tuple[str, int]] = field(default_factory=Counter)
     values: set[int] = field(default_factory=set)
     moves: set[Comparison] = field(default_factory=set)
     literals: tuple[int, ...] = ()
     errors: int = 0
+    joined: tuple[int, int] = (0, 0)
+    collections: tuple[str, ...] = ()
     executions: list[Executions] = field(default_factory=list)
+
+    @property
+    def acts(self) -> int:
+        """How often the code did it: one flush is one act, however many statements it sent."""
+        return self.flushes + self.direct
 
     @property
     def key(self) -> CauseKey:
@@ -123,9 +137,11 @@ class Cause:
         self.rows += other.rows
         self.most_rows = max(self.most_rows, other.most_rows)
         self.slowest = max(self.slowest, other.slowest)
-        self.longest_keys = max(self.longest_keys, other.longest_keys)
-        self.writes += other.writes
+        self.keys += other.keys
+        self.flushes += other.flushes
+        self.direct += other.direct
         self.errors += other.errors
+        self.joined = max(self.joined, other.joined)
         self.callers.update(other.callers)
         self.values |= other.values
         self.moves |= other.moves

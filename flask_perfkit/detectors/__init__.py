@@ -10,6 +10,7 @@ from collections.abc import Callable
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors import (
     blocking_call,
+    cartesian_product,
     duplicate_query,
     n_plus_one,
     n_plus_one_cache,
@@ -31,6 +32,7 @@ DETECTORS: tuple[Callable[[Profile, Settings], list[Finding]], ...] = (
     slow_query.detect,
     slow_request.detect,
     unbounded_result.detect,
+    cartesian_product.detect,
     blocking_call.detect,
     redis_keys.detect,
 )
