@@ -13,6 +13,9 @@ from flask_perfkit import PerfKit
 
 from .models import db
 
+_NO_CLOCKS = {"PERFKIT_SLOW_QUERY": None, "PERFKIT_SLOW_REQUEST": None}
+"""A busy machine makes anything slow, so only modules about slowness set these."""
+
 
 def create_app(views: ModuleType, url: str) -> Flask:
     """Build the application of ``views`` on the database at ``url``.
@@ -26,7 +29,8 @@ def create_app(views: ModuleType, url: str) -> Flask:
     db.init_app(app)
     app.extensions["plain_engine"] = create_engine(url)
     app.extensions["async_engine"] = create_async_engine(_async_url(url), poolclass=NullPool)
-    app.config.from_mapping(PERFKIT_ON_FINDING="ignore", **getattr(views, "CONFIG", {}))
+    app.config.from_mapping(_NO_CLOCKS | {"PERFKIT_ON_FINDING": "ignore"})
+    app.config.from_mapping(getattr(views, "CONFIG", {}))
     PerfKit(app)
     app.register_blueprint(views.bp)
     if hasattr(views, "init_app"):

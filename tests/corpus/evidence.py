@@ -19,14 +19,14 @@ def repeated(witness: Witness, label: Label, *, writes: bool) -> int:
 
 def untrue_labels(view: View, witness: Witness) -> Iterator[str]:
     """Yield what the listener saw otherwise than the labels say."""
-    runs: Counter[tuple[Line, bool]] = Counter()
+    runs: Counter[tuple[Line | None, bool]] = Counter()
     for label in view.of("FINDING"):
         if label.count:
             writes = label.names[0] == "n_plus_one_write"
-            runs[label.line, writes] += int(label.settings.get("runs", label.count[0]))
+            runs[label.lines[0], writes] += int(label.settings.get("runs", label.count[0]))
     for label in view.of("FINDING"):
         for writes in (False, True):
-            said, seen = runs[label.line, writes], repeated(witness, label, writes=writes)
+            said, seen = runs[label.lines[0], writes], repeated(witness, label, writes=writes)
             if label.count and said != seen:
                 yield f"{label.line} repeats {seen} statements, writes: {writes}, not {said}"
     for label in view.of("SILENT"):
@@ -46,7 +46,7 @@ def untrue_labels(view: View, witness: Witness) -> Iterator[str]:
 def _unlabelled_repetitions(view: View, witness: Witness) -> Iterator[str]:
     labels = view.of("FINDING", "SILENT", "ALLOWED")
     spoken_of = {line for label in labels for line in label.lines}
-    shapes = Counter((e.lines[:1], e.statement) for e in witness.executions)
+    shapes = Counter((next(iter(e.lines), None), e.statement) for e in witness.executions)
     for (line, statement), count in shapes.items():
-        if count >= _AGAIN_AND_AGAIN and not spoken_of.intersection(line):
+        if count >= _AGAIN_AND_AGAIN and line not in spoken_of:
             yield f"{line} has no label and repeats {count} times: {statement}"

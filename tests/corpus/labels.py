@@ -16,7 +16,8 @@ In a template it is a Jinja comment. Two labels in one comment are parted by ``;
     This line has this finding. ``subject`` is ``-`` where the contract names none, and
     ``fix`` is code which the finding's fix holds, blanks aside; ``runs`` is how many statements
     the database gets where that is not ``COUNT``; ``elsewhere`` is another line that is as right,
-    where no label can stand; with ``anywhere`` every line of the view is.
+    where no label can stand; with ``anywhere`` every line of the view is, since none of them runs
+    the statements.
 ``ELSEWHERE [subject]``
     This line is as right as the one that the finding's label speaks of.
 ``ALLOWED kind subject``
@@ -75,8 +76,10 @@ class Label:
     views: tuple[str, ...] = ()
 
     @property
-    def lines(self) -> tuple[Line, ...]:
-        """Return the line, and the other that is as right."""
+    def lines(self) -> tuple[Line | None, ...]:
+        """Return the line, and the other that is as right; None where no line runs."""
+        if "anywhere" in self.names:
+            return (None,)
         if "elsewhere" not in self.settings:
             return (self.line,)
         filename, _, lineno = self.settings["elsewhere"].rpartition(":")

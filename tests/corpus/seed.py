@@ -181,6 +181,10 @@ def _records() -> dict[str, list[dict[str, Any]]]:
             {"id": i, "album_id": (i - 1) // 2 + 1, "stars": i % 5 + 1} for i in range(1, 25)
         ],
         "awards": [{"id": i, "album_id": i, "name": f"award {i}"} for i in albums],
+        "shelves": [{"id": i, "name": f"shelf {i}"} for i in range(1, 11)],
+        "boxes": [
+            {"id": i, "shelf_id": (i - 1) // 2 + 1, "content": f"box {i}"} for i in range(1, 21)
+        ],
         "tickets": [
             {"id": i, "subject": f"ticket {i}", "state": "open", "version": 1} for i in range(1, 11)
         ],

@@ -47,15 +47,16 @@ class Witness:
     def __init__(self) -> None:
         self.executions: list[Execution] = []
 
-    def at(self, line: Line) -> list[Execution]:
-        """Return what ``line`` itself ran."""
-        return [execution for execution in self.executions if execution.lines[:1] == (line,)]
+    def at(self, line: Line | None) -> list[Execution]:
+        """Return what ``line`` itself ran; None is for what no line of the corpus asked for."""
+        lines = (line,) if line else ()
+        return [execution for execution in self.executions if execution.lines[:1] == lines]
 
     def below(self, line: Line) -> list[Execution]:
         """Return what ran below ``line``, in lines that it called."""
         return [execution for execution in self.executions if line in execution.lines[1:]]
 
-    def repeated_at(self, line: Line, *, writes: bool) -> int:
+    def repeated_at(self, line: Line | None, *, writes: bool) -> int:
         """Return how often ``line`` ran those statements which it ran again and again."""
         shapes = Counter(e.statement for e in self.at(line) if e.writes is writes)
         return sum(count for count in shapes.values() if count > 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Column, ForeignKey, Integer, String, Table, func
@@ -16,6 +17,8 @@ class Label(db.Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
 
+    albums: Mapped[list[Album]] = relationship(back_populates="label", order_by="Album.id")
+
 
 class Album(db.Model):
     """Every relationship says in the mapping how it is loaded."""
@@ -26,7 +29,7 @@ class Album(db.Model):
     label_id: Mapped[int] = mapped_column(ForeignKey("labels.id"))
     title: Mapped[str]
 
-    label: Mapped[Label] = relationship(lazy="joined")
+    label: Mapped[Label] = relationship(lazy="joined", back_populates="albums")
     tracks: Mapped[list[Track]] = relationship(lazy="selectin", order_by="Track.id")
     reviews: Mapped[list[Review]] = relationship(lazy="subquery", order_by="Review.id")
     awards: Mapped[list[Award]] = relationship(lazy="raise", order_by="Award.id")
@@ -55,6 +58,26 @@ class Award(db.Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     album_id: Mapped[int] = mapped_column(ForeignKey("albums.id"))
     name: Mapped[str]
+
+
+@dataclass
+class Shelf(db.Model):
+    """A dataclass, so that Flask's JSON takes it as it is."""
+
+    __tablename__ = "shelves"
+
+    id: Mapped[int] = mapped_column(primary_key=True)  # noqa: RUF009
+    name: Mapped[str]
+    boxes: Mapped[list[Box]] = relationship(order_by="Box.id")  # noqa: RUF009
+
+
+@dataclass
+class Box(db.Model):
+    __tablename__ = "boxes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)  # noqa: RUF009
+    shelf_id: Mapped[int] = mapped_column(ForeignKey("shelves.id"))  # noqa: RUF009
+    content: Mapped[str]
 
 
 class AuditEntry(db.Model):

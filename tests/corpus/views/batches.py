@@ -17,6 +17,7 @@ from ..models import (
     User,
     db,
     metrics,
+    partitions,
 )
 
 bp = Blueprint("batches", __name__)
@@ -296,4 +297,21 @@ def unit_of_work():
         db.session.add(AuditEntry(action=f"changed {post.id}"))
     db.session.delete(comment)
     db.session.commit()  # SILENT x2..50
+    return ""
+
+
+@bp.post("/one-row-into-each-table")
+def one_row_into_each_table():
+    """Eight tables, eight statements."""
+    with db.engine.begin() as connection:
+        for table in partitions:
+            connection.execute(insert(table).values(value=1))  # SILENT x8
+    return ""
+
+
+@bp.post("/empty-each-table")
+def empty_each_table():
+    for table in partitions:
+        db.session.execute(table.delete())  # SILENT x8
+    db.session.commit()
     return ""

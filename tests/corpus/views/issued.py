@@ -1,13 +1,17 @@
 """Queries that the code itself issues, one for each row of a loop, through the ORM."""
 
+import warnings
 from datetime import timedelta
 
 from flask import Blueprint, jsonify
 from sqlalchemy import and_, exists, func, select, union_all
-from sqlalchemy.orm import aliased, with_parent
+from sqlalchemy.exc import LegacyAPIWarning
+from sqlalchemy.orm import aliased, selectinload, with_parent
 
 from ..models import (
+    Album,
     AuditEntry,
+    Category,
     Comment,
     Customer,
     Document,
@@ -16,6 +20,7 @@ from ..models import (
     Payment,
     Post,
     Product,
+    Reading,
     Tag,
     Ticket,
     User,
@@ -352,3 +357,85 @@ def mixed_with_cached():
     # FINDING n_plus_one Customer x6 fix=IN
     rows += [db.session.get(Customer, i).name for i in range(1, 13)]
     return jsonify(rows)
+
+
+@bp.get("/legacy-get")
+def legacy_get():
+    """SQLAlchemy wraps its old methods in generated code, which is no application line."""
+    names = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LegacyAPIWarning)
+        for i in FIRST_TEN:
+            names.append(Customer.query.get(i).name)  # FINDING n_plus_one Customer x10 fix=IN
+    return jsonify(names)
+
+
+@bp.get("/get-with-batches")
+def get_with_batches():
+    """Each album brings its tracks and reviews: one cause, three statements."""
+    albums = [db.session.get(Album, i) for i in FIRST_TEN]  # FINDING n_plus_one Album x10 runs=30
+    return jsonify([len(album.tracks) for album in albums])
+
+
+@bp.get("/select-with-batches")
+def select_with_batches():
+    """The loader's batch repeats because the select does."""
+    rows = []
+    for i in FIRST_TEN:
+        mine = select(Document).where(Document.user_id == i).options(selectinload(Document.tags))
+        documents = db.session.scalars(mine).all()  # FINDING n_plus_one Document x10 runs=20
+        rows.append([[tag.name for tag in document.tags] for document in documents])
+    return jsonify(rows)
+
+
+@bp.get("/up-the-tree")
+def up_the_tree():
+    category = db.session.get(Category, 20)
+    names = []
+    while category.parent_id is not None:
+        # FINDING n_plus_one Category x6
+        category = db.session.get(Category, category.parent_id)
+        names.append(category.name)
+    return jsonify(names)
+
+
+@bp.get("/top-three-from-the-start")
+def top_three_from_the_start():
+    """LIMIT and an OFFSET that never moves: no paging."""
+    rows = []
+    for i in FIRST_TEN:
+        top = select(Post.body).where(Post.author_id == i).order_by(Post.id).limit(3).offset(0)
+        rows.append(db.session.scalars(top).all())  # FINDING n_plus_one Post x10
+    return jsonify(rows)
+
+
+@bp.get("/more-than-a-thousand")
+def more_than_a_thousand():
+    """However many there are, the count is exact."""
+    total = 0
+    for i in range(1, 1101):
+        statement = select(func.max(Reading.value)).where(Reading.id <= i)
+        total += db.session.scalar(statement)  # FINDING n_plus_one Reading x1100
+    return jsonify(total)
+
+
+@bp.get("/refresh-relationship")
+def refresh_relationship():
+    """The row comes again with its comments: one cause, which may be told as two."""
+    users = db.session.scalars(select(User)).all()
+    for user in users:
+        # FINDING n_plus_one User.comments x10 runs=20
+        # ALLOWED n_plus_one User
+        db.session.refresh(user, ["comments"])
+    return jsonify([len(user.comments) for user in users])
+
+
+@bp.post("/delete-by-key")
+def delete_by_key():
+    """Each get flushes the row deleted before."""
+    for i in FIRST_TEN:
+        # FINDING n_plus_one Comment x10 fix=IN
+        # FINDING n_plus_one_write Comment x9 fix=DELETE
+        db.session.delete(db.session.get(Comment, i))
+    db.session.commit()
+    return ""

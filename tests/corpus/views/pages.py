@@ -39,7 +39,7 @@ def add_helpers():
 def orders():
     # ORIGIN @pages.loop,pages.macro,pages.include,pages.block,pages.super_block,pages.call_block
     # ORIGIN @pages.filters,pages.set_line,pages.two_lines,pages.do
-    # ORIGIN @pages.many_lines,pages.inline_if
+    # ORIGIN @pages.many_lines,pages.inline_if,pages.expression_over_lines
     return db.session.scalars(select(Order).order_by(Order.id)).all()
 
 
@@ -101,6 +101,11 @@ def many_lines():
 @bp.get("/inline-if")
 def inline_if():
     return render_template("pages/inline_if.html", orders=orders())
+
+
+@bp.get("/expression-over-lines")
+def expression_over_lines():
+    return render_template("pages/over_lines.html", orders=orders())
 
 
 @bp.get("/nested")

@@ -1,5 +1,7 @@
 """Lazy relationships of every cardinality, walked in a loop."""
 
+from operator import attrgetter
+
 from flask import Blueprint, jsonify
 from sqlalchemy import select
 from sqlalchemy.orm import joinedload, lazyload
@@ -12,6 +14,7 @@ from ..models import (
     Customer,
     Document,
     Engineer,
+    Label,
     Membership,
     Order,
     OrderLine,
@@ -308,3 +311,76 @@ def set_the_other_side():
         counts = [len(user.documents) for user in users]
     db.session.rollback()
     return jsonify(counts)
+
+
+@bp.get("/just-the-threshold")
+def just_the_threshold():
+    users = db.session.scalars(select(User).limit(5)).all()  # ORIGIN
+    # FINDING n_plus_one User.documents x5 fix=selectinload(User.documents)
+    return jsonify([[document.title for document in user.documents] for user in users])
+
+
+@bp.get("/attrgetter")
+def by_attrgetter():
+    """C code reads the attribute, for this line."""
+    orders = db.session.scalars(select(Order)).all()  # ORIGIN
+    # FINDING n_plus_one Order.customer x12 fix=joinedload(Order.customer)
+    orders.sort(key=attrgetter("customer.name"))
+    return jsonify([order.id for order in orders])
+
+
+@bp.get("/stops-early")
+def stops_early():
+    """The loop ends at the sixth row; so do the loads."""
+    users = db.session.scalars(select(User).order_by(User.id)).all()  # ORIGIN
+    # FINDING n_plus_one User.profile x6 fix=joinedload(User.profile)
+    return jsonify(next(user.name for user in users if user.profile.city == "city 6"))
+
+
+@bp.get("/in-a-stream-of-rows")
+def in_a_stream_of_rows():
+    """The parents come three at a time, and are gone when the next come."""
+    names = []
+    statement = select(User).execution_options(yield_per=3)
+    for user in db.session.scalars(statement):  # ORIGIN
+        # FINDING n_plus_one User.memberships x10 fix=selectinload(User.memberships)
+        names.append((user.name, [membership.role for membership in user.memberships]))
+    return jsonify(names)
+
+
+@bp.get("/page-of-parents")
+def page_of_parents():
+    # ORIGIN
+    page = db.paginate(select(Order).order_by(Order.id), page=1, per_page=10)
+    # FINDING n_plus_one Order.customer x10 fix=joinedload(Order.customer)
+    return jsonify([order.customer.name for order in page.items])
+
+
+@bp.get("/rows-of-two-entities")
+def rows_of_two_entities():
+    statement = select(Payment, Order).join(Payment.order).where(Payment.type == "card")
+    rows = []
+    for payment, order in db.session.execute(statement):  # ORIGIN
+        # FINDING n_plus_one Order.customer x12 fix=joinedload(Order.customer)
+        rows.append((payment.amount, order.customer.name))
+    return jsonify(rows)
+
+
+@bp.get("/batches-of-the-mapping")
+def batches_of_the_mapping():
+    """Each lazy load of albums brings their tracks and reviews: one cause, three statements."""
+    labels = db.session.scalars(select(Label)).all()  # ORIGIN
+    rows = []
+    for label in labels:
+        # FINDING n_plus_one Label.albums x6 runs=18 fix=selectinload(Label.albums)
+        rows.append([(album.title, len(album.tracks)) for album in label.albums])
+    return jsonify(rows)
+
+
+@bp.get("/head")
+def asked_by_head():
+    """The body is dropped, the statements are sent all the same."""
+    # REQUEST HEAD
+    orders = db.session.scalars(select(Order)).all()  # ORIGIN
+    # FINDING n_plus_one Order.customer x12 fix=joinedload(Order.customer)
+    return jsonify([order.customer.name for order in orders])

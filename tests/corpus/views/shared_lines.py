@@ -2,12 +2,13 @@
 
 import functools
 import time
+from dataclasses import dataclass
 
 from flask import Blueprint, jsonify
 from flask.views import MethodView
 from sqlalchemy import func, select
 
-from ..models import Customer, Document, Order, Post, Product, Ticket, User, db
+from ..models import Customer, Document, Order, Post, Product, Shelf, Ticket, User, db
 from ..schemas import DocumentSchema, OrderSchema, UserSchema, UserSummarySchema
 
 bp = Blueprint("shared_lines", __name__)
@@ -299,3 +300,108 @@ def report(user):
 def posts_of(user_id):
     # FINDING n_plus_one Post x10 fix=GROUP_BY @shared_lines.two_helpers_deep
     return db.session.scalar(select(func.count(Post.id)).where(Post.author_id == user_id))
+
+
+class Counted:
+    """A decorator that is an object."""
+
+    def __init__(self, function):
+        self.function = function
+        self.calls = 0
+
+    def __call__(self, *args, **kwargs):
+        self.calls += 1
+        return self.function(*args, **kwargs)
+
+
+@Counted
+def ticket_state(number):
+    # FINDING n_plus_one Ticket x10 @shared_lines.behind_callable_object
+    return db.session.scalar(select(Ticket.state).where(Ticket.id == number))
+
+
+@bp.get("/behind-callable-object")
+def behind_callable_object():
+    states = []
+    for number in range(1, 11):
+        states.append(ticket_state(number))  # CALLER x10
+    return jsonify(states)
+
+
+def timed_coroutine(function):
+    @functools.wraps(function)
+    async def wrapper(*args, **kwargs):
+        start = time.perf_counter()
+        result = await function(*args, **kwargs)
+        wrapper.seconds = time.perf_counter() - start
+        return result
+
+    return wrapper
+
+
+@timed_coroutine
+async def product_name(number):
+    # FINDING n_plus_one Product x10 @shared_lines.behind_async_decorator
+    return db.session.scalar(select(Product.name).where(Product.id == number))
+
+
+@bp.get("/behind-async-decorator")
+async def behind_async_decorator():
+    names = []
+    for number in range(1, 11):
+        names.append(await product_name(number))  # CALLER x10
+    return jsonify(names)
+
+
+def post_counts(*user_ids):
+    """Takes what a wrapper takes, but works through it: a caller like any other."""
+    counts = {}
+    for user_id in user_ids:
+        counts[user_id] = posts_by(user_id)  # CALLER x10 @shared_lines.called_with_star_args
+    return counts
+
+
+def posts_by(user_id):
+    # FINDING n_plus_one Post x10 fix=GROUP_BY @shared_lines.called_with_star_args
+    return db.session.scalar(select(func.count(Post.id)).where(Post.author_id == user_id))
+
+
+@bp.get("/called-with-star-args")
+def called_with_star_args():
+    return jsonify(post_counts(*range(1, 11)))
+
+
+@dataclass
+class CustomerCard:
+    """Asks when it is made; the generated ``__init__`` between is no application line."""
+
+    number: int
+    name: str = ""
+
+    def __post_init__(self):
+        # FINDING n_plus_one Customer x10 fix=IN @shared_lines.dataclass_that_asks
+        self.name = db.session.get(Customer, self.number).name
+
+
+@bp.get("/dataclass-that-asks")
+def dataclass_that_asks():
+    cards = []
+    for number in range(1, 11):
+        cards.append(CustomerCard(number))  # CALLER x10
+    return jsonify([card.name for card in cards])
+
+
+@bp.get("/loaded-by-json")
+def loaded_by_json():
+    """Flask's JSON turns dataclasses into dicts, relationships too, for the line of jsonify."""
+    labels = db.session.scalars(select(Shelf)).all()  # ORIGIN
+    # FINDING n_plus_one Shelf.boxes x10 fix=selectinload(Shelf.boxes)
+    return jsonify(labels)
+
+
+@bp.get("/loaded-after-the-view")
+def loaded_after_the_view():
+    """The view has returned when its rows become JSON: no line of it runs any more."""
+    shelves = db.session.scalars(select(Shelf)).all()  # ORIGIN
+    # FINDING n_plus_one Shelf.boxes anywhere x10 fix=selectinload(Shelf.boxes)
+    return {"shelves": shelves}

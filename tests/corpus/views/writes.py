@@ -1,5 +1,7 @@
 """Rows written one at a time: by a flush each, a commit each, a statement each."""
 
+from contextlib import contextmanager
+
 from flask import Blueprint, jsonify
 from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -346,4 +348,38 @@ def composite_key_insert_per_row():
     for i in FIRST_TEN:
         db.session.add(OrderLine(order_id=i, number=3, product_id=i, quantity=1))
         db.session.commit()  # FINDING n_plus_one_write OrderLine x10 fix=ADD_ALL
+    return ""
+
+
+@contextmanager
+def transaction():
+    yield db.session
+    db.session.commit()  # FINDING n_plus_one_write AuditEntry x10 fix=ADD_ALL @writes.unit_per_row
+
+
+@bp.post("/unit-per-row")
+def unit_per_row():
+    """The block's end commits; the block's line is the caller."""
+    for i in FIRST_TEN:
+        with transaction() as session:  # CALLER x10
+            session.add(AuditEntry(action=f"action {i}"))
+    return ""
+
+
+@bp.post("/just-the-threshold")
+def just_the_threshold():
+    for i in range(5):
+        db.session.add(AuditEntry(action=f"action {i}"))
+        db.session.commit()  # FINDING n_plus_one_write AuditEntry x5 fix=ADD_ALL
+    return ""
+
+
+@bp.post("/few-rows-per-parent")
+def few_rows_per_parent():
+    """Three rows a statement are neither one row nor a batch."""
+    for i in FIRST_TEN:
+        statement = update(Document).where(Document.user_id == i).values(size=i)
+        # ALLOWED n_plus_one_write Document; SILENT x10
+        db.session.execute(statement)
+    db.session.commit()
     return ""
