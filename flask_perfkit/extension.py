@@ -5,7 +5,8 @@ The only module that knows them all.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Unpack
 
 from flask_perfkit.callsite import claim
 from flask_perfkit.config import Settings
@@ -24,6 +25,9 @@ from flask_perfkit.state import State
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from flask_perfkit.pagination.decorator import PageOptions, View
+    from flask_perfkit.pagination.schemas import AnySchema
 
 
 class PerfKit:
@@ -66,6 +70,16 @@ class PerfKit:
         watch_commands(app, state)
         _watch_calls()
         watch_requests(app, state, at_first_request=_watch_calls)
+
+    @staticmethod
+    def paginated(schema: AnySchema, **options: Unpack[PageOptions]) -> Callable[[View], View]:
+        """Answer with one page of the query that a view returns.
+
+        Takes what :func:`flask_perfkit.pagination.paginated` takes.
+        """
+        from flask_perfkit.pagination.decorator import paginated
+
+        return paginated(schema, **options)
 
 
 def _watch_calls() -> None:

@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[1] / PACKAGE
 # Every module or subpackage stands here, so a new one is placed on purpose.
 LAYERS = (
     {"errors", "config", "faults", "signals"},
-    {"callsite", "fingerprint", "reason", "findings"},
+    {"callsite", "fingerprint", "reason", "findings", "usage"},
     {"joins"},
     {"profile"},
     {"calls", "causes"},

@@ -15,6 +15,7 @@ from flask_perfkit.detectors import (
     n_plus_one,
     n_plus_one_cache,
     n_plus_one_write,
+    python_aggregation,
     redis_keys,
     slow_query,
     slow_request,
@@ -33,6 +34,7 @@ DETECTORS: tuple[Callable[[Profile, Settings], list[Finding]], ...] = (
     slow_request.detect,
     unbounded_result.detect,
     cartesian_product.detect,
+    python_aggregation.detect,
     blocking_call.detect,
     redis_keys.detect,
 )
