@@ -1,4 +1,4 @@
-"""Try a loader option where its author says it goes: in the select of the chain's first entity."""
+"""Try what a fix says: a loader option in the select that it is for, a statement as it stands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import event, inspect, orm
+import sqlalchemy
+from sqlalchemy import Executable, event, inspect, orm
 from sqlalchemy.orm import ORMExecuteState, Session
 
 from . import models
@@ -15,12 +16,31 @@ from . import models
 _LOADERS = r"(?:joined|selectin|subquery|contains_eager|immediate)load|contains_eager"
 _COLUMN_OPTIONS = r"undefer_group|undefer|load_only|selectin_polymorphic"
 _OPTION = re.compile(rf"\b(?:{_LOADERS}|{_COLUMN_OPTIONS})\(")
+_STATEMENT = re.compile(r"\b(?:select|insert|update|delete)\(")
 _CHAINED = re.compile(r"\.\w+\(")
+_MEANT_BY_THE_READER = {"keys": [1, 2], "ids": [1, 2]}
 
 
 def loader_option(text: str) -> str | None:
     """Find the loader option that a fix names; None when it names none."""
-    found = _OPTION.search(text)
+    return _expression(_OPTION, text)
+
+
+def statement(text: str) -> Executable | None:
+    """Build the statement that a fix names; None when it names none.
+
+    ``keys`` and ``ids`` are what the reader fills in, as is what stands as ``...``.
+    """
+    code = _expression(_STATEMENT, text)
+    if code is None:
+        return None
+    names = vars(sqlalchemy) | vars(models) | _MEANT_BY_THE_READER
+    built: Executable = eval(code.replace(".values(...)", ""), names)
+    return built
+
+
+def _expression(start: re.Pattern[str], text: str) -> str | None:
+    found = start.search(text)
     if found is None:
         return None
     end = _closing(text, found.end())

@@ -15,7 +15,7 @@ from flask_perfkit import Finding
 from .evidence import repeated, untrue_labels
 from .judge import KINDS, Score, judge
 from .labels import Label
-from .prove import loader_option
+from .prove import loader_option, statement
 from .runner import Outcomes, View, all_views
 
 each_view = pytest.mark.parametrize("view", all_views(), ids=lambda view: view.name)
@@ -45,11 +45,19 @@ def test_findings_are_those_of_the_labels(view: View, outcomes: Outcomes, score:
     made, wrong = judge(view, outcome.findings)
     score += made
 
-    assert wrong == []
+    assert wrong == [], "\n".join(wrong)
     assert judge(view, outcome.findings_again)[1] == [], "right only while the view was new"
     told = json.dumps([finding.to_dict() for finding in outcome.findings])
     assert "@example" not in told
     assert "O'Brien" not in told
+
+
+@only_sqlite
+@each_view
+def test_statement_of_a_fix_is_code(view: View, outcomes: Outcomes) -> None:
+    for finding in outcomes.of(view).findings:
+        built = None if loader_option(finding.fix) else statement(finding.fix)
+        assert built is None or str(built)
 
 
 @only_sqlite

@@ -55,6 +55,11 @@ class User(db.Model):
         documents = self.documents
         return documents[-1].title
 
+    def count_posts(self) -> int:
+        # FINDING n_plus_one Post x10 fix=GROUP_BY
+        #   @attributes.method_that_asks,attributes.method_in_template
+        return db.session.scalar(select(func.count(Post.id)).filter_by(author_id=self.id))
+
     @hybrid_property
     def bytes_used(self) -> int:
         # FINDING n_plus_one User.documents x10 fix=selectinload(User.documents)

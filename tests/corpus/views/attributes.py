@@ -101,3 +101,18 @@ def eager_property():
 def eager_str():
     users = db.session.scalars(select(User).options(joinedload(User.profile))).all()
     return ", ".join(str(user) for user in users)  # SILENT x0
+
+
+@bp.get("/method-that-asks")
+def method_that_asks():
+    users = db.session.scalars(select(User)).all()
+    rows = []
+    for user in users:
+        rows.append(user.count_posts())  # CALLER x10
+    return jsonify(rows)
+
+
+@bp.get("/method-in-template")
+def method_in_template():
+    users = db.session.scalars(select(User)).all()
+    return render_template("attributes/posts.html", users=users)

@@ -1,10 +1,10 @@
 """Core statements, text and driver SQL, where no ORM says what is asked."""
 
 from flask import Blueprint, jsonify
-from sqlalchemy import bindparam, event, func, insert, literal_column, select, text
+from sqlalchemy import bindparam, event, extract, func, insert, literal_column, select, text
 
 from ..app import plain_engine
-from ..models import Document, Post, db, metrics, partitions
+from ..models import Document, Post, Reading, db, metrics, partitions
 
 bp = Blueprint("core_sql", __name__)
 
@@ -258,3 +258,30 @@ def text_executemany():
 def one_group_by():
     statement = text("SELECT user_id, count(*) FROM documents GROUP BY user_id")
     return jsonify([tuple(row) for row in db.session.execute(statement)])  # SILENT x1
+
+
+@bp.get("/from-in-a-function")
+def from_in_a_function():
+    """EXTRACT has a FROM of its own on some databases; the table comes after it."""
+    readings = Reading.__table__
+    months = []
+    with db.engine.connect() as connection:
+        for i in FIRST_TEN:
+            statement = select(extract("month", readings.c.taken_at)).where(readings.c.id == i)
+            # FINDING n_plus_one Reading x10
+            months.append(int(connection.execute(statement).scalar()))
+    return jsonify(months)
+
+
+@bp.get("/subselect-among-columns")
+def subselect_among_columns():
+    """The first FROM is of the inner select; the statement is about the outer one's table."""
+    statement = text(
+        "SELECT (SELECT count(*) FROM comments WHERE document_id = documents.id), title"
+        " FROM documents WHERE documents.id = :id"
+    )
+    rows = []
+    for i in FIRST_TEN:
+        # FINDING n_plus_one Document x10
+        rows.append(db.session.execute(statement, {"id": i}).one())
+    return jsonify([tuple(row) for row in rows])

@@ -161,3 +161,27 @@ def same_row_by_key():
     user = db.session.get(User, 1)  # SILENT x1
     names = [db.session.get(User, 1).name for _ in range(10)]  # SILENT x0
     return jsonify(names, user.name)
+
+
+@bp.post("/written-before")
+def written_before():
+    """The write came first, so that all answers are the same."""
+    db.session.execute(update(Product).where(Product.id == 1).values(price=1))
+    db.session.commit()
+    rows = []
+    for order_id in db.session.scalars(select(Order.id)).all():
+        # FINDING duplicate_query Product x12
+        rows.append((order_id, db.session.scalar(select(func.min(Product.price)))))
+    return jsonify(rows)
+
+
+@bp.post("/written-between-each")
+def written_between_each():
+    """Each answer is another one: the table was changed in between."""
+    sums = []
+    for i in range(1, 7):
+        # ALLOWED n_plus_one_write Product; SILENT x6
+        db.session.execute(update(Product).where(Product.id == i).values(price=i))
+        sums.append(db.session.scalar(select(func.sum(Product.price))))  # SILENT x6
+    db.session.rollback()
+    return jsonify(sums)

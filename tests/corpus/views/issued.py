@@ -102,7 +102,8 @@ def total():
     rows = {}
     for order in db.session.scalars(select(Order)).all():
         paid = select(func.sum(Payment.amount)).where(Payment.order_id == order.id)
-        rows[order.id] = db.session.execute(paid).scalar_one()  # FINDING n_plus_one Payment x12
+        # FINDING n_plus_one Payment x12 fix=func.sum(Payment.amount)
+        rows[order.id] = db.session.execute(paid).scalar_one()
     return jsonify(rows)
 
 
@@ -439,3 +440,24 @@ def delete_by_key():
         db.session.delete(db.session.get(Comment, i))
     db.session.commit()
     return ""
+
+
+@bp.get("/range-per-parent")
+def range_per_parent():
+    """A range and a LIMIT, but each question begins anew, wherever the last one ended."""
+    rows = []
+    for low in (60, 20, 90, 10, 70, 40, 95, 30, 80, 50):
+        dearer = select(Product.name).where(Product.price > low).order_by(Product.price).limit(3)
+        rows.append(db.session.scalars(dearer).all())  # FINDING n_plus_one Product x10
+    return jsonify(rows)
+
+
+@bp.get("/joined-filter-in-group")
+def joined_filter_in_group():
+    """The column that differs is of another table than what is selected."""
+    rows = []
+    for i in FIRST_TEN:
+        statement = select(func.count(Comment.id)).join(Comment.document)
+        statement = statement.where(Document.user_id == i)
+        rows.append(db.session.scalar(statement))  # FINDING n_plus_one Comment x10 fix=GROUP_BY
+    return jsonify(rows)

@@ -384,3 +384,36 @@ def asked_by_head():
     orders = db.session.scalars(select(Order)).all()  # ORIGIN
     # FINDING n_plus_one Order.customer x12 fix=joinedload(Order.customer)
     return jsonify([order.customer.name for order in orders])
+
+
+@bp.get("/another-select-between")
+def another_select_between():
+    """A later select brings one of the rows again; the loop's rows came with the first."""
+    users = db.session.scalars(select(User)).all()  # ORIGIN
+    owner = db.session.scalars(select(User).where(User.id == 1)).one()
+    # FINDING n_plus_one User.documents x10 fix=selectinload(User.documents)
+    return jsonify(owner.name, [[d.title for d in user.documents] for user in users])
+
+
+@bp.get("/another-get-before")
+def another_get_before():
+    """A hook's get brought one row before; the list brought the others."""
+    owner = db.session.get(User, 1)
+    users = db.session.scalars(select(User)).all()  # ORIGIN
+    # FINDING n_plus_one User.documents x10 fix=selectinload(User.documents)
+    return jsonify(owner.name, [[d.title for d in user.documents] for user in users])
+
+
+@bp.get("/two-lists-of-one-model")
+def two_lists_of_one_model():
+    """Each list has its own relationship loaded: each finding has its own origin."""
+    first = db.session.scalars(select(User).where(User.id <= 5)).all()  # ORIGIN User.documents
+    rows = []
+    for user in first:
+        # FINDING n_plus_one User.documents x5 fix=selectinload(User.documents)
+        rows.append([document.title for document in user.documents])
+    others = db.session.scalars(select(User).where(User.id > 5)).all()  # ORIGIN User.comments
+    for user in others:
+        # FINDING n_plus_one User.comments x5 fix=selectinload(User.comments)
+        rows.append([comment.body for comment in user.comments])
+    return jsonify(rows)

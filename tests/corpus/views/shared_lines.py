@@ -405,3 +405,44 @@ def loaded_after_the_view():
     shelves = db.session.scalars(select(Shelf)).all()  # ORIGIN
     # FINDING n_plus_one Shelf.boxes anywhere x10 fix=selectinload(Shelf.boxes)
     return {"shelves": shelves}
+
+
+def call_logged(function, *args, **kwargs):
+    """Passes the call on, as a retry or a log does."""
+    messages = [f"calling {function.__name__}"]
+    result = function(*args, **kwargs)
+    messages.append("done")
+    return result
+
+
+def newest_of(user_id):
+    # FINDING n_plus_one Post x10 @shared_lines.behind_calling_function
+    return db.session.scalar(select(func.max(Post.id)).where(Post.author_id == user_id))
+
+
+@bp.get("/behind-calling-function")
+def behind_calling_function():
+    newest = []
+    for i in range(1, 11):
+        newest.append(call_logged(newest_of, i))  # CALLER x10
+    return jsonify(newest)
+
+
+@bp.get("/closure-that-works")
+def closure_that_works():
+    """It takes what a wrapper takes, and walks through it: a caller."""
+    session = db.session
+
+    def totals(*user_ids, **options):
+        found = []
+        for user_id in user_ids:
+            found.append(bytes_of(session, user_id, **options))  # CALLER x10
+        return found
+
+    return jsonify(totals(*range(1, 11), kind="pdf"))
+
+
+def bytes_of(session, user_id, kind):
+    statement = select(func.sum(Document.size)).filter_by(user_id=user_id, kind=kind)
+    # FINDING n_plus_one Document x10 fix=GROUP_BY @shared_lines.closure_that_works
+    return session.scalar(statement)

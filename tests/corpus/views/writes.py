@@ -383,3 +383,20 @@ def few_rows_per_parent():
         db.session.execute(statement)
     db.session.commit()
     return ""
+
+
+@bp.post("/two-models-through-one-line")
+def two_models_through_one_line():
+    """Two loops save two models by one helper: each flush writes one, so these are two causes."""
+    for i in FIRST_TEN:
+        keep(AuditEntry(action=f"action {i}"))  # CALLER AuditEntry x10
+    for i in FIRST_TEN:
+        keep(Tag(name=f"new {i}"))  # CALLER Tag x10
+    return ""
+
+
+def keep(entry):
+    db.session.add(entry)
+    # FINDING n_plus_one_write AuditEntry x10 fix=ADD_ALL @writes.two_models_through_one_line
+    # FINDING n_plus_one_write Tag x10 fix=ADD_ALL @writes.two_models_through_one_line
+    db.session.commit()
