@@ -10,6 +10,7 @@ from typing import Any
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors import detect
 from flask_perfkit.profile import Profile
+from flask_perfkit.reason import attribute_name
 from flask_perfkit.recorder import Recorder
 
 _NANOSECONDS = 1e9
@@ -28,11 +29,16 @@ def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
         causes=causes,
         cache_calls=tuple(call for call in calls if call.kind == "redis"),
         blocking_calls=tuple(call for call in calls if call.kind == "blocking"),
+        touched=_names(recorder.touched),
         zero=recorder.started,
         **facts,
     )
     profile.findings = detect(profile, settings)
     return profile
+
+
+def _names(touched: dict[int, Any] | None) -> frozenset[str] | None:
+    return None if touched is None else frozenset(map(attribute_name, list(touched.values())))
 
 
 def is_unremarkable(recorder: Recorder, settings: Settings) -> bool:
@@ -44,7 +50,7 @@ def is_unremarkable(recorder: Recorder, settings: Settings) -> bool:
     slow = settings.slow_request
     if slow is not None and perf_counter_ns() - recorder.started > slow * _NANOSECONDS:
         return False
-    if recorder.folded:
+    if recorder.folded or recorder.touched is not None:
         return False
     if not recorder:
         return True

@@ -6,11 +6,16 @@ The only module that knows them all.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
+from flask import current_app
+
 from flask_perfkit.callsite import claim
+from flask_perfkit.commands import perfkit as perfkit_commands
 from flask_perfkit.config import Settings
 from flask_perfkit.errors import SetupError
+from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.commands import watch_commands
 from flask_perfkit.hooks.flask import watch_requests
@@ -26,8 +31,10 @@ from flask_perfkit.state import State
 if TYPE_CHECKING:
     from flask import Flask
 
+    from flask_perfkit.findings import Finding
     from flask_perfkit.pagination.decorator import PageOptions, View
     from flask_perfkit.pagination.schemas import AnySchema
+    from flask_perfkit.proof import Proof
 
 
 class PerfKit:
@@ -68,8 +75,9 @@ class PerfKit:
         claim(app.import_name, app.root_path)
         watch_statements()
         watch_commands(app, state)
-        _watch_calls()
-        watch_requests(app, state, at_first_request=_watch_calls)
+        app.cli.add_command(perfkit_commands)
+        _watch_calls(app)
+        watch_requests(app, state, at_first_request=partial(_watch_calls, app))
 
     @staticmethod
     def paginated(schema: AnySchema, **options: Unpack[PageOptions]) -> Callable[[View], View]:
@@ -81,11 +89,23 @@ class PerfKit:
 
         return paginated(schema, **options)
 
+    @staticmethod
+    def prove(finding: Finding) -> Proof:
+        """Try the fix of a finding of the current application on a GET that was recorded.
 
-def _watch_calls() -> None:
-    """Watch what the application has imported by now; a second time finds what is new."""
+        See :func:`flask_perfkit.proof.prove`.
+        """
+        from flask_perfkit.proof import prove
+
+        return prove(current_app, finding)
+
+
+def _watch_calls(app: Flask) -> None:
+    """Watch what the application has imported and set by now; again finds what is new."""
     watch_redis()
     watch_blocking_calls()
+    if app.debug or app.testing:
+        watch_attributes()
 
 
 def _sinks(app: Flask, settings: Settings) -> tuple[Sink, ...]:

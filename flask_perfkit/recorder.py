@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from threading import RLock
 from time import perf_counter_ns
+from typing import Any
 
 from flask_perfkit.calls import Calls
 from flask_perfkit.callsite import Site
@@ -31,10 +32,12 @@ class Recorder(list[Record]):
     """The statements of one request, command or block that is still running.
 
     A list, so that a hook pays for one append only. Threads may share it. A plain request
-    pays for making one, so that what most never need is made when it is needed.
+    pays for making one, so that what most never need is made when it is needed. ``touched``
+    holds the mapped attributes that were read, by identity; None where nobody notes them.
     """
 
     closed = False
+    touched: dict[int, Any] | None = None
     _causes: Causes | None = None
     _calls: Calls | None = None
     _flushes: list[int] | None = None
@@ -94,6 +97,8 @@ class Recorder(list[Record]):
             self.closed = True
             if self.parent is not None:
                 self.parent.absorb(causes, self.calls)
+                if self.touched and self.parent.touched is not None:
+                    self.parent.touched.update(self.touched)
 
     def discard(self) -> None:
         """End the recording and forget what it saw."""

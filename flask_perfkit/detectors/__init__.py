@@ -20,6 +20,8 @@ from flask_perfkit.detectors import (
     slow_query,
     slow_request,
     unbounded_result,
+    unused_columns,
+    unused_eager_load,
 )
 from flask_perfkit.faults import log_once
 from flask_perfkit.findings import Finding, worst_first
@@ -35,6 +37,8 @@ DETECTORS: tuple[Callable[[Profile, Settings], list[Finding]], ...] = (
     unbounded_result.detect,
     cartesian_product.detect,
     python_aggregation.detect,
+    unused_eager_load.detect,
+    unused_columns.detect,
     blocking_call.detect,
     redis_keys.detect,
 )
