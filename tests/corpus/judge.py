@@ -12,7 +12,7 @@ from pathlib import Path
 
 from flask_perfkit import Finding
 
-from .labels import ROOT, Label, Line
+from .labels import APPLICATION, ROOT, Label, Line
 from .runner import View
 
 KINDS = (
@@ -169,7 +169,8 @@ def _right_callers(view: View, label: Label, finding: Finding) -> bool:
     optional = {other.line for other in view.of("CALLER?") if _about(other, label)}
     named = {(filename, lineno): count for filename, lineno, count in finding.callers}
     if not wanted and not optional:
-        return view.how == "job" or all(_of_the_application(filename) for filename, _ in named)
+        of_the_application = ("<template>", *APPLICATION)
+        return view.how == "job" or all(file.startswith(of_the_application) for file, _ in named)
     counts = [count for _, _, count in finding.callers]
     return (
         all(line in named for line in wanted)
@@ -177,11 +178,6 @@ def _right_callers(view: View, label: Label, finding: Finding) -> bool:
         and named.keys() <= wanted.keys() | optional
         and counts == sorted(counts, reverse=True)
     )
-
-
-def _of_the_application(filename: str) -> bool:
-    inside = ("views", "templates", "models", "schemas.py")
-    return filename == "<template>" or filename.startswith(tuple(str(ROOT / p) for p in inside))
 
 
 def _right_fix(label: Label, finding: Finding) -> bool:

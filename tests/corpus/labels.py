@@ -52,6 +52,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent
 
+APPLICATION = tuple(str(ROOT / part) for part in ("models", "schemas.py", "templates", "views"))
+"""What is written as a user writes it; the rest of this package looks at it from outside."""
+
 _WORDS = ("FINDING", "ALLOWED", "SILENT", "CALLER?", "CALLER", "ORIGIN", "ELSEWHERE", "REQUEST")
 _JINJA_COMMENT = re.compile(r"\{#-?\s*(.*?)\s*-?#\}", re.DOTALL)
 _COUNT = re.compile(r"x(\d+)(?:\.\.(\d+))?")
@@ -95,6 +98,13 @@ class Label:
         if len(self.names) <= position or self.names[position] == "-":
             return ()
         return tuple(self.names[position].split("|"))
+
+
+def read_all() -> Iterator[Label]:
+    """Read every label of the corpus."""
+    for path in sorted([*ROOT.rglob("*.py"), *ROOT.rglob("*.html")]):
+        if str(path).startswith(APPLICATION):
+            yield from read(path)
 
 
 def read(path: Path) -> Iterator[Label]:
@@ -142,7 +152,7 @@ def _python_comments(text: str) -> Iterator[tuple[str, int]]:
             waiting[-1] += comment
         else:
             waiting.append(comment)
-        if not lines[lineno].lstrip().startswith("#"):
+        if not "".join(lines[lineno : lineno + 1]).lstrip().startswith("#"):
             for own in waiting:
                 yield own, _next_code(lines, lineno)
             waiting = []

@@ -19,7 +19,7 @@ from flask_perfkit.signals import request_profiled
 
 from . import seed, views
 from .app import create_app, dispose
-from .labels import ROOT, Label, LabelError, Line, read
+from .labels import Label, LabelError, Line, read_all
 from .prove import pasted
 from .witness import Witness, witnessing
 
@@ -31,12 +31,12 @@ class View:
     """A view, a command or a job, with what its labels say."""
 
     name: str
-    module: ModuleType
+    module: ModuleType = field(repr=False)
     how: str
-    target: Any
+    target: Any = field(repr=False)
     rule: str = ""
     method: str = "GET"
-    labels: list[Label] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list, repr=False)
 
     def of(self, *words: str) -> list[Label]:
         """Return the labels that begin with one of ``words``."""
@@ -132,10 +132,8 @@ def all_views() -> tuple[View, ...]:
     for info in pkgutil.iter_modules(views.__path__):
         module = importlib.import_module(f"{views.__name__}.{info.name}")
         found |= {view.name: view for view in _views(module)}
-    for path in sorted([*ROOT.rglob("*.py"), *ROOT.rglob("*.html")]):
-        if path.parent != ROOT or path.name in ("helpers.py", "schemas.py"):
-            for label in read(path):
-                _assign(label, found)
+    for label in read_all():
+        _assign(label, found)
     return tuple(found.values())
 
 

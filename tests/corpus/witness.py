@@ -14,21 +14,8 @@ from typing import Any
 import greenlet
 from sqlalchemy import Engine, event
 
-from .labels import ROOT, Line
+from .labels import APPLICATION, Line
 
-_HARNESS = tuple(
-    str(ROOT / f"{name}.py")
-    for name in (
-        "app",
-        "conftest",
-        "evidence",
-        "judge",
-        "prove",
-        "runner",
-        "test_corpus",
-        "witness",
-    )
-)
 _VALUE = re.compile(r"/\*.*?\*/|--[^\n]*|'(?:[^']|'')*'|\b\d+\b", re.DOTALL)
 
 
@@ -88,7 +75,7 @@ def _corpus_lines() -> Iterator[Line]:
         filename = frame.f_code.co_filename
         if template is not None:
             yield filename, template.get_corresponding_lineno(frame.f_lineno)
-        elif filename.startswith(str(ROOT)) and filename not in _HARNESS:
+        elif filename.startswith(APPLICATION):
             yield filename, frame.f_lineno
 
 
