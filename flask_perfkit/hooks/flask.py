@@ -70,23 +70,33 @@ def _noting_response(
     speaks_early = settings.server_timing or settings.on_finding == "raise"
 
     def noting(response: Response) -> Response:
-        response = process_response(response)
         recorder = current()
-        if isinstance(recorder, RequestRecorder):
-            recorder.response = response
-            # Flask takes the request out of the environ before we are asked again.
-            recorder.asked = recorder.environ.get("werkzeug.request")
-            if speaks_early and not recorder.spoke:
-                _speak_early(recorder, response, settings)
+        if type(recorder) is not RequestRecorder:
+            recorder = _request_of(recorder)
+            if recorder is None:
+                return process_response(response)
+        # Flask takes the request out of the environ before we are asked again.
+        recorder.asked = recorder.environ.get("werkzeug.request")
+        recorder.response = response  # if a hook fails this is what is sent
+        response = recorder.response = process_response(response)
+        if speaks_early and not recorder.spoke:
+            _speak_early(recorder, response, settings)
         return response
 
     return noting
 
 
+def _request_of(recorder: Recorder | None) -> RequestRecorder | None:
+    """Return the request that is around the block of another recorder."""
+    while recorder is not None and not isinstance(recorder, RequestRecorder):
+        recorder = recorder.parent
+    return recorder
+
+
 def _note_failure(app: Flask, **_: Any) -> None:
     """Note the request that fails: where the error is passed on, no response is made."""
-    recorder = current()
-    if isinstance(recorder, RequestRecorder):
+    recorder = _request_of(current())
+    if recorder is not None:
         recorder.asked = recorder.environ.get("werkzeug.request")
 
 
