@@ -12,7 +12,7 @@ from flask_perfkit.profile import Cause, Profile
 from flask_perfkit.reason import is_of_catalog
 
 _GOING_ON = {"OFFSET", "LIMIT", "<", ">", "<=", ">=", "BETWEEN"}
-_AGGREGATE = re.compile(r"SELECT\s+(?:count|sum|avg|min|max|exists)\s*\(", re.IGNORECASE)
+_AGGREGATE = re.compile(r"SELECT\s+(count|sum|avg|min|max)\s*\(\s*([\w.\"]*)", re.IGNORECASE)
 _FEW_KEYS = 4
 _FEW_VALUES = 3
 
@@ -67,7 +67,13 @@ def _finding(cause: Cause, profile: Profile) -> Finding:
 def _statement_fix(cause: Cause) -> str:
     entity = cause.reason.subject
     column = next((column for column, operator in cause.moves if operator == "="), "")
-    key = f"{entity}.{column.rpartition('.')[2] or 'id'}".replace('"', "")
-    if _AGGREGATE.match(cause.sql):
-        return f"select({key}, func.count()).where({key}.in_(keys)).group_by({key})"
+    key = f"{entity}.{_bare(column) or 'id'}"
+    if aggregate := _AGGREGATE.match(cause.sql):
+        of = f"{entity}.{_bare(aggregate[2])}" if aggregate[2] else ""
+        computed = f"func.{aggregate[1].lower()}({of})"
+        return f"select({key}, {computed}).where({key}.in_(keys)).group_by({key})"
     return f"select({entity}).where({key}.in_(keys))"
+
+
+def _bare(column: str) -> str:
+    return column.rpartition(".")[2].strip('"')
