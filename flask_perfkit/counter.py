@@ -42,7 +42,7 @@ class QueryCounter:
     """
 
     def __init__(self, threshold: int | None = None) -> None:
-        if threshold is not None and (isinstance(threshold, bool) or not threshold >= 0):
+        if threshold is not None and not _is_count(threshold):
             raise ValueError(f"threshold is {threshold!r}; allowed is a whole number, or None")
         self.threshold = threshold
         self._recorder: Recorder | None = None
@@ -126,6 +126,10 @@ class QueryCounter:
         for finding in self.findings:
             if finding.kind != "n_plus_one":
                 log_finding(finding)
+
+
+def _is_count(threshold: object) -> bool:
+    return isinstance(threshold, int) and not isinstance(threshold, bool) and threshold >= 0
 
 
 def _settings() -> Settings:
