@@ -22,7 +22,7 @@ from flask_perfkit.fingerprint import (
     operation_of,
     shape_of,
 )
-from flask_perfkit.profile import MOST_EXECUTIONS, Cause, CauseKey, Executions
+from flask_perfkit.profile import MOST_EXECUTIONS, MOST_VALUES, Cause, CauseKey, Executions
 from flask_perfkit.reason import Reason, path_of, reason_of
 
 Record = tuple[str, Any, int, int, Site, Any, Any, Any]
@@ -31,7 +31,6 @@ seen of the rows, the statement as it was invoked, its execution options."""
 
 _MOST_CAUSES = 2_000
 _MOST_CALLERS = 1_000
-_MOST_VALUES = 10_000
 _MOST_REASONS = 1_000
 _SECONDS = 1e-9
 
@@ -84,7 +83,7 @@ class Causes(dict[CauseKey, Cause]):
         flushed, direct = _flushed(started, flushes)
         cause.flushes += len(flushed)
         cause.direct += direct
-        if flushed and len(cause.flushed_at) < _MOST_VALUES:
+        if flushed and len(cause.flushed_at) < MOST_VALUES:
             cause.flushed_at |= flushed
 
     def _add_rows(
@@ -163,7 +162,7 @@ def _by_path(records: list[Record]) -> Iterator[list[Record]]:
 
 def _add_values(cause: Cause, shape: Shape, parameters: Sequence[Any]) -> None:
     rows = in_rows(parameters)
-    if len(cause.values) < _MOST_VALUES:
+    if len(cause.values) < MOST_VALUES:
         cause.values.update(fingerprints(rows, shape.literals))
     if len(rows) > 1:
         for comparison, one_way in moving(rows, shape).items():

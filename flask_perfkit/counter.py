@@ -20,8 +20,7 @@ from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.hooks.sqlalchemy import watch_statements
 from flask_perfkit.profile import Profile, Query
 from flask_perfkit.recorder import Recorder, enter, leave
-
-logger = logging.getLogger("flask_perfkit")
+from flask_perfkit.sinks.log import log_finding, say
 
 _SECONDS = 1e-9
 
@@ -68,9 +67,11 @@ class QueryCounter:
         recorder, token = self._open(), self._token
         self._ended = perf_counter_ns()
         if token is not None:
-            leave(token)
-        recorder.close()
+            # A block that ends in another context than it began in leaves that one as it is.
+            with contextlib.suppress(ValueError):
+                leave(token)
         try:
+            recorder.close()
             self._warn()
         except Exception:
             log_once("QueryCounter")
@@ -121,10 +122,10 @@ class QueryCounter:
             limit = "" if self.threshold is None else f" (threshold: {self.threshold})"
             lines = [f"N+1 QUERY DETECTED: {self.count} queries{limit}"]
             lines += [finding.message for finding in loops]
-            logger.warning("%s", "\n  ".join(lines))
+            say(logging.WARNING, "\n  ".join(lines))
         for finding in self.findings:
             if finding.kind != "n_plus_one":
-                logger.warning("%s", finding.message)
+                log_finding(finding)
 
 
 def _settings() -> Settings:

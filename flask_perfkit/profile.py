@@ -18,6 +18,9 @@ from flask_perfkit.reason import Reason
 MOST_EXECUTIONS = 1_000
 """Executions of one cause that are kept one by one; beyond that they are counted."""
 
+MOST_VALUES = 10_000
+"""Sets of parameters of one cause that are told apart."""
+
 MOST_CALLERS = 10
 """Callers that a finding names."""
 

@@ -34,9 +34,11 @@ class Recorder(list[Record]):
     A list, so that a hook pays for one append only. Threads may share it. A plain request
     pays for making one, so that what most never need is made when it is needed. ``touched``
     holds the mapped attributes that were read, by identity; None where nobody notes them.
+    ``alone_on`` is the last dialect on which nobody else was seen to listen.
     """
 
     closed = False
+    alone_on: Any = None
     touched: dict[int, Any] | None = None
     _causes: Causes | None = None
     _calls: Calls | None = None
@@ -93,13 +95,16 @@ class Recorder(list[Record]):
 
         The recorder that was open around this one gets what it saw. Only the first call counts.
         """
-        causes = self.fold()
-        if not self.closed:
+        if self.closed:
+            return
+        try:
+            causes = self.fold()
+        finally:
             self.closed = True
-            if self.parent is not None:
-                self.parent.absorb(causes, self.calls)
-                if self.touched and self.parent.touched is not None:
-                    self.parent.touched.update(self.touched)
+        if self.parent is not None:
+            self.parent.absorb(causes, self.calls)
+            if self.touched and self.parent.touched is not None:
+                self.parent.touched.update(self.touched)
 
     def discard(self) -> None:
         """End the recording and forget what it saw."""

@@ -27,10 +27,6 @@ def finding_of(
         "callers": cause.common_callers,
         "endpoint": profile.endpoint,
     }
-    if isinstance(cause, Cause):
-        values |= {"subject": cause.reason.subject, "duration": cause.time, "sql": cause.sql}
-    else:
-        values |= {"subject": cause.name, "duration": cause.duration}
     return Finding(kind=kind, message=f"{kind}: {message}", fix=fix, **(values | more))
 
 
