@@ -9,23 +9,36 @@ from typing import Any
 
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors import detect
-from flask_perfkit.profile import Cause, Profile
+from flask_perfkit.profile import Profile
+from flask_perfkit.reason import attribute_name
 from flask_perfkit.recorder import Recorder
 
 _NANOSECONDS = 1e9
 
 _started, _ended, _site, _seen = map(itemgetter, (2, 3, 4, 5))
-_asked, _rows = attrgetter("asked"), attrgetter("rows")
+_asked, _rows, _expected = map(attrgetter, ("asked", "rows", "expected"))
 
 
-def analyse(causes: tuple[Cause, ...], settings: Settings, **facts: Any) -> Profile:
-    """Return what a recorder saw as a profile with its findings.
+def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
+    """Return what a recorder has seen so far as a profile with its findings.
 
     :param facts: the fields of :class:`Profile` that the recorder cannot know.
     """
-    profile = Profile(causes=causes, **facts)
+    causes, calls = recorder.fold(), recorder.calls
+    profile = Profile(
+        causes=causes,
+        cache_calls=tuple(call for call in calls if call.kind == "redis"),
+        blocking_calls=tuple(call for call in calls if call.kind == "blocking"),
+        touched=_names(recorder.touched),
+        zero=recorder.started,
+        **facts,
+    )
     profile.findings = detect(profile, settings)
     return profile
+
+
+def _names(touched: dict[int, Any] | None) -> frozenset[str] | None:
+    return None if touched is None else frozenset(map(attribute_name, list(touched.values())))
 
 
 def is_unremarkable(recorder: Recorder, settings: Settings) -> bool:
@@ -37,7 +50,7 @@ def is_unremarkable(recorder: Recorder, settings: Settings) -> bool:
     slow = settings.slow_request
     if slow is not None and perf_counter_ns() - recorder.started > slow * _NANOSECONDS:
         return False
-    if recorder.folded:
+    if recorder.folded or recorder.touched is not None:
         return False
     if not recorder:
         return True
@@ -46,5 +59,7 @@ def is_unremarkable(recorder: Recorder, settings: Settings) -> bool:
     slowest = max(map(sub, map(_ended, recorder), map(_started, recorder)))
     if settings.slow_query is not None and slowest > settings.slow_query * _NANOSECONDS:
         return False
+    if any(map(_expected, map(_seen, recorder))):
+        return False  # a join with many rows
     most = settings.unbounded_rows
     return most is None or max(map(_rows, map(_seen, recorder))) <= most

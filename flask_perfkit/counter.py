@@ -16,6 +16,7 @@ from flask_perfkit.analysis import analyse
 from flask_perfkit.config import Settings
 from flask_perfkit.faults import log_once
 from flask_perfkit.findings import Finding
+from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.hooks.sqlalchemy import watch_statements
 from flask_perfkit.profile import Profile, Query
 from flask_perfkit.recorder import Recorder, enter, leave
@@ -54,6 +55,7 @@ class QueryCounter:
             raise RuntimeError("this QueryCounter was used already: make a new one for each block")
         watch_statements()
         self._recorder = Recorder()
+        self._recorder.touched = {} if are_watched() else None
         self._token = enter(self._recorder)
         return self
 
@@ -110,7 +112,7 @@ class QueryCounter:
     def _analysed(self, until: int) -> Profile:
         recorder = self._open()
         duration = (until - recorder.started) * _SECONDS
-        return analyse(recorder.fold(), _settings(), duration=duration)
+        return analyse(recorder, _settings(), duration=duration)
 
     def _warn(self) -> None:
         too_many = self.threshold is not None and self.count > self.threshold

@@ -5,13 +5,18 @@ The only module that knows them all.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Unpack
 
 from flask_perfkit.callsite import claim
 from flask_perfkit.config import Settings
 from flask_perfkit.errors import SetupError
+from flask_perfkit.hooks.attributes import watch_attributes
+from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.commands import watch_commands
 from flask_perfkit.hooks.flask import watch_requests
+from flask_perfkit.hooks.redis import watch_redis
 from flask_perfkit.hooks.sqlalchemy import watch_statements
 from flask_perfkit.sinks import Sink
 from flask_perfkit.sinks.call import call_with_findings
@@ -22,6 +27,9 @@ from flask_perfkit.state import State
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from flask_perfkit.pagination.decorator import PageOptions, View
+    from flask_perfkit.pagination.schemas import AnySchema
 
 
 class PerfKit:
@@ -62,7 +70,26 @@ class PerfKit:
         claim(app.import_name, app.root_path)
         watch_statements()
         watch_commands(app, state)
-        watch_requests(app, state)
+        _watch_calls(app)
+        watch_requests(app, state, at_first_request=partial(_watch_calls, app))
+
+    @staticmethod
+    def paginated(schema: AnySchema, **options: Unpack[PageOptions]) -> Callable[[View], View]:
+        """Answer with one page of the query that a view returns.
+
+        Takes what :func:`flask_perfkit.pagination.paginated` takes.
+        """
+        from flask_perfkit.pagination.decorator import paginated
+
+        return paginated(schema, **options)
+
+
+def _watch_calls(app: Flask) -> None:
+    """Watch what the application has imported and set by now; again finds what is new."""
+    watch_redis()
+    watch_blocking_calls()
+    if app.debug or app.testing:
+        watch_attributes()
 
 
 def _sinks(app: Flask, settings: Settings) -> tuple[Sink, ...]:

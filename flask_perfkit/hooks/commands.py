@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from copy import copy
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from flask_perfkit.analysis import analyse
 from flask_perfkit.callsite import stop_at
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
+from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.recorder import Recorder, enter, leave
 from flask_perfkit.sinks import deliver
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from flask_perfkit.state import State
 
 _SECONDS = 1e-9
-_WATCHED = "_perfkit_watched"
 
 
 def watch_commands(app: Flask, state: State) -> None:
@@ -29,18 +30,19 @@ def watch_commands(app: Flask, state: State) -> None:
 
     def get_watched(ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = get_command(ctx, cmd_name)
-        if command is not None and not hasattr(command, _WATCHED):
-            _watch(command, state)
-        return command
+        return _watched(command, state) if command is not None else None
 
     app.cli.get_command = get_watched  # type: ignore[method-assign]
 
 
-def _watch(command: click.Command, state: State) -> None:
+def _watched(command: click.Command, state: State) -> click.Command:
+    """Return a copy that records: a blueprint's command may serve several applications."""
+    watched = copy(command)
     invoke = command.invoke
 
     def recorded(ctx: click.Context) -> Any:
         recorder = Recorder()
+        recorder.touched = {} if are_watched() else None
         token = enter(recorder)
         try:
             result = invoke(ctx)
@@ -54,16 +56,15 @@ def _watch(command: click.Command, state: State) -> None:
         return result
 
     stop_at(recorded.__code__)
-    command.invoke = recorded  # type: ignore[method-assign]
-    setattr(command, _WATCHED, True)
+    watched.invoke = recorded  # type: ignore[method-assign]
+    return watched
 
 
 def _report(recorder: Recorder, state: State, name: str) -> None:
     duration = (perf_counter_ns() - recorder.started) * _SECONDS
     try:
-        profile = analyse(
-            recorder.close(), state.settings, duration=duration, endpoint=name, method="CLI"
-        )
+        recorder.close()
+        profile = analyse(recorder, state.settings, duration=duration, endpoint=name, method="CLI")
         deliver(profile, state.sinks)
     except FindingError:
         raise

@@ -21,6 +21,7 @@ from flask_perfkit.analysis import analyse, is_unremarkable
 from flask_perfkit.callsite import is_application, stop_at
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
+from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.profile import View
 from flask_perfkit.recorder import Recorder, current, enter, leave
 from flask_perfkit.signals import request_profiled
@@ -48,9 +49,12 @@ class RequestRecorder(Recorder):
     spoke = False
 
 
-def watch_requests(app: Flask, state: State) -> None:
-    """Record each request of an application from now on."""
-    app.wsgi_app = _WatchedApplication(app, state)  # type: ignore[method-assign]
+def watch_requests(app: Flask, state: State, at_first_request: Callable[[], None]) -> None:
+    """Record each request of an application from now on.
+
+    :param at_first_request: what remains to be set up when all modules have been imported.
+    """
+    app.wsgi_app = _WatchedApplication(app, state, at_first_request)  # type: ignore[method-assign]
     noting = _noting_response(app.process_response, state)
     app.process_response = noting  # type: ignore[assignment, method-assign]
     got_request_exception.connect(_note_failure, app)
@@ -87,17 +91,23 @@ def _note_failure(app: Flask, **_: Any) -> None:
 class _WatchedApplication:
     """Takes the place of ``app.wsgi_app``."""
 
-    def __init__(self, app: Flask, state: State) -> None:
+    def __init__(self, app: Flask, state: State, at_first_request: Callable[[], None]) -> None:
+        self._at_first_request: Callable[[], None] | None = at_first_request
         self._app = app
         self._state = state
         self._wsgi_app: WSGIApplication = app.wsgi_app
         self._rate = state.settings.sample_rate
+        self._notes_attributes = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._rate < 1 and random() >= self._rate:
             return self._wsgi_app(environ, start_response)
+        if self._at_first_request is not None:
+            self._set_up()
         recorder = RequestRecorder()
         recorder.environ = environ
+        if self._notes_attributes:
+            recorder.touched = {}
         token = enter(recorder)
         try:
             body = self._wsgi_app(environ, start_response)
@@ -111,6 +121,15 @@ class _WatchedApplication:
             recorder.discard()
             return body
         return self._watch(body, recorder)
+
+    def _set_up(self) -> None:
+        set_up, self._at_first_request = self._at_first_request, None
+        try:
+            if set_up is not None:
+                set_up()
+            self._notes_attributes = are_watched()
+        except Exception:
+            log_once("the set-up at the first request")
 
     def _has_news(self, recorder: Recorder) -> bool:
         """Tell whether anybody would hear of this request."""
@@ -210,10 +229,10 @@ def _report(recorder: RequestRecorder, app: Flask, state: State, *, failed: bool
     if recorder.closed:
         return
     try:
-        causes = recorder.close()
+        recorder.close()
         facts = _facts(recorder, app, failed=failed)
         if facts["endpoint"] not in state.settings.exclude:
-            deliver(analyse(causes, state.settings, **facts), state.sinks)
+            deliver(analyse(recorder, state.settings, **facts), state.sinks)
     except FindingError:
         if not (failed or recorder.spoke):
             raise
@@ -230,7 +249,7 @@ def _speak_early(recorder: RequestRecorder, response: Response, settings: Settin
         facts = _facts(recorder, current_app, failed=False)
         if facts["endpoint"] in settings.exclude:
             return
-        profile = analyse(recorder.fold(), settings, **facts)
+        profile = analyse(recorder, settings, **facts)
         if settings.server_timing:
             response.headers.add("Server-Timing", server_timing(profile))
         if settings.on_finding == "raise" and profile.findings:
