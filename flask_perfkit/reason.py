@@ -137,10 +137,9 @@ def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expir
     )
 
 
-def is_about_rows(sql: str) -> bool:
-    """Tell whether a statement reads the application's tables, and not the database's catalog."""
-    table = table_of(sql).lower()
-    return table != NO_TABLE and not table.startswith(_CATALOGS)
+def is_of_catalog(sql: str) -> bool:
+    """Tell whether a statement reads the database's catalog, as a migration does."""
+    return table_of(sql).lower().startswith(_CATALOGS)
 
 
 def table_of(sql: str) -> str:
