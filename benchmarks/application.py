@@ -102,8 +102,7 @@ def loop(times: int) -> str:
 
 
 def document(document_id: int) -> str:
-    found = db.session.get(Document, document_id)
-    return "" if found is None else found.title
+    return str(document_id)
 
 
 def texts(first: int) -> str:

@@ -34,8 +34,7 @@ _MB = 1024 * 1024
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is measured: processes of each variant, rounds in each, requests and the like to
-    grow by.
+    """How much is measured: processes of each variant, rounds in each, requests to grow by.
 
     A variant runs for ``turn`` microseconds before the next one has its turn.
     """
@@ -46,7 +45,7 @@ class Extent:
     amount: int = 100_000
 
 
-QUICK = Extent(processes=1, rounds=3, turn=5_000, amount=5_000)
+QUICK = Extent(processes=1, rounds=3, turn=5_000, amount=2_000)
 
 
 @dataclass

@@ -5,7 +5,6 @@ python worker.py <variant>
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import pickle
@@ -69,9 +68,6 @@ def _serve(app: Flask) -> Server:
             server.get(path)
             if server.status != "200 OK":
                 raise RuntimeError(f"{path} answers {server.status}")
-    # A full collection of all that was imported would hit one variant or another by chance.
-    gc.collect()
-    gc.freeze()
     return server
 
 
