@@ -45,7 +45,7 @@ class Extent:
     amount: int = 100_000
 
 
-QUICK = Extent(processes=1, rounds=3, turn=5_000, amount=2_000)
+QUICK = Extent(processes=1, rounds=3, turn=2_000, amount=1_000)
 
 
 @dataclass
