@@ -206,11 +206,12 @@ def _growth_table(results: Results, extent: Extent) -> str:
 
 
 def _table(results: Results, header: Sequence[str], cells: Callable[[str], Sequence[str]]) -> str:
-    """Return a table with a row for each variant; a note says why one does not run."""
+    """Return a table with a row for each variant; one that does not run says so."""
     rows = []
     for variant in VARIANTS:
-        runs = results.starts[variant.name][0].failure is None
-        rows.append((variant.name, *(cells(variant.name) if runs else ("does not run",))))
+        failure = results.starts[variant.name][0].failure
+        figures = cells(variant.name) if failure is None else (failure.partition(":")[0],)
+        rows.append((variant.name, *figures))
     return markdown(header, rows)
 
 
