@@ -82,8 +82,10 @@ class Causes(dict[CauseKey, Cause]):
         self._add_rows(cause, started, ended, seen)
         _add_values(cause, shape, parameters)
         flushed, direct = _flushed(started, flushes)
-        cause.flushes += flushed
+        cause.flushes += len(flushed)
         cause.direct += direct
+        if flushed and len(cause.flushed_at) < _MOST_VALUES:
+            cause.flushed_at |= flushed
 
     def _add_rows(
         self, cause: Cause, started: Sequence[int], ended: Sequence[int], seen: Sequence[Any]
@@ -131,13 +133,13 @@ class Causes(dict[CauseKey, Cause]):
         return self.setdefault(rest.key, rest)
 
 
-def _flushed(started: Sequence[int], flushes: Sequence[int]) -> tuple[int, int]:
-    """Return in how many flushes executions lie, and how many lie in none."""
+def _flushed(started: Sequence[int], flushes: Sequence[int]) -> tuple[set[int], int]:
+    """Return when the flushes began that executions lie in, and how many lie in none."""
     if not flushes:
-        return 0, len(started)
+        return set(), len(started)
     places = [bisect_right(flushes, moment) for moment in started]
     inside = [place for place in places if place % 2]
-    return len(set(inside)), len(places) - len(inside)
+    return {flushes[place - 1] for place in inside}, len(places) - len(inside)
 
 
 def _by_path(records: list[Record]) -> Iterator[list[Record]]:
@@ -164,15 +166,14 @@ def _add_values(cause: Cause, shape: Shape, parameters: Sequence[Any]) -> None:
     if len(cause.values) < _MOST_VALUES:
         cause.values.update(fingerprints(rows, shape.literals))
     if len(rows) > 1:
-        cause.moves |= moving(rows, shape)
+        for comparison, one_way in moving(rows, shape).items():
+            cause.moves[comparison] = cause.moves.get(comparison, True) and one_way
     if cause.count > len(rows) and cause.literals != shape.literals:
-        cause.moves.update(
-            comparison
-            for before, now, comparison in zip(
-                cause.literals, shape.literals, shape.literals_compared, strict=False
-            )
-            if before != now
-        )
+        for before, now, comparison in zip(
+            cause.literals, shape.literals, shape.literals_compared, strict=False
+        ):
+            if before != now:
+                cause.moves.setdefault(comparison, True)
     cause.literals = shape.literals
 
 
