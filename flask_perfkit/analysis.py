@@ -9,21 +9,28 @@ from typing import Any
 
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors import detect
-from flask_perfkit.profile import Cause, Profile
+from flask_perfkit.profile import Profile
 from flask_perfkit.recorder import Recorder
 
 _NANOSECONDS = 1e9
 
 _started, _ended, _site, _seen = map(itemgetter, (2, 3, 4, 5))
-_asked, _rows = attrgetter("asked"), attrgetter("rows")
+_asked, _rows, _expected = map(attrgetter, ("asked", "rows", "expected"))
 
 
-def analyse(causes: tuple[Cause, ...], settings: Settings, **facts: Any) -> Profile:
-    """Return what a recorder saw as a profile with its findings.
+def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
+    """Return what a recorder has seen so far as a profile with its findings.
 
     :param facts: the fields of :class:`Profile` that the recorder cannot know.
     """
-    profile = Profile(causes=causes, **facts)
+    causes, calls = recorder.fold(), recorder.calls
+    profile = Profile(
+        causes=causes,
+        cache_calls=tuple(call for call in calls if call.kind == "redis"),
+        blocking_calls=tuple(call for call in calls if call.kind == "blocking"),
+        zero=recorder.started,
+        **facts,
+    )
     profile.findings = detect(profile, settings)
     return profile
 
@@ -46,5 +53,7 @@ def is_unremarkable(recorder: Recorder, settings: Settings) -> bool:
     slowest = max(map(sub, map(_ended, recorder), map(_started, recorder)))
     if settings.slow_query is not None and slowest > settings.slow_query * _NANOSECONDS:
         return False
+    if any(map(_expected, map(_seen, recorder))):
+        return False  # a join with many rows
     most = settings.unbounded_rows
     return most is None or max(map(_rows, map(_seen, recorder))) <= most

@@ -15,7 +15,6 @@ from typing import Any
 
 from flask_perfkit.callsite import Site
 from flask_perfkit.fingerprint import (
-    WRITES,
     Shape,
     fingerprints,
     in_rows,
@@ -43,14 +42,7 @@ _rows, _fetched, _error = attrgetter("rows"), attrgetter("fetched"), attrgetter(
 
 
 class Causes(dict[CauseKey, Cause]):
-    """The causes of one recorder.
-
-    :param zero: when the recorder was opened, in nanoseconds.
-    """
-
-    def __init__(self, zero: int) -> None:
-        super().__init__()
-        self._zero = zero
+    """The causes of one recorder."""
 
     def add(self, records: Iterable[Record], flushes: Sequence[int]) -> None:
         """Count records under their causes.
@@ -82,13 +74,14 @@ class Causes(dict[CauseKey, Cause]):
         cause.count += count
         cause.duration += (sum(ended) - sum(started)) * _SECONDS
         cause.slowest = max(cause.slowest, max(map(sub, ended, started)) * _SECONDS)
-        cause.longest_keys = max(cause.longest_keys, shape.keys)
+        cause.keys += shape.keys * count
         if site.caller is not None and len(cause.callers) < _MOST_CALLERS:
             cause.callers[site.caller.filename, site.caller.lineno] += count
         self._add_rows(cause, started, ended, seen)
         _add_values(cause, shape, parameters)
-        if cause.operation in WRITES:
-            cause.writes += _writes(started, flushes)
+        flushed, direct = _flushed(started, flushes)
+        cause.flushes += flushed
+        cause.direct += direct
 
     def _add_rows(
         self, cause: Cause, started: Sequence[int], ended: Sequence[int], seen: Sequence[Any]
@@ -101,8 +94,12 @@ class Causes(dict[CauseKey, Cause]):
             sum(filter(None, fetched)) - sum(compress(ended, fetched))
         ) * _SECONDS
         cause.errors += sum(map(bool, errors))
+        if seen[0].branches is not None:
+            for each in seen:
+                cause.joined = max(cause.joined, (each.rows, each.expected))
+            cause.collections = seen[0].branches.collections
         if cause.count <= MOST_EXECUTIONS or not cause.executions:
-            cause.executions.append(Executions(self._zero, started, ended, fetched, rows, errors))
+            cause.executions.append(Executions(started, ended, fetched, rows, errors))
 
     def _cause(self, shape: Shape, reason: Reason, site: Site) -> Cause:
         asked = site.asked
@@ -123,13 +120,13 @@ class Causes(dict[CauseKey, Cause]):
         return cause
 
 
-def _writes(started: Sequence[int], flushes: Sequence[int]) -> int:
-    """Count what the code did: a flush is one, however many statements it sent."""
+def _flushed(started: Sequence[int], flushes: Sequence[int]) -> tuple[int, int]:
+    """Return in how many flushes executions lie, and how many lie in none."""
     if not flushes:
-        return len(started)
+        return 0, len(started)
     places = [bisect_right(flushes, moment) for moment in started]
-    inside = {place for place in places if place % 2}
-    return len(inside) + sum(1 for place in places if place % 2 == 0)
+    inside = [place for place in places if place % 2]
+    return len(set(inside)), len(places) - len(inside)
 
 
 def _by_path(records: list[Record]) -> Iterator[list[Record]]:

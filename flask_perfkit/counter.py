@@ -110,7 +110,7 @@ class QueryCounter:
     def _analysed(self, until: int) -> Profile:
         recorder = self._open()
         duration = (until - recorder.started) * _SECONDS
-        return analyse(recorder.fold(), _settings(), duration=duration)
+        return analyse(recorder, _settings(), duration=duration)
 
     def _warn(self) -> None:
         too_many = self.threshold is not None and self.count > self.threshold

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from flask_perfkit.callsite import claim
 from flask_perfkit.config import Settings
 from flask_perfkit.errors import SetupError
+from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.commands import watch_commands
 from flask_perfkit.hooks.flask import watch_requests
+from flask_perfkit.hooks.redis import watch_redis
 from flask_perfkit.hooks.sqlalchemy import watch_statements
 from flask_perfkit.sinks import Sink
 from flask_perfkit.sinks.call import call_with_findings
@@ -62,7 +64,14 @@ class PerfKit:
         claim(app.import_name, app.root_path)
         watch_statements()
         watch_commands(app, state)
-        watch_requests(app, state)
+        _watch_calls()
+        watch_requests(app, state, at_first_request=_watch_calls)
+
+
+def _watch_calls() -> None:
+    """Watch what the application has imported by now; a second time finds what is new."""
+    watch_redis()
+    watch_blocking_calls()
 
 
 def _sinks(app: Flask, settings: Settings) -> tuple[Sink, ...]:

@@ -32,7 +32,7 @@ _TOKENS = re.compile(
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
-_LIST = rf"{_PLACEHOLDER}{_CAST}(?:\s*,\s*{_PLACEHOLDER}{_CAST})*"
+_LIST = rf"\?{_CAST}(?:\s*,\s*\?{_CAST})*"
 _IN = re.compile(
     rf"\bIN\s*\(\s*(?:VALUES\s*)?((?:\({_LIST}\)|{_LIST})(?:\s*,\s*\({_LIST}\))*)\s*\)",
     re.IGNORECASE,
@@ -96,6 +96,7 @@ def _shape_of(sql: str) -> Shape:
         elif match["placeholder"]:
             # A name that comes again is one value, a bare mark is the next one.
             compared.setdefault(len(compared) if token in _BARE else token, comparison)
+            return "?"
         elif match["comment"]:
             return " "
         elif not match["name"]:

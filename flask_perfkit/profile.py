@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -27,11 +27,9 @@ _SECONDS = 1e-9
 class Executions(NamedTuple):
     """Executions that were recorded together, as columns; times are in nanoseconds.
 
-    ``zero`` is the moment that the profile began; ``fetched`` the moment of the last row,
-    None where fetching was not seen.
+    ``fetched`` is the moment of the last row, None where fetching was not seen.
     """
 
-    zero: int
     started: Sequence[int]
     ended: Sequence[int]
     fetched: Sequence[int | None]
@@ -64,7 +62,13 @@ CauseKey = tuple[str, str, str | None, int | None]
 
 @dataclass(slots=True)
 class Cause:
-    """All executions of one statement for one reason at one line."""
+    """All executions of one statement for one reason at one line.
+
+    ``keys`` counts the members of all IN lists, ``flushes`` and ``direct`` the executions by
+    whether a flush sent them. ``joined`` is, of a select that joins, the largest number of rows
+    and how many there would be without a product of collections; ``collections`` are those that
+    it may be of.
+    """
 
     sql: str
     operation: str
@@ -78,14 +82,22 @@ class Cause:
     rows: int = 0
     most_rows: int = 0
     slowest: float = 0.0
-    longest_keys: int = 0
-    writes: int = 0
+    keys: int = 0
+    flushes: int = 0
+    direct: int = 0
     callers: Counter[tuple[str, int]] = field(default_factory=Counter)
     values: set[int] = field(default_factory=set)
     moves: set[Comparison] = field(default_factory=set)
     literals: tuple[int, ...] = ()
     errors: int = 0
+    joined: tuple[int, int] = (0, 0)
+    collections: tuple[str, ...] = ()
     executions: list[Executions] = field(default_factory=list)
+
+    @property
+    def acts(self) -> int:
+        """How often the code did it: one flush is one act, however many statements it sent."""
+        return self.flushes + self.direct
 
     @property
     def key(self) -> CauseKey:
@@ -94,9 +106,8 @@ class Cause:
 
     @property
     def started(self) -> int:
-        """When the first execution began, in nanoseconds after the profile's start."""
-        first = self.executions[0]
-        return first.started[0] - first.zero
+        """When the first execution began, on the clock of ``perf_counter_ns``."""
+        return min(some.started[0] for some in self.executions)
 
     @property
     def time(self) -> float:
@@ -106,8 +117,7 @@ class Cause:
     @property
     def common_callers(self) -> tuple[tuple[str, int, int], ...]:
         """The application lines one step out with their counts, most frequent first."""
-        counted = sorted(self.callers.items(), key=itemgetter(1), reverse=True)
-        return tuple((*line, count) for line, count in counted[:MOST_CALLERS])
+        return most_common(self.callers)
 
     def copy(self) -> Cause:
         """Return a cause that can grow apart from this one."""
@@ -127,19 +137,24 @@ class Cause:
         self.rows += other.rows
         self.most_rows = max(self.most_rows, other.most_rows)
         self.slowest = max(self.slowest, other.slowest)
-        self.longest_keys = max(self.longest_keys, other.longest_keys)
-        self.writes += other.writes
+        self.keys += other.keys
+        self.flushes += other.flushes
+        self.direct += other.direct
         self.errors += other.errors
+        self.joined = max(self.joined, other.joined)
         self.callers.update(other.callers)
         self.values |= other.values
         self.moves |= other.moves
         if self.count <= MOST_EXECUTIONS:
             self.executions += other.executions
 
-    def queries(self) -> Iterator[Query]:
-        """Yield the executions that were kept, each as a query."""
+    def queries(self, zero: int) -> Iterator[Query]:
+        """Yield the executions that were kept, each as a query.
+
+        :param zero: when the profile began, on the clock of ``perf_counter_ns``.
+        """
         common = (self.sql, self.reason.subject, self.filename, self.lineno, self.function)
-        for zero, *columns in self.executions:
+        for columns in self.executions:
             for started, ended, fetched, rows, error in zip(*columns, strict=True):
                 yield Query(
                     *common,
@@ -149,6 +164,47 @@ class Cause:
                     rows=rows if rows or fetched else None,
                     error=error,
                 )
+
+
+@dataclass(slots=True)
+class Call:
+    """All calls of one name at one line that are no statements.
+
+    ``kind`` is ``"redis"`` or ``"blocking"``; of the keys only fingerprints are kept.
+    """
+
+    kind: str
+    name: str
+    filename: str | None
+    lineno: int | None
+    function: str | None
+    count: int = 0
+    duration: float = 0.0
+    keys: set[int] = field(default_factory=set)
+    callers: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+    @property
+    def common_callers(self) -> tuple[tuple[str, int, int], ...]:
+        """The application lines one step out with their counts, most frequent first."""
+        return most_common(self.callers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what may be shown as plain data that JSON can hold."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "filename": self.filename,
+            "lineno": self.lineno,
+            "function": self.function,
+            "count": self.count,
+            "duration": self.duration,
+        }
+
+
+def most_common(callers: Mapping[tuple[str, int], int]) -> tuple[tuple[str, int, int], ...]:
+    """Return lines with their counts, the most frequent first."""
+    counted = sorted(callers.items(), key=itemgetter(1), reverse=True)
+    return tuple((*line, count) for line, count in counted[:MOST_CALLERS])
 
 
 class View(NamedTuple):
@@ -164,7 +220,8 @@ class Profile:
     """One request, command or block: what it asked for, how long it took, what was found.
 
     Durations are in seconds, ``memory_delta`` in bytes (None where it is not measured).
-    ``sql_duration`` is the time to execute; fetching is apart in each query.
+    ``sql_duration`` is the time to execute; fetching is apart in each query. ``zero`` is the
+    start on the clock of ``perf_counter_ns``.
     """
 
     endpoint: str | None = None
@@ -176,9 +233,11 @@ class Profile:
     duration: float = 0.0
     causes: tuple[Cause, ...] = ()
     view: View | None = None
-    cache_calls: tuple[Any, ...] = ()
+    cache_calls: tuple[Call, ...] = ()
+    blocking_calls: tuple[Call, ...] = ()
     findings: tuple[Finding, ...] = ()
     memory_delta: int | None = None
+    zero: int = 0
 
     @property
     def query_count(self) -> int:
@@ -193,7 +252,7 @@ class Profile:
     @cached_property
     def queries(self) -> tuple[Query, ...]:
         """The statements in the order in which they began."""
-        queries = chain.from_iterable(cause.queries() for cause in self.causes)
+        queries = chain.from_iterable(cause.queries(self.zero) for cause in self.causes)
         return tuple(sorted(queries, key=lambda query: query.started))
 
     def to_dict(self) -> dict[str, Any]:
@@ -209,7 +268,8 @@ class Profile:
             "sql_duration": self.sql_duration,
             "query_count": self.query_count,
             "queries": [query._asdict() for query in self.queries],
-            "cache_calls": list(self.cache_calls),
+            "cache_calls": [call.to_dict() for call in self.cache_calls],
+            "blocking_calls": [call.to_dict() for call in self.blocking_calls],
             "findings": [finding.to_dict() for finding in self.findings],
             "memory_delta": self.memory_delta,
         }

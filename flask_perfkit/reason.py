@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.orm import Mapper, RelationshipProperty
@@ -23,6 +23,13 @@ _TABLE = re.compile(
 _NAMED_QUERY = re.compile(
     r"(?:\bWITH(?:\s+RECURSIVE)?|,)\s+([\w\"]+)\s*(?:\([^()]*\)\s*)?AS\b", re.IGNORECASE
 )
+_LOADERS = {
+    "joined": "joinedload",
+    "selectin": "selectinload",
+    "subquery": "subqueryload",
+    "immediate": "immediateload",
+}
+_DEEPEST_DEFAULT = 3
 _LIMIT_AT_END = re.compile(r"\b(?:LIMIT|FETCH\s+(?:FIRST|NEXT))\b[^()]*$", re.IGNORECASE)
 _TOP = re.compile(r"^\s*SELECT\s+(?:DISTINCT\s+)?TOP\b", re.IGNORECASE)
 
@@ -33,14 +40,26 @@ NO_TABLE = "(no table)"
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One relationship on the way from an entity to what was loaded."""
+    """One relationship on the way from an entity to what was loaded.
+
+    ``loader`` is the option that loads it now, where one does.
+    """
 
     owner: str
     name: str
     to_many: bool
+    loader: str = ""
 
     def __str__(self) -> str:
         return f"{self.owner}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Eager:
+    """A relationship that a statement loads along, with the way to it; ``entity`` as below."""
+
+    steps: tuple[Step, ...]
+    entity: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +70,9 @@ class Reason:
     column was), ``"batch"`` (a loader fetches for many parents at once) or ``"statement"``
     (the code asked). ``entity`` and its mapped bases are the rows' class, ``parents`` the
     classes of the object that was touched, ``steps`` the relationships walked as far as the
-    ORM says; ``loads`` says why a column had to be loaded: it was ``"deferred"``,
-    ``"expired"``, or ``"polymorphic"`` (of a subclass's table, after a select of the base).
+    ORM says; ``loads`` says why a column had to be loaded: it was ``"deferred"`` (in ``group``,
+    if it has one), ``"expired"``, or ``"polymorphic"`` (of a subclass's table, after a select
+    of the base). ``eager`` is what a statement loads along.
     """
 
     kind: str
@@ -61,6 +81,8 @@ class Reason:
     parents: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
     loads: str = ""
+    group: str | None = None
+    eager: tuple[Eager, ...] = ()
     limited: bool = False
 
 
@@ -100,7 +122,13 @@ def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expir
     mapper = _subject_mapper(statement, sql)
     if mapper is None:
         return Reason("statement", table_of(sql), limited=limited)
-    return Reason("statement", mapper.class_.__name__, _names(mapper), limited=limited)
+    return Reason(
+        "statement",
+        mapper.class_.__name__,
+        _names(mapper),
+        limited=limited,
+        eager=tuple(_eager(statement, mapper)),
+    )
 
 
 def table_of(sql: str) -> str:
@@ -118,39 +146,84 @@ def _orm_reason(
 ) -> Reason | None:
     path = path_of(statement)
     steps = tuple(_steps(path))
-    if steps:
-        lazy = load._lazy_loaded_from
-        root = lazy.mapper if lazy is not None and len(steps) == 1 else path[0].mapper
-        return Reason(
-            "batch" if lazy is None else "lazy",
-            str(steps[-1]),
-            _names(path[-1].mapper),
-            _names(root),
-            steps,
-            limited=limited,
-        )
-    if load._refresh_state is not None and touched is not None:
+    if load._refresh_state is not None:
+        if touched is None:
+            return None
         loaded = statement._compile_options._only_load_props or ()
-        return _column_reason(load._refresh_state.mapper, touched, loaded, expired)
-    return None
+        mapper = load._refresh_state.mapper
+        root = path[0].mapper if steps else mapper
+        return _column_reason(mapper, touched, loaded, expired, root, steps)
+    if not steps:
+        return None
+    lazy = load._lazy_loaded_from
+    root = lazy.mapper if lazy is not None and len(steps) == 1 else path[0].mapper
+    return Reason(
+        "batch" if lazy is None else "lazy",
+        str(steps[-1]),
+        _names(path[-1].mapper),
+        _names(root),
+        steps,
+        limited=limited,
+    )
 
 
 def _column_reason(
-    mapper: Mapper[Any], touched: str, loaded: Collection[str], expired: bool
+    mapper: Mapper[Any],
+    touched: str,
+    loaded: Collection[str],
+    expired: bool,
+    root: Mapper[Any],
+    steps: tuple[Step, ...],
 ) -> Reason:
-    owner = mapper.attrs[touched].parent
+    attribute = mapper.attrs[touched]
     loads = "expired" if expired else "deferred"
     # After a select of the base, SQLAlchemy takes a subclass's columns for expired ones.
     if loaded and all(mapper.attrs[key].parent is not mapper.base_mapper for key in loaded):
         loads = "polymorphic" if expired else loads
-    names = _names(mapper)
-    return Reason("column", f"{owner.class_.__name__}.{touched}", names, names, loads=loads)
+    return Reason(
+        "column",
+        f"{attribute.parent.class_.__name__}.{touched}",
+        _names(mapper),
+        _names(root),
+        steps,
+        loads=loads,
+        group=getattr(attribute, "group", None),
+    )
+
+
+def _eager(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
+    """Yield what a statement loads along: by its options, then by the mapping's defaults."""
+    for option in getattr(statement, "_with_options", ()):
+        for element in getattr(option, "context", ()):
+            path = element.path
+            steps = tuple(_steps(path))
+            if steps and isinstance(path[-1], Mapper):
+                *way, last = steps
+                loader = _LOADERS.get(str(dict(element.strategy or ()).get("lazy")), "defaultload")
+                if "eager_from_alias" in (element.local_opts or {}):
+                    loader = "contains_eager"
+                yield Eager((*way, replace(last, loader=loader)), _names(path[-1]))
+    yield from _eager_by_default(mapper, ())
+
+
+def _eager_by_default(mapper: Mapper[Any], way: tuple[Step, ...]) -> Iterator[Eager]:
+    for relationship in mapper.relationships:
+        loader = _LOADERS.get(str(relationship.lazy))
+        if loader is not None:
+            steps = (*way, replace(_step(relationship), loader=loader))
+            yield Eager(steps, _names(relationship.mapper))
+            if len(steps) < _DEEPEST_DEFAULT:
+                yield from _eager_by_default(relationship.mapper, steps)
 
 
 def _steps(path: Any) -> Iterator[Step]:
     for part in path:
         if isinstance(part, RelationshipProperty):
-            yield Step(part.parent.class_.__name__, part.key, bool(part.uselist))
+            yield _step(part)
+
+
+def _step(relationship: RelationshipProperty[Any]) -> Step:
+    return Step(relationship.parent.class_.__name__, relationship.key, bool(relationship.uselist))
 
 
 def _names(mapper: Mapper[Any]) -> tuple[str, ...]:
@@ -175,10 +248,10 @@ def _subject_mapper(statement: Any, sql: str) -> Mapper[Any] | None:
     if mapper is not None:
         return mapper  # type: ignore[no-any-return]
     table = getattr(getattr(statement, "table", None), "name", None) or table_of(sql)
-    return _mapper_of(table)
+    return mapper_of(table)
 
 
-def _mapper_of(table: str) -> Mapper[Any] | None:
+def mapper_of(table: str) -> Mapper[Any] | None:
     """Return the mapper of a table, the base class where several share one."""
     found = None
     for registry in _all_registries():

@@ -7,8 +7,10 @@ from contextvars import ContextVar
 from threading import RLock
 from time import perf_counter_ns
 
+from flask_perfkit.calls import Calls
+from flask_perfkit.callsite import Site
 from flask_perfkit.causes import Causes, Record
-from flask_perfkit.profile import Cause
+from flask_perfkit.profile import Call, Cause
 
 MOST_RECORDS = 1_000
 """Records that wait; more are folded into causes, so that a long job stays small."""
@@ -34,6 +36,7 @@ class Recorder(list[Record]):
 
     closed = False
     _causes: Causes | None = None
+    _calls: Calls | None = None
     _flushes: list[int] | None = None
 
     def __init__(self) -> None:
@@ -48,43 +51,66 @@ class Recorder(list[Record]):
 
     @property
     def folded(self) -> bool:
-        """Whether some statements are causes already."""
-        return self._causes is not None
+        """Whether there is more to look at than the waiting records."""
+        return self._causes is not None or self._calls is not None
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """The calls so far that are no statements."""
+        return tuple((self._calls or {}).values())
+
+    def note(self, kind: str, name: str, key: int, started: int, ended: int, site: Site) -> None:
+        """Count a call that is no statement; times are in nanoseconds.
+
+        :param key: a fingerprint of what it asked for.
+        """
+        with self._lock:
+            if self.closed:
+                return
+            if self._calls is None:
+                self._calls = Calls()
+            self._calls.add((kind, name, key, started, ended, site))
 
     def fold(self) -> tuple[Cause, ...]:
         """Turn the waiting records into causes and return all causes so far."""
         with self._lock:
             records = self[:]
             del self[: len(records)]
-            causes = self._made()
+            if self._causes is None:
+                self._causes = Causes()
             if not self.closed:
                 flushes = self._flushes or []
-                causes.add(records, flushes)
+                self._causes.add(records, flushes)
                 del flushes[: len(flushes) // 2 * 2]  # one that is still open goes on
-            return tuple(causes.values())
+            return tuple(self._causes.values())
 
-    def close(self) -> tuple[Cause, ...]:
-        """End the recording and return its causes; what arrives later is dropped.
+    def close(self) -> None:
+        """End the recording; what arrives later is dropped.
 
-        The recorder that was open around this one gets them too. Only the first call counts.
+        The recorder that was open around this one gets what it saw. Only the first call counts.
         """
         causes = self.fold()
         if not self.closed:
             self.closed = True
             if self.parent is not None:
-                self.parent.absorb(causes)
-        return causes
+                self.parent.absorb(causes, self.calls)
 
     def discard(self) -> None:
         """End the recording and forget what it saw."""
         self.closed = True
         self.clear()
 
-    def absorb(self, causes: Iterable[Cause]) -> None:
-        """Take the causes of a recorder that was open inside this one."""
+    def absorb(self, causes: Iterable[Cause], calls: Iterable[Call]) -> None:
+        """Take what a recorder saw that was open inside this one."""
         with self._lock:
-            if not self.closed:
-                self._made().absorb(causes)
+            if self.closed:
+                return
+            if self._causes is None:
+                self._causes = Causes()
+            self._causes.absorb(causes)
+            if self._calls is None:
+                self._calls = Calls()
+            self._calls.absorb(calls)
 
     def begin_flush(self) -> None:
         """Note that a session begins to write what has changed in it."""
@@ -99,8 +125,3 @@ class Recorder(list[Record]):
         """Note that the session has written."""
         if self._flushes is not None and len(self._flushes) % 2:
             self._flushes.append(perf_counter_ns())
-
-    def _made(self) -> Causes:
-        if self._causes is None:
-            self._causes = Causes(self.started)
-        return self._causes

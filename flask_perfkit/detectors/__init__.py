@@ -9,9 +9,13 @@ from collections.abc import Callable
 
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors import (
+    blocking_call,
+    cartesian_product,
     duplicate_query,
     n_plus_one,
+    n_plus_one_cache,
     n_plus_one_write,
+    redis_keys,
     slow_query,
     slow_request,
     unbounded_result,
@@ -23,10 +27,14 @@ from flask_perfkit.profile import Profile
 DETECTORS: tuple[Callable[[Profile, Settings], list[Finding]], ...] = (
     n_plus_one.detect,
     n_plus_one_write.detect,
+    n_plus_one_cache.detect,
     duplicate_query.detect,
     slow_query.detect,
     slow_request.detect,
     unbounded_result.detect,
+    cartesian_product.detect,
+    blocking_call.detect,
+    redis_keys.detect,
 )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from operator import itemgetter
 from typing import NamedTuple
 
 from flask_perfkit.detectors.wording import line
@@ -57,36 +59,62 @@ def _refresh_at_once(cause: Cause) -> tuple[str, str]:
 
 def _way_to(cause: Cause, profile: Profile) -> tuple[tuple[Step, ...], Cause | None]:
     """Follow the objects back to the statement that the code wrote itself."""
-    steps = cause.reason.steps
-    source = _bringer(cause, profile)
+    steps, wanted = cause.reason.steps, cause.reason
+    source, prefix = _bringer(cause, wanted, profile)
     for _ in range(_DEEPEST):
+        steps = prefix + steps
         if source is None or source.reason.kind == "statement":
             break
-        if source.reason.steps:
-            steps = source.reason.steps + steps
-        source = _bringer(source, profile)
-    return steps, source
+        steps, wanted = source.reason.steps + steps, source.reason
+        source, prefix = _bringer(source, wanted, profile)
+    return _as_loaded(steps, source), source
 
 
-def _bringer(cause: Cause, profile: Profile) -> Cause | None:
-    """Return the cause that brought the objects whose attribute was touched."""
-    candidates = [
-        other
-        for other in profile.causes
-        if other is not cause
-        and other.operation == "SELECT"
-        and other.started < cause.started
-        and other.reason.kind != "column"
-        and _brings(other.reason, cause.reason)
-    ]
-    return max(candidates, key=lambda other: other.started, default=None)
+def _as_loaded(steps: tuple[Step, ...], source: Cause | None) -> tuple[Step, ...]:
+    """Name for each step the loader that the statement has for it already."""
+    eager = source.reason.eager if source is not None else ()
+    loaders = {str(each.steps[-1]): each.steps[-1].loader for each in reversed(eager)}
+    return tuple(
+        replace(step, loader=loaders.get(str(step), "") if step is not steps[-1] else "")
+        for step in steps
+    )
 
 
-def _brings(source: Reason, touched: Reason) -> bool:
-    """Tell whether a statement's rows can be the objects: a base class brings subclasses."""
-    if not (source.entity and touched.parents):
-        return False
-    return source.entity[0] in touched.parents or touched.parents[0] in source.entity
+def _bringer(
+    cause: Cause, wanted: Reason, profile: Profile
+) -> tuple[Cause | None, tuple[Step, ...]]:
+    """Return the cause that brought the objects, and the way that it loaded along to them."""
+    found: list[tuple[int, Cause, tuple[Step, ...]]] = []
+    for other in profile.causes:
+        if (
+            other is cause
+            or other.operation != "SELECT"
+            or other.reason.kind == "column"
+            or other.started >= cause.started
+        ):
+            continue
+        way = _way_brought(other.reason, wanted)
+        if way is not None:
+            found.append((other.started, other, way))
+    if not found:
+        return None, ()
+    _, source, way = max(found, key=itemgetter(0))
+    return source, way
+
+
+def _way_brought(source: Reason, wanted: Reason) -> tuple[Step, ...] | None:
+    """Return by which way a statement brings the objects; None where it does not."""
+    if _is_one(source.entity, wanted.parents):
+        return ()
+    for eager in source.eager:
+        if _is_one(eager.entity, wanted.parents):
+            return eager.steps
+    return None
+
+
+def _is_one(loaded: tuple[str, ...], touched: tuple[str, ...]) -> bool:
+    """Tell whether rows of one class can be objects of another: a base brings subclasses."""
+    return bool(loaded and touched) and (loaded[0] in touched or touched[0] in loaded)
 
 
 def _options(steps: tuple[Step, ...], reason: Reason, descends: bool) -> Iterator[str]:
@@ -94,10 +122,11 @@ def _options(steps: tuple[Step, ...], reason: Reason, descends: bool) -> Iterato
         if descends and step is steps[-1]:
             yield f"selectinload({step}, recursion_depth=-1)"
         else:
-            yield f"{'selectinload' if step.to_many else 'joinedload'}({step})"
+            loader = step.loader or ("selectinload" if step.to_many else "joinedload")
+            yield f"{loader}({step})"
     if reason.loads == "deferred":
-        yield f"undefer({reason.subject})"
+        yield f'undefer_group("{reason.group}")' if reason.group else f"undefer({reason.subject})"
     elif reason.loads == "polymorphic":
         subclass = reason.subject.partition(".")[0]
-        base = reason.parents[-1].rpartition(".")[2]
-        yield f"selectin_polymorphic({base}, [{subclass}])"
+        base = "" if steps else reason.entity[-1].rpartition(".")[2] + ", "
+        yield f"selectin_polymorphic({base}[{subclass}])"

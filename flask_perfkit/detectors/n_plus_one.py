@@ -12,7 +12,7 @@ from flask_perfkit.profile import Cause, Profile
 
 _GOING_ON = {"OFFSET", "LIMIT", "<", ">", "<=", ">=", "BETWEEN"}
 _AGGREGATE = re.compile(r"SELECT\s+(?:count|sum|avg|min|max|exists)\s*\(", re.IGNORECASE)
-_BATCH_KEYS = 3
+_FEW_KEYS = 4
 _FEW_VALUES = 3
 
 
@@ -21,7 +21,7 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
     return [
         _finding(cause, profile)
         for cause in profile.causes
-        if cause.count >= settings.n_plus_one_threshold and is_loop(cause)
+        if cause.acts >= settings.n_plus_one_threshold and is_loop(cause)
     ]
 
 
@@ -33,17 +33,19 @@ def is_loop(cause: Cause) -> bool:
         return False  # the same few answers again: duplicate_query
     if cause.reason.kind in ("lazy", "column"):
         return True
-    if cause.longest_keys >= _BATCH_KEYS:
+    if cause.keys > _FEW_KEYS * cause.count:
         return False
     return not _is_paging(cause)
 
 
 def _is_paging(cause: Cause) -> bool:
     """Tell whether each execution goes on where the one before ended, with many rows each."""
-    operators = {operator for _, operator in cause.moves}
-    if not operators or not operators <= _GOING_ON:
+    ranges = {column for column, operator in cause.moves if operator in _GOING_ON}
+    equal = {column for column, operator in cause.moves if operator not in _GOING_ON}
+    # "day < ? OR (day = ? AND id < ?)" is a keyset spelled out: what is equal is a range too.
+    if not ranges or not equal <= ranges:
         return False
-    return cause.most_rows > 1 or "OFFSET" in operators
+    return cause.most_rows > 1 or any(operator == "OFFSET" for _, operator in cause.moves)
 
 
 def _finding(cause: Cause, profile: Profile) -> Finding:

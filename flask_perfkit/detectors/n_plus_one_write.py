@@ -10,25 +10,33 @@ from flask_perfkit.profile import Cause, Profile
 
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:
-    """Find causes that wrote again and again; one flush is one write."""
-    return [
-        _finding(cause, profile)
-        for cause in profile.causes
-        if cause.operation in WRITES
-        and cause.writes >= settings.n_plus_one_threshold
-        and not _writes_many(cause)
-    ]
+    """Find causes that wrote again and again; one flush is one write.
+
+    A flush that writes several tables is one cause all the same: its first table stands for it.
+    """
+    findings = []
+    flushed_at = set()
+    for cause in sorted(profile.causes, key=lambda cause: cause.started):
+        if cause.operation not in WRITES or cause.acts < settings.n_plus_one_threshold:
+            continue
+        line = (cause.filename, cause.lineno)
+        if _writes_many(cause) or (cause.flushes and line in flushed_at):
+            continue
+        if cause.flushes:
+            flushed_at.add(line)
+        findings.append(_finding(cause, profile))
+    return findings
 
 
 def _writes_many(cause: Cause) -> bool:
-    """Tell whether the executions write sets of rows, as a purge in batches does."""
-    return cause.rows > 2 * cause.count
+    """Tell whether each act writes a set of rows, as a purge in batches does."""
+    return cause.rows > 2 * cause.acts
 
 
 def _finding(cause: Cause, profile: Profile) -> Finding:
     fix = _fix(cause)
     message = (
-        f"{cause.writes} {cause.operation}s of {cause.reason.subject}, one by one "
+        f"{cause.count} {cause.operation}s of {cause.reason.subject}, one by one "
         f"({milliseconds(cause.time)}) {place(cause)}; {fix}"
     )
     return finding_of("n_plus_one_write", cause, profile, message=message, fix=fix)

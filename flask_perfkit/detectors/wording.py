@@ -7,28 +7,37 @@ from functools import lru_cache
 from typing import Any
 
 from flask_perfkit.findings import Finding
-from flask_perfkit.profile import Cause, Profile
+from flask_perfkit.profile import Call, Cause, Profile
 
 
 def finding_of(
-    kind: str, cause: Cause, profile: Profile, *, message: str, fix: str, **more: Any
+    kind: str, cause: Cause | Call, profile: Profile, *, message: str, fix: str, **more: Any
 ) -> Finding:
     """Return a finding about one cause, with all that the cause tells."""
-    values: dict[str, Any] = {
-        "subject": cause.reason.subject,
+    if isinstance(cause, Cause):
+        values: dict[str, Any] = {
+            "subject": cause.reason.subject,
+            "duration": cause.time,
+            "sql": cause.sql,
+        }
+    else:
+        values = {"subject": cause.name, "duration": cause.duration}
+    values |= {
         "count": cause.count,
-        "duration": cause.time,
         "filename": cause.filename,
         "lineno": cause.lineno,
         "function": cause.function,
         "callers": cause.common_callers,
         "endpoint": profile.endpoint,
-        "sql": cause.sql,
     }
+    if isinstance(cause, Cause):
+        values |= {"subject": cause.reason.subject, "duration": cause.time, "sql": cause.sql}
+    else:
+        values |= {"subject": cause.name, "duration": cause.duration}
     return Finding(kind=kind, message=f"{kind}: {message}", fix=fix, **(values | more))
 
 
-def place(cause: Cause) -> str:
+def place(cause: Cause | Call) -> str:
     """Say where a cause lies: ``at views.py:41 in list_documents``, and from where."""
     if cause.filename is None:
         return "outside of the application's code"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from copy import copy
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from flask_perfkit.state import State
 
 _SECONDS = 1e-9
-_WATCHED = "_perfkit_watched"
 
 
 def watch_commands(app: Flask, state: State) -> None:
@@ -29,14 +29,14 @@ def watch_commands(app: Flask, state: State) -> None:
 
     def get_watched(ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = get_command(ctx, cmd_name)
-        if command is not None and not hasattr(command, _WATCHED):
-            _watch(command, state)
-        return command
+        return _watched(command, state) if command is not None else None
 
     app.cli.get_command = get_watched  # type: ignore[method-assign]
 
 
-def _watch(command: click.Command, state: State) -> None:
+def _watched(command: click.Command, state: State) -> click.Command:
+    """Return a copy that records: a blueprint's command may serve several applications."""
+    watched = copy(command)
     invoke = command.invoke
 
     def recorded(ctx: click.Context) -> Any:
@@ -54,16 +54,15 @@ def _watch(command: click.Command, state: State) -> None:
         return result
 
     stop_at(recorded.__code__)
-    command.invoke = recorded  # type: ignore[method-assign]
-    setattr(command, _WATCHED, True)
+    watched.invoke = recorded  # type: ignore[method-assign]
+    return watched
 
 
 def _report(recorder: Recorder, state: State, name: str) -> None:
     duration = (perf_counter_ns() - recorder.started) * _SECONDS
     try:
-        profile = analyse(
-            recorder.close(), state.settings, duration=duration, endpoint=name, method="CLI"
-        )
+        recorder.close()
+        profile = analyse(recorder, state.settings, duration=duration, endpoint=name, method="CLI")
         deliver(profile, state.sinks)
     except FindingError:
         raise

@@ -48,9 +48,12 @@ class RequestRecorder(Recorder):
     spoke = False
 
 
-def watch_requests(app: Flask, state: State) -> None:
-    """Record each request of an application from now on."""
-    app.wsgi_app = _WatchedApplication(app, state)  # type: ignore[method-assign]
+def watch_requests(app: Flask, state: State, at_first_request: Callable[[], None]) -> None:
+    """Record each request of an application from now on.
+
+    :param at_first_request: what remains to be set up when all modules have been imported.
+    """
+    app.wsgi_app = _WatchedApplication(app, state, at_first_request)  # type: ignore[method-assign]
     noting = _noting_response(app.process_response, state)
     app.process_response = noting  # type: ignore[assignment, method-assign]
     got_request_exception.connect(_note_failure, app)
@@ -87,7 +90,8 @@ def _note_failure(app: Flask, **_: Any) -> None:
 class _WatchedApplication:
     """Takes the place of ``app.wsgi_app``."""
 
-    def __init__(self, app: Flask, state: State) -> None:
+    def __init__(self, app: Flask, state: State, at_first_request: Callable[[], None]) -> None:
+        self._at_first_request: Callable[[], None] | None = at_first_request
         self._app = app
         self._state = state
         self._wsgi_app: WSGIApplication = app.wsgi_app
@@ -96,6 +100,8 @@ class _WatchedApplication:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._rate < 1 and random() >= self._rate:
             return self._wsgi_app(environ, start_response)
+        if self._at_first_request is not None:
+            self._set_up()
         recorder = RequestRecorder()
         recorder.environ = environ
         token = enter(recorder)
@@ -111,6 +117,14 @@ class _WatchedApplication:
             recorder.discard()
             return body
         return self._watch(body, recorder)
+
+    def _set_up(self) -> None:
+        set_up, self._at_first_request = self._at_first_request, None
+        try:
+            if set_up is not None:
+                set_up()
+        except Exception:
+            log_once("the set-up at the first request")
 
     def _has_news(self, recorder: Recorder) -> bool:
         """Tell whether anybody would hear of this request."""
@@ -210,10 +224,10 @@ def _report(recorder: RequestRecorder, app: Flask, state: State, *, failed: bool
     if recorder.closed:
         return
     try:
-        causes = recorder.close()
+        recorder.close()
         facts = _facts(recorder, app, failed=failed)
         if facts["endpoint"] not in state.settings.exclude:
-            deliver(analyse(causes, state.settings, **facts), state.sinks)
+            deliver(analyse(recorder, state.settings, **facts), state.sinks)
     except FindingError:
         if not (failed or recorder.spoke):
             raise
@@ -230,7 +244,7 @@ def _speak_early(recorder: RequestRecorder, response: Response, settings: Settin
         facts = _facts(recorder, current_app, failed=False)
         if facts["endpoint"] in settings.exclude:
             return
-        profile = analyse(recorder.fold(), settings, **facts)
+        profile = analyse(recorder, settings, **facts)
         if settings.server_timing:
             response.headers.add("Server-Timing", server_timing(profile))
         if settings.on_finding == "raise" and profile.findings:

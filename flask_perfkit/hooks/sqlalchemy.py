@@ -8,6 +8,7 @@ every statement, which costs more than everything that is done here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import dropwhile
 from sys import _getframe
 from time import perf_counter_ns
@@ -21,10 +22,14 @@ from sqlalchemy.orm import Session
 from flask_perfkit.callsite import memory, walk
 from flask_perfkit.faults import log_once
 from flask_perfkit.fingerprint import WRITES, operation_of
+from flask_perfkit.joins import Branches, branches_of
 from flask_perfkit.reason import reads_one_row
 from flask_perfkit.recorder import MOST_RECORDS, Recorder, current
 
 _now = perf_counter_ns
+
+_MANY_ROWS = 100
+"""Rows from which on it is worth to ask whether a join multiplied them."""
 
 
 class Rows(CursorFetchStrategy):
@@ -35,8 +40,10 @@ class Rows(CursorFetchStrategy):
     """
 
     rows = 0
+    expected = 0
     fetched: int | None = None
     error: str | None = None
+    branches: Branches | None = None
 
     def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
         try:
@@ -70,8 +77,38 @@ class Rows(CursorFetchStrategy):
 _NOTHING_SEEN = Rows()
 """What was seen of a statement whose rows are not counted: it reads one object, say."""
 
-_FETCHED, _WRITTEN = None, False
-"""How the rows of other statements are counted. The hook tests for both without naming them."""
+_FETCHED = None
+"""Said of a statement whose rows are counted while they are fetched, as most are."""
+
+
+class JoinedRows(Rows):
+    """The rows of a select that joins, with how many there would be without a product."""
+
+    def __init__(self, branches: Branches) -> None:
+        self.branches = branches
+
+    def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
+        rows = super().fetchall(result, dbapi_cursor)
+        if len(rows) >= _MANY_ROWS and self.branches is not None:
+            try:
+                self.expected = self.branches.rows_of(rows)
+            except Exception:
+                log_once("counting the rows of a join")
+        return rows
+
+
+class _Apart:
+    """A way to see the rows of statements that need more than counting.
+
+    It is false, so that the hook can tell it from what was seen by one test.
+    """
+
+    def __init__(self, see: Callable[[Any, Any, Any], tuple[Any, Rows]]) -> None:
+        self.see = see
+
+    def __bool__(self) -> bool:
+        return False
+
 
 _others = False
 """Whether somebody else listens to ``do_execute`` too; then they are asked after us."""
@@ -111,13 +148,13 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
         except (KeyError, ValueError):
             seen = _way_to_see(statement, context)
             site = walk(statement, _getframe(), seen)
-        if seen is None:  # to be fetched
+        if seen is None:  # _FETCHED
             if context._is_server_side:
                 seen = _NOTHING_SEEN
             else:
                 context.cursor_fetch_strategy = seen = Rows()
-        elif not seen:  # written
-            parameters, seen = None, _written(cursor)
+        elif not seen:  # a way of its own
+            parameters, seen = seen.see(cursor, parameters, context)
         recorder.append(
             (
                 statement,
@@ -183,15 +220,36 @@ def _record_rare(
         log_once("watching a statement")
 
 
-def _way_to_see(statement: str, context: Any) -> Any:
+def _way_to_see(statement: str, context: Any) -> Rows | _Apart | None:
     """Choose how the rows of a statement are counted: as fetched, as written, or not at all."""
     if operation_of(statement) in WRITES:
-        return _WRITTEN
+        return _Apart(_see_written)
     if context.cursor_fetch_strategy is not _DEFAULT_FETCH:
         return _NOTHING_SEEN
     if reads_one_row(context.invoked_statement, context.execution_options):
         return _NOTHING_SEEN
-    return _FETCHED
+    try:
+        branches = branches_of(context.compiled)
+    except Exception:
+        log_once("looking at a join")
+        branches = None
+    return _FETCHED if branches is None else _Apart(partial(_see_joined, branches))
+
+
+def _see_written(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
+    seen = _written(cursor)
+    if seen.rows == 0 and context.cursor_fetch_strategy is _DEFAULT_FETCH:
+        context.cursor_fetch_strategy = seen  # RETURNING tells the rows when they are fetched
+    # What is written is not looked at, and may be large: it is not kept.
+    return None, seen
+
+
+def _see_joined(branches: Branches, cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
+    if context._is_server_side:
+        return parameters, _NOTHING_SEEN
+    rows = JoinedRows(branches)
+    context.cursor_fetch_strategy = rows
+    return parameters, rows
 
 
 def _written(cursor: Any) -> Rows:
