@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+README = Path(__file__).parents[1] / "README.md"
+MEASURED = re.compile(r"[\d.,]+ ms")
 DOCUMENTS = 2000
 SECONDS_TO_START = 60
 
@@ -24,7 +27,7 @@ def main() -> None:
         log = Path(directory) / "log"
         with _served(f"sqlite:///{directory}/smoke.db", log) as address:
             _check_answers(address)
-        assert "n_plus_one: " in log.read_text(), f"no N+1 in the log:\n{log.read_text()}"
+        _check_log(log.read_text())
     print("smoke: all well")
 
 
@@ -76,6 +79,12 @@ def _check_answers(address: str) -> None:
     analytics = _get(f"{address}/analytics")
     assert analytics["documents"] == DOCUMENTS, analytics
     assert _get(f"{address}/before/analytics") == analytics
+
+
+def _check_log(log: str) -> None:
+    """Find the README's finding in the log, as a newcomer will, but for the time."""
+    (promised,) = re.findall(r"^n_plus_one: .*$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert MEASURED.sub("", promised) in MEASURED.sub("", log), f"{promised}\nis not in\n{log}"
 
 
 def _get(url: str) -> Any:

@@ -18,8 +18,9 @@ SOURCE = Path(__file__).parents[1] / PACKAGE
 LAYERS = (
     {"errors", "config", "faults", "signals"},
     {"callsite", "fingerprint", "reason", "findings"},
+    {"joins"},
     {"profile"},
-    {"causes"},
+    {"calls", "causes"},
     {"recorder"},
     {"pagination", "cache", "audit", "system"},
     {"detectors", "sinks", "measure"},

@@ -29,6 +29,7 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
     refuses an inner option alone.
     """
     steps, source = _way_to(cause, profile)
+    steps = _as_loaded(steps, source, cause.reason)
     origin = None
     if source is not None and source.filename is not None and source.lineno is not None:
         origin = (source.filename, source.lineno)
@@ -67,17 +68,19 @@ def _way_to(cause: Cause, profile: Profile) -> tuple[tuple[Step, ...], Cause | N
             break
         steps, wanted = source.reason.steps + steps, source.reason
         source, prefix = _bringer(source, wanted, profile)
-    return _as_loaded(steps, source), source
+    return steps, source
 
 
-def _as_loaded(steps: tuple[Step, ...], source: Cause | None) -> tuple[Step, ...]:
-    """Name for each step the loader that the statement has for it already."""
+def _as_loaded(steps: tuple[Step, ...], source: Cause | None, reason: Reason) -> tuple[Step, ...]:
+    """Name for each step the loader that the statement has for it already.
+
+    What is loaded lazily has none, or one that does not do.
+    """
     eager = source.reason.eager if source is not None else ()
     loaders = {str(each.steps[-1]): each.steps[-1].loader for each in reversed(eager)}
-    return tuple(
-        replace(step, loader=loaders.get(str(step), "") if step is not steps[-1] else "")
-        for step in steps
-    )
+    if reason.kind == "lazy":
+        loaders.pop(reason.subject, None)
+    return tuple(replace(step, loader=loaders.get(str(step), "")) for step in steps)
 
 
 def _bringer(
