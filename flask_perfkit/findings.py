@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from flask_perfkit.allowances import Allowance
 
 SEVERITIES = {
     "n_plus_one": "error",
@@ -62,6 +64,22 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain data that JSON can hold."""
         return {**asdict(self), "severity": self.severity}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedFinding(Finding):
+    """A finding that the code allows, by the ``allowance`` which says why and where."""
+
+    allowance: Allowance
+
+
+def allow_covered(finding: Finding, allowances: Iterable[Allowance]) -> Finding:
+    """Return the finding as an allowed one, if an allowance covers it."""
+    for allowance in allowances:
+        if allowance.covers(finding.kind, finding.subject):
+            values = {item.name: getattr(finding, item.name) for item in fields(finding)}
+            return AllowedFinding(**values, allowance=allowance)
+    return finding
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:

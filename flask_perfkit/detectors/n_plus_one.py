@@ -29,7 +29,7 @@ def is_loop(cause: Cause) -> bool:
     """Tell whether a cause asks for one object at a time, and not in batches or pages."""
     if cause.operation != "SELECT" or cause.reason.kind == "batch":
         return False
-    if len(cause.values) < _FEW_VALUES:
+    if len(cause.values) < min(_FEW_VALUES, cause.count):
         return False  # the same few answers again: duplicate_query
     if cause.reason.kind in ("lazy", "column"):
         return True

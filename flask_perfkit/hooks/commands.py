@@ -41,6 +41,7 @@ def _watched(command: click.Command, state: State) -> click.Command:
 
     def recorded(ctx: click.Context) -> Any:
         recorder = Recorder()
+        recorder.stands_alone = True
         token = enter(recorder)
         try:
             result = invoke(ctx)
@@ -63,6 +64,7 @@ def _report(recorder: Recorder, state: State, name: str) -> None:
     try:
         recorder.close()
         profile = analyse(recorder, state.settings, duration=duration, endpoint=name, method="CLI")
+        recorder.pass_on((*profile.findings, *profile.allowed))
         deliver(profile, state.sinks)
     except FindingError:
         raise

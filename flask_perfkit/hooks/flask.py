@@ -42,6 +42,7 @@ _SECONDS = 1e-9
 class RequestRecorder(Recorder):
     """The recorder of one request, with what Flask made of it."""
 
+    stands_alone = True
     environ: WSGIEnvironment
     asked: Request | None = None
     response: Response | None = None
@@ -227,7 +228,9 @@ def _report(recorder: RequestRecorder, app: Flask, state: State, *, failed: bool
         recorder.close()
         facts = _facts(recorder, app, failed=failed)
         if facts["endpoint"] not in state.settings.exclude:
-            deliver(analyse(recorder, state.settings, **facts), state.sinks)
+            profile = analyse(recorder, state.settings, **facts)
+            recorder.pass_on((*profile.findings, *profile.allowed))
+            deliver(profile, state.sinks)
     except FindingError:
         if not (failed or recorder.spoke):
             raise
