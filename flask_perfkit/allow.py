@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from flask_perfkit.allowances import Allowance, outside
 from flask_perfkit.faults import log_once
-from flask_perfkit.findings import SEVERITIES
+from flask_perfkit.findings import check_kind
 from flask_perfkit.recorder import current
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -43,8 +43,7 @@ def allow(kind: str, subject: str = "*", *, reason: str = "") -> Allow:
     :param reason: why it is right here, for those who read the code and the warning.
     :raises ValueError: there is no such kind.
     """
-    if kind not in SEVERITIES:
-        raise ValueError(f"kind is {kind!r}; allowed is one of {', '.join(sorted(SEVERITIES))}")
+    check_kind(kind)
     return Allow(Allowance(kind, subject, reason, *_place()))
 
 

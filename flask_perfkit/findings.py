@@ -28,6 +28,16 @@ SEVERITIES = {
 }
 """Every kind of finding with its severity."""
 
+
+def check_kind(kind: str) -> None:
+    """Refuse what is no kind of finding.
+
+    :raises ValueError: it names those that there are.
+    """
+    if kind not in SEVERITIES:
+        raise ValueError(f"{kind!r} is no kind of finding; allowed is {', '.join(SEVERITIES)}")
+
+
 _RANK = {"error": 0, "warning": 1, "info": 2}
 
 
