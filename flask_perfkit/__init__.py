@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from flask_perfkit.extension import PerfKit
     from flask_perfkit.findings import Finding
     from flask_perfkit.measure import memory_tracker, timeit, timer, track_memory
+    from flask_perfkit.pagination import Page, PaginationParams, page_schema, paginate
     from flask_perfkit.profile import Profile
     from flask_perfkit.system import get_system_metrics, log_system_metrics
 
@@ -30,6 +31,8 @@ __all__ = [
     "ExtraMissing",
     "Finding",
     "FindingError",
+    "Page",
+    "PaginationParams",
     "ParameterError",
     "PerfKit",
     "PerfKitError",
@@ -41,6 +44,8 @@ __all__ = [
     "get_system_metrics",
     "log_system_metrics",
     "memory_tracker",
+    "page_schema",
+    "paginate",
     "timeit",
     "timer",
     "track_memory",
@@ -53,6 +58,7 @@ _HOMES = {
     "Finding": "findings",
     "Profile": "profile",
     **dict.fromkeys(("memory_tracker", "timeit", "timer", "track_memory"), "measure"),
+    **dict.fromkeys(("Page", "PaginationParams", "page_schema", "paginate"), "pagination"),
     **dict.fromkeys(("get_system_metrics", "log_system_metrics"), "system"),
 }
 

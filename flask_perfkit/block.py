@@ -14,6 +14,7 @@ from flask import current_app, has_app_context
 from flask_perfkit.analysis import analyse
 from flask_perfkit.config import Settings
 from flask_perfkit.findings import Finding
+from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.hooks.sqlalchemy import watch_statements
 from flask_perfkit.profile import Profile, Query
 from flask_perfkit.recorder import Recorder, enter, leave
@@ -39,6 +40,7 @@ class Block:
             raise RuntimeError(f"this {name} was used already: make a new one for each block")
         watch_statements()
         self._recorder = Recorder()
+        self._recorder.touched = {} if are_watched() else None
         self._token = enter(self._recorder)
         return self
 

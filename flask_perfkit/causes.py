@@ -108,10 +108,13 @@ class Causes(dict[CauseKey, Cause]):
             sum(filter(None, fetched)) - sum(compress(ended, fetched))
         ) * _SECONDS
         cause.errors += sum(map(bool, errors))
-        if seen[0].branches is not None:
+        last = seen[-1]
+        if last.branches is not None:
             for each in seen:
                 cause.joined = max(cause.joined, (each.rows, each.expected))
-            cause.collections = seen[0].branches.collections
+            cause.collections = last.branches.collections
+        if last.widths:
+            cause.widths.update(last.widths)
         if cause.count <= MOST_EXECUTIONS or not cause.executions:
             cause.executions.append(Executions(started, ended, fetched, rows, errors))
 

@@ -68,7 +68,8 @@ class Cause:
     ``keys`` counts the members of all IN lists, ``flushes`` and ``direct`` the executions by
     whether a flush sent them. ``joined`` is, of a select that joins, the largest number of rows
     and how many there would be without a product of collections; ``collections`` are those that
-    it may be of. ``allowances`` held while it was executed.
+    it may be of. ``widths`` are the average lengths of columns, where they are measured.
+    ``allowances`` held while it was executed.
     """
 
     sql: str
@@ -93,6 +94,7 @@ class Cause:
     errors: int = 0
     joined: tuple[int, int] = (0, 0)
     collections: tuple[str, ...] = ()
+    widths: dict[str, float] = field(default_factory=dict)
     allowances: tuple[Allowance, ...] = ()
     executions: list[Executions] = field(default_factory=list)
 
@@ -127,6 +129,7 @@ class Cause:
             self,
             callers=self.callers.copy(),
             values=set(self.values),
+            widths=dict(self.widths),
             moves=set(self.moves),
             executions=list(self.executions),
         )
@@ -144,6 +147,7 @@ class Cause:
         self.direct += other.direct
         self.errors += other.errors
         self.joined = max(self.joined, other.joined)
+        self.widths.update(other.widths)
         self.callers.update(other.callers)
         self.values |= other.values
         self.moves |= other.moves
@@ -224,10 +228,11 @@ class Profile:
     """One request, command or block: what it asked for, how long it took, what was found.
 
     Durations are in seconds, ``memory_delta`` in bytes (None where it is not measured).
-    ``sql_duration`` is the time to execute; fetching is apart in each query. ``zero`` is the
-    start on the clock of ``perf_counter_ns``. ``allowances`` are what the code allowed,
-    ``allowed`` the findings that they kept out of ``findings``, and ``unmatched`` those of its
-    own that have nothing to allow any more.
+    ``sql_duration`` is the time to execute; fetching is apart in each query. ``touched``
+    are the mapped attributes that were read, None where nobody notes them; ``zero`` is the start
+    on the clock of ``perf_counter_ns``. ``allowances`` are what the code allowed, ``allowed`` the
+    findings that they kept out of ``findings``, ``unmatched`` those of its own that have nothing
+    to allow any more.
     """
 
     endpoint: str | None = None
@@ -246,6 +251,7 @@ class Profile:
     allowed: tuple[AllowedFinding, ...] = ()
     unmatched: tuple[Allowance, ...] = ()
     memory_delta: int | None = None
+    touched: frozenset[str] | None = None
     zero: int = 0
 
     @property

@@ -8,11 +8,13 @@ about which nothing can be told falls back to its table.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sqlalchemy import JSON, Column, LargeBinary, String
 from sqlalchemy.orm import Mapper, RelationshipProperty
+from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.orm.mapper import _all_registries
 
 _TABLE = re.compile(
@@ -23,6 +25,8 @@ _TABLE = re.compile(
 _NAMED_QUERY = re.compile(
     r"(?:\bWITH(?:\s+RECURSIVE)?|,)\s+([\w\"]+)\s*(?:\([^()]*\)\s*)?AS\b", re.IGNORECASE
 )
+_SHORT = 255
+_WIDE = (String, LargeBinary, JSON)
 _LOADERS = {
     "joined": "joinedload",
     "selectin": "selectinload",
@@ -36,6 +40,8 @@ _TOP = re.compile(r"^\s*SELECT\s+(?:DISTINCT\s+)?TOP\b", re.IGNORECASE)
 
 NO_TABLE = "(no table)"
 """What a statement is about that reads none."""
+
+_CATALOGS = ("sqlite_", "pg_", "information_schema")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,11 +137,20 @@ def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expir
     )
 
 
+def is_about_rows(sql: str) -> bool:
+    """Tell whether a statement reads the application's tables, and not the database's catalog."""
+    table = table_of(sql).lower()
+    return table != NO_TABLE and not table.startswith(_CATALOGS)
+
+
 def table_of(sql: str) -> str:
     """Return the table that a statement is about: the first that is no named query's."""
     named = [name.strip('"') for name in _NAMED_QUERY.findall(sql)]
     for match in _TABLE.finditer(sql):
-        name = match[1].rpartition(".")[2].strip('"`[]')
+        schema, _, name = match[1].rpartition(".")
+        if schema.lower() in _CATALOGS:
+            return schema
+        name = name.strip('"`[]')
         if name not in named and name.upper() not in ("SELECT", "SET", "LATERAL", "UNNEST"):
             return name
     return named[0] if named else NO_TABLE
@@ -261,3 +276,36 @@ def mapper_of(table: str) -> Mapper[Any] | None:
             ):
                 found = mapper
     return found
+
+
+def attribute_name(attribute: Any) -> str:
+    """Return a mapped attribute as findings call it: ``Model.name``, the class that maps it."""
+    return f"{attribute.prop.parent.class_.__name__}.{attribute.key}"
+
+
+def texts_of(compiled: Any) -> Iterator[tuple[int, str]]:
+    """Yield the columns of entities that may be wide: their places in a row and their names."""
+    entities = getattr(getattr(compiled, "compile_state", None), "_entities", ())
+    if not any(hasattr(entity, "mapper") for entity in entities):
+        return  # columns by themselves: what becomes of them cannot be seen
+    for place, entry in enumerate(compiled._result_columns):
+        length = getattr(entry.type, "length", None)
+        if isinstance(entry.type, _WIDE) and (length is None or length > _SHORT):
+            name = _mapped_name(entry.objects)
+            if name is not None:
+                yield place, name
+
+
+def _mapped_name(objects: Iterable[Any]) -> str | None:
+    column = next((each for each in objects if isinstance(each, Column)), None)
+    if column is None or column.table is None:
+        return None
+    table = getattr(column.table, "element", column.table)
+    mapper = mapper_of(table.name)
+    if mapper is None or column.key not in table.c:
+        return None
+    try:
+        attribute = mapper.get_property_by_column(table.c[column.key])
+    except UnmappedColumnError:
+        return None
+    return f"{attribute.parent.class_.__name__}.{attribute.key}"

@@ -38,13 +38,15 @@ class Recorder(list[Record]):
     """The statements of one request, command or block that is still running.
 
     A list, so that a hook pays for one append only. Threads may share it. A plain request
-    pays for making one, so that what most never need is made when it is needed.
+    pays for making one, so that what most never need is made when it is needed. ``touched``
+    holds the mapped attributes that were read, by identity; None where nobody notes them.
     """
 
     stands_alone = False
     """Whether it is a request or a command: repeating one is no loop of the code around it."""
 
     closed = False
+    touched: dict[int, Any] | None = None
     _causes: Causes | None = None
     _calls: Calls | None = None
     _flushes: list[int] | None = None
@@ -133,6 +135,8 @@ class Recorder(list[Record]):
             self.closed = True
             if self.parent is not None:
                 self.parent.absorb(self)
+                if self.touched and self.parent.touched is not None:
+                    self.parent.touched.update(self.touched)
 
     def discard(self) -> None:
         """End the recording and forget what it saw."""

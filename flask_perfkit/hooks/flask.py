@@ -21,11 +21,13 @@ from flask_perfkit.analysis import analyse, is_unremarkable
 from flask_perfkit.callsite import is_application, stop_at
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
-from flask_perfkit.profile import View
+from flask_perfkit.hooks.attributes import are_watched
+from flask_perfkit.profile import Profile, View
 from flask_perfkit.recorder import Recorder, current, enter, leave
 from flask_perfkit.signals import request_profiled
 from flask_perfkit.sinks import deliver
 from flask_perfkit.sinks.headers import server_timing
+from flask_perfkit.state import MOST_REPLAYS, Replay
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 _LONGEST_METHOD = 20
 _LONGEST_PATH = 200
 _SECONDS = 1e-9
+_ASKED_AGAIN = ("Accept", "Accept-Language", "Authorization", "Cookie", "Host")
 
 
 class RequestRecorder(Recorder):
@@ -97,6 +100,7 @@ class _WatchedApplication:
         self._state = state
         self._wsgi_app: WSGIApplication = app.wsgi_app
         self._rate = state.settings.sample_rate
+        self._notes_attributes = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._rate < 1 and random() >= self._rate:
@@ -105,6 +109,8 @@ class _WatchedApplication:
             self._set_up()
         recorder = RequestRecorder()
         recorder.environ = environ
+        if self._notes_attributes:
+            recorder.touched = {}
         token = enter(recorder)
         try:
             body = self._wsgi_app(environ, start_response)
@@ -124,6 +130,7 @@ class _WatchedApplication:
         try:
             if set_up is not None:
                 set_up()
+            self._notes_attributes = are_watched()
         except Exception:
             log_once("the set-up at the first request")
 
@@ -227,15 +234,28 @@ def _report(recorder: RequestRecorder, app: Flask, state: State, *, failed: bool
     try:
         recorder.close()
         facts = _facts(recorder, app, failed=failed)
-        if facts["endpoint"] not in state.settings.exclude:
-            profile = analyse(recorder, state.settings, **facts)
-            recorder.pass_on((*profile.findings, *profile.allowed))
-            deliver(profile, state.sinks)
+        if facts["endpoint"] in state.settings.exclude:
+            return
+        profile = analyse(recorder, state.settings, **facts)
+        if profile.findings and recorder.touched is not None:
+            _keep_to_ask_again(recorder, profile, state)
+        recorder.pass_on((*profile.findings, *profile.allowed))
+        deliver(profile, state.sinks)
     except FindingError:
         if not (failed or recorder.spoke):
             raise
     except Exception:
         log_once("reporting a request")
+
+
+def _keep_to_ask_again(recorder: RequestRecorder, profile: Profile, state: State) -> None:
+    """Keep a GET with findings in memory, so that a fix can be tried on it."""
+    asked = recorder.asked
+    if asked is None or profile.endpoint is None or asked.method != "GET":
+        return
+    if len(state.replays) < MOST_REPLAYS or profile.endpoint in state.replays:
+        headers = tuple((name, value) for name, value in asked.headers if name in _ASKED_AGAIN)
+        state.replays[profile.endpoint] = Replay(asked.path, asked.query_string, headers)
 
 
 def _speak_early(recorder: RequestRecorder, response: Response, settings: Settings) -> None:

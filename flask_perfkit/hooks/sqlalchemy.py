@@ -7,7 +7,7 @@ every statement, which costs more than everything that is done here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import dropwhile
 from sys import _getframe
@@ -19,17 +19,21 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.engine.cursor import _DEFAULT_FETCH, CursorFetchStrategy
 from sqlalchemy.orm import Session
 
-from flask_perfkit.callsite import memory, walk
+from flask_perfkit.callsite import memory, position_of, walk
 from flask_perfkit.faults import log_once
 from flask_perfkit.fingerprint import WRITES, operation_of
+from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.joins import Branches, branches_of
-from flask_perfkit.reason import reads_one_row
+from flask_perfkit.reason import reads_one_row, texts_of
 from flask_perfkit.recorder import MOST_RECORDS, Recorder, current
 
 _now = perf_counter_ns
 
 _MANY_ROWS = 100
 """Rows from which on it is worth to ask whether a join multiplied them."""
+
+_SAMPLE = 50
+"""Rows whose columns are measured."""
 
 
 class Rows(CursorFetchStrategy):
@@ -44,6 +48,7 @@ class Rows(CursorFetchStrategy):
     fetched: int | None = None
     error: str | None = None
     branches: Branches | None = None
+    widths: Mapping[str, float] = {}
 
     def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
         try:
@@ -81,19 +86,29 @@ _FETCHED = None
 """Said of a statement whose rows are counted while they are fetched, as most are."""
 
 
-class JoinedRows(Rows):
-    """The rows of a select that joins, with how many there would be without a product."""
+class StudiedRows(Rows):
+    """Rows of which more is told than their number.
 
-    def __init__(self, branches: Branches) -> None:
+    Of a select that joins, how many rows there would be without a product; where it is
+    watched what is read of objects, how wide the columns are on average.
+    """
+
+    def __init__(self, branches: Branches | None, texts: tuple[tuple[int, str], ...]) -> None:
         self.branches = branches
+        self.texts = texts
+        self.widths: dict[str, float] = {}
 
     def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
         rows = super().fetchall(result, dbapi_cursor)
-        if len(rows) >= _MANY_ROWS and self.branches is not None:
-            try:
+        try:
+            if self.branches is not None and len(rows) >= _MANY_ROWS:
                 self.expected = self.branches.rows_of(rows)
-            except Exception:
-                log_once("counting the rows of a join")
+            some = rows[:_SAMPLE]
+            for place, name in self.texts:
+                width = sum(len(row[place]) for row in some if isinstance(row[place], str | bytes))
+                self.widths[name] = width / max(len(some), 1)
+        except Exception:
+            log_once("studying rows")
         return rows
 
 
@@ -142,8 +157,7 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
     try:
         try:
             depth, above, key, site, seen = memory[statement]
-            frame, last = _getframe(depth), _getframe(above)
-            if (frame.f_code, frame.f_lasti, last.f_code, last.f_lasti) != key:
+            if (position_of(_getframe(depth)), position_of(_getframe(above))) != key:
                 site = walk(statement, _getframe(), seen)
         except (KeyError, ValueError):
             seen = _way_to_see(statement, context)
@@ -230,10 +244,13 @@ def _way_to_see(statement: str, context: Any) -> Rows | _Apart | None:
         return _NOTHING_SEEN
     try:
         branches = branches_of(context.compiled)
+        texts = tuple(texts_of(context.compiled)) if are_watched() else ()
     except Exception:
-        log_once("looking at a join")
-        branches = None
-    return _FETCHED if branches is None else _Apart(partial(_see_joined, branches))
+        log_once("looking at the columns of a statement")
+        return _FETCHED
+    if branches is None and not texts:
+        return _FETCHED
+    return _Apart(partial(_see_studied, branches, texts))
 
 
 def _see_written(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
@@ -244,10 +261,16 @@ def _see_written(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]
     return None, seen
 
 
-def _see_joined(branches: Branches, cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
+def _see_studied(
+    branches: Branches | None,
+    texts: tuple[tuple[int, str], ...],
+    cursor: Any,
+    parameters: Any,
+    context: Any,
+) -> tuple[Any, Rows]:
     if context._is_server_side:
         return parameters, _NOTHING_SEEN
-    rows = JoinedRows(branches)
+    rows = StudiedRows(branches, texts)
     context.cursor_fetch_strategy = rows
     return parameters, rows
 

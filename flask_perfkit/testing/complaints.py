@@ -35,16 +35,15 @@ def found(findings: Sequence[Finding]) -> str:
     """Say what was found while a test ran, with the source lines."""
     first, *more = findings
     others = f" and {len(more)} more" if more else ""
-    parts = [
-        f"PerfKit found {first.kind} of {first.subject}{others}.\n"
-        "What the test asserts holds, but the code that it runs does avoidable work:"
-    ]
-    parts += [f"{finding.message}\n{_source(finding)}".rstrip() for finding in findings]
-    parts.append(
-        "If it is meant to be so, say it above the view, or in the test with the fixture:\n"
-        f'    perfkit.allow("{first.kind}", "{first.subject}", reason="...")'
+    return "\n\n".join(
+        [
+            f"PerfKit found {first.kind} of {first.subject}{others}.",
+            "What the test asserts holds, but the code that it runs does avoidable work:",
+            *(f"{finding.message}\n{_source(finding)}".rstrip() for finding in findings),
+            "If it is meant to be so, say it above the view, or in the test with the fixture:",
+            f'    perfkit.allow("{first.kind}", "{first.subject}", reason="...")',
+        ]
     )
-    return "\n\n".join(parts)
 
 
 def beyond_budget(

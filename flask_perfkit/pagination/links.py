@@ -1,0 +1,43 @@
+"""The Link header (RFC 8288): where the neighbours of a page are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from flask import request
+
+if TYPE_CHECKING:
+    from flask_perfkit.pagination.pages import Page
+
+# Many proxies and clients refuse a response with longer headers.
+_LONGEST_HEADER = 8_000
+
+
+def link_header(page: Page) -> str | None:
+    """Return the header of a page of the current request; None where it is the only one.
+
+    The links have no host: a proxy may have changed it, and a client can forge it.
+    """
+    links = [f'<{_url(**target)}>; rel="{rel}"' for rel, target in _targets(page).items()]
+    header = ", ".join(links)
+    return header if 0 < len(header) <= _LONGEST_HEADER else None
+
+
+def _targets(page: Page) -> dict[str, dict[str, Any]]:
+    if not page.has_next and not page.has_previous:
+        return {}
+    numbers = {"first": 1}
+    if page.has_previous:
+        numbers["prev"] = page.page - 1
+    if page.has_next:
+        numbers["next"] = page.page + 1
+    if page.total_pages:
+        numbers["last"] = page.total_pages
+    return {rel: {"page": number} for rel, number in numbers.items()}
+
+
+def _url(**changes: Any) -> str:
+    path = (request.root_path + request.path).lstrip("/")
+    arguments = {**request.args.to_dict(flat=False), **changes}
+    return f"/{quote(path)}?{urlencode(arguments, doseq=True)}"

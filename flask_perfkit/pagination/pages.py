@@ -1,0 +1,34 @@
+"""Plain data: one page of a query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a query, by its number.
+
+    :param items: entities where the query selects one entity, rows otherwise.
+    :param total: how many items there are on all pages; None where nobody counted.
+    :param page: the number of this page; the first one is 1.
+    :param page_size: how many items a page holds at most.
+    :param has_next: whether a page with items follows.
+    """
+
+    items: list[Any]
+    total: int | None
+    page: int
+    page_size: int
+    has_next: bool
+
+    @property
+    def total_pages(self) -> int | None:
+        """How many pages there are; None where nobody counted."""
+        return None if self.total is None else -(-self.total // self.page_size)
+
+    @property
+    def has_previous(self) -> bool:
+        """Whether this is not the first page."""
+        return self.page > 1

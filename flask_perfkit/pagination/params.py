@@ -1,0 +1,48 @@
+"""What a client asks for: which page, how long, in which order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import request
+
+from flask_perfkit.errors import ParameterError
+from flask_perfkit.pagination.schemas import PaginationParamsSchema, load_parameters
+
+
+@dataclass(frozen=True)
+class PaginationParams:
+    """A page by its number.
+
+    :param page: from 1 on; beyond the last page there are no items.
+    :param page_size: items a page, from 1 on.
+    :param sort: names from ``sortable`` by commas, ``-`` in front for descending.
+    :raises ParameterError: a number is not a whole number from 1 on.
+    """
+
+    page: int = 1
+    page_size: int = 20
+    sort: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_counts(page=self.page, page_size=self.page_size)
+
+    @classmethod
+    def from_request(cls) -> PaginationParams:
+        """Read ``page``, ``page_size`` and ``sort`` from the current request.
+
+        ``PERFKIT_PAGE_SIZE`` and ``PERFKIT_MAX_PAGE_SIZE`` are the default and the limit.
+
+        :raises ParameterError: answered as a 400 that names every bad parameter.
+        """
+        return cls(**load_parameters(PaginationParamsSchema(), request.args))
+
+
+def _require_counts(**numbers: int) -> None:
+    errors = {
+        name: [f"Must be a whole number from 1 on, not {str(number)[:40]!r}."]
+        for name, number in numbers.items()
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1
+    }
+    if errors:
+        raise ParameterError(errors)

@@ -1,0 +1,125 @@
+"""The marshmallow schemas: query parameters, and the envelope round the items."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from flask_perfkit.errors import ParameterError
+from flask_perfkit.pagination.app import current_settings
+from flask_perfkit.pagination.order import sort_errors
+
+if TYPE_CHECKING:
+    from werkzeug.datastructures import MultiDict
+
+AnySchema = Schema | type[Schema]
+
+_SORT_HELP = 'Names by commas, "-" in front for descending.'
+
+
+class _PageSizeRange(validate.Validator):
+    """1 to the current application's ``PERFKIT_MAX_PAGE_SIZE``."""
+
+    min = 1
+
+    @property
+    def max(self) -> int:
+        return current_settings().max_page_size
+
+    def __call__(self, value: int) -> int:
+        return validate.Range(min=self.min, max=self.max)(value)
+
+
+class PaginationParamsSchema(Schema):
+    """The query parameters of an offset page; other parameters are left alone."""
+
+    page = fields.Integer(
+        load_default=1,
+        validate=validate.Range(min=1),
+        metadata={"description": "Number of the page, from 1 on."},
+    )
+    page_size = fields.Integer(
+        load_default=lambda: current_settings().page_size,
+        validate=_PageSizeRange(),
+        metadata={"description": "Items a page."},
+    )
+    sort = fields.String(load_default=None, metadata={"description": _SORT_HELP})
+
+
+def params_schema(
+    sortable: Collection[str], filters: Mapping[str, fields.Field[Any]]
+) -> type[PaginationParamsSchema]:
+    """Return the schema class of a list's query parameters: page, order and filters.
+
+    :raises ValueError: a filter has the name of a parameter of the page.
+    """
+    taken = PaginationParamsSchema._declared_fields.keys() & filters.keys()
+    if taken:
+        raise ValueError(f"filters: the name {min(taken)!r} is a parameter of the page itself")
+    attributes = {"sort": _sort_field(sortable), **filters}
+    return type("ListParamsSchema", (PaginationParamsSchema,), attributes)
+
+
+def _sort_field(names: Collection[str]) -> fields.String:
+    def check(sort: str) -> None:
+        messages = sort_errors(sort, names) if sort else []
+        if messages:
+            raise ValidationError(messages)
+
+    return fields.String(
+        load_default=None,
+        validate=check,
+        metadata={"description": f"{_SORT_HELP} Names: {', '.join(names) or 'none'}."},
+    )
+
+
+def load_parameters(schema: Schema, arguments: MultiDict[str, str]) -> dict[str, Any]:
+    """Read query parameters through a schema.
+
+    :raises ParameterError: names every bad parameter at once.
+    """
+    values = {
+        name: arguments.getlist(name) if isinstance(field, fields.List) else arguments[name]
+        for name, field in schema.load_fields.items()
+        if name in arguments
+    }
+    try:
+        return cast(dict[str, Any], schema.load(values))
+    except ValidationError as error:
+        raise ParameterError(
+            {name: list(_flat(messages)) for name, messages in error.messages_dict.items()}
+        ) from None
+
+
+def _flat(messages: Any) -> Iterator[str]:
+    """Yield the messages of a parameter; of one given several times they come by position."""
+    if isinstance(messages, dict):
+        for inner in messages.values():
+            yield from _flat(inner)
+    else:
+        yield from messages
+
+
+@lru_cache
+def page_schema(item_schema: AnySchema) -> type[Schema]:
+    """Return the schema class of a :class:`Page` whose items that schema dumps."""
+    return _envelope(
+        item_schema,
+        "Page",
+        total=fields.Integer(required=True, allow_none=True),
+        page=fields.Integer(required=True),
+        page_size=fields.Integer(required=True),
+        total_pages=fields.Integer(required=True, allow_none=True),
+        has_next=fields.Boolean(required=True),
+        has_previous=fields.Boolean(required=True),
+    )
+
+
+def _envelope(item_schema: AnySchema, suffix: str, **envelope: fields.Field[Any]) -> type[Schema]:
+    item_class = item_schema if isinstance(item_schema, type) else type(item_schema)
+    items = fields.List(fields.Nested(item_schema), required=True)
+    name = f"{item_class.__name__.removesuffix('Schema')}{suffix}Schema"
+    return type(name, (Schema,), {"items": items, **envelope})

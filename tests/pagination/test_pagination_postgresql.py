@@ -1,0 +1,39 @@
+"""What only PostgreSQL has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from paging_models import Document, add_documents, create_app, db
+from sqlalchemy import Select, select
+from sqlalchemy.dialects import postgresql
+
+from flask_perfkit.pagination import PaginationParams, paginate
+
+
+@pytest.fixture(autouse=True)
+def postgresql_app(postgres_url: str) -> Iterator[None]:
+    with create_app(postgres_url).app_context():
+        yield
+        db.session.remove()
+        db.engine.dispose()
+
+
+def distinct_on(query: Select[Any], column: Any) -> Select[Any]:
+    if not hasattr(postgresql, "distinct_on"):  # new in SQLAlchemy 2.1
+        return query.distinct(column)
+    return query.ext(postgresql.distinct_on(column))
+
+
+def test_distinct_on_picks_its_rows_before_the_page_is_sorted() -> None:
+    add_documents(9, users=3)
+    latest = distinct_on(select(Document), Document.user_id).order_by(
+        Document.user_id, Document.id.desc()
+    )
+    pages = [paginate(latest, PaginationParams(number, 2)) for number in (1, 2)]
+    assert [[item.id for item in page.items] for page in pages] == [[7, 8], [9]]
+    assert pages[0].total == 3
+    page = paginate(latest, PaginationParams(sort="-id"), sortable={"id": Document.id})
+    assert [item.id for item in page.items] == [9, 8, 7]
