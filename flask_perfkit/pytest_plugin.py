@@ -6,16 +6,12 @@ pytest imports this module in every run, so it imports nothing that is not neede
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from functools import wraps
-from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from flask_perfkit.profile import Profile
-    from flask_perfkit.recorder import Recorder
     from flask_perfkit.testing.assertions import Assertions
     from flask_perfkit.testing.budget_file import BudgetFile
 
@@ -78,8 +74,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     if not _is_watched(item):
         return (yield)
     from flask_perfkit.testing.assertions import WatchedBlock
+    from flask_perfkit.testing.call_phase import recording_only_the_test
 
-    with WatchedBlock() as block, _in_coroutine(item, block.recorder):
+    with WatchedBlock() as block, recording_only_the_test(item, block.recorder):
         result = yield
     complaints = list(_complaints(item, block.profile))
     if complaints:
@@ -94,28 +91,6 @@ def _is_watched(item: pytest.Item) -> bool:
         or item.get_closest_marker("perfkit") is not None
         or "perfkit" in getattr(item, "fixturenames", ())
     )
-
-
-@contextmanager
-def _in_coroutine(item: pytest.Item, recorder: Recorder) -> Iterator[None]:
-    """Open the recorder in a coroutine test as well, which may run in a context of its own."""
-    function: Any = getattr(item, "obj", None)
-    if not iscoroutinefunction(function):
-        yield
-        return
-    from flask_perfkit.recorder import enter, leave
-
-    @wraps(function)
-    async def recorded(*args: Any, **kwargs: Any) -> Any:
-        token = enter(recorder)
-        try:
-            return await function(*args, **kwargs)
-        finally:
-            leave(token)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(item, "obj", recorded)
-        yield
 
 
 def _complaints(item: pytest.Item, profile: Profile) -> Iterator[str]:
@@ -135,12 +110,12 @@ def _complaints(item: pytest.Item, profile: Profile) -> Iterator[str]:
 def _over_limit(marker: pytest.Mark, profile: Profile) -> Iterator[str]:
     from flask_perfkit.testing.assertions import Limit
 
-    if marker.args or list(marker.kwargs) != ["max_queries"]:
-        yield f"the marker is {marker}; allowed is perfkit(max_queries=...)"
-        return
-    try:
-        complaint = Limit(max=marker.kwargs["max_queries"]).complaint(profile)
-    except ValueError as error:
-        complaint = f"the marker perfkit(max_queries=...) is wrong: {error}"
+    complaint = "allowed is max_queries=..."
+    if not marker.args and set(marker.kwargs) == {"max_queries"}:
+        try:
+            complaint = Limit(max=marker.kwargs["max_queries"]).complaint(profile)
+        except ValueError as error:
+            complaint = str(error)
     if complaint:
-        yield complaint.replace("allowed", "allowed by the marker perfkit", 1)
+        arguments = [*map(repr, marker.args), *(f"{k}={v!r}" for k, v in marker.kwargs.items())]
+        yield f"@pytest.mark.perfkit({', '.join(arguments)}): {complaint}"

@@ -169,7 +169,8 @@ class Recorder(list[Record]):
         with self._lock:
             self._reported = self._reported or {}
             for finding in findings:
-                key = (finding.kind, finding.subject, finding.filename, finding.lineno)
+                line = (finding.filename, finding.lineno)
+                key = (type(finding), finding.kind, finding.subject, *line)
                 if len(self._reported) < _MOST_REPORTED:
                     self._reported.setdefault(key, finding)
 

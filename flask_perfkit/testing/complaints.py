@@ -35,15 +35,18 @@ def found(findings: Sequence[Finding]) -> str:
     """Say what was found while a test ran, with the source lines."""
     first, *more = findings
     others = f" and {len(more)} more" if more else ""
-    return "\n\n".join(
-        [
-            f"PerfKit found {first.kind} of {first.subject}{others}.",
-            "What the test asserts holds, but the code that it runs does avoidable work:",
-            *(f"{finding.message}\n{_source(finding)}".rstrip() for finding in findings),
-            "If it is meant to be so, say it above the view, or in the test with the fixture:",
-            f'    perfkit.allow("{first.kind}", "{first.subject}", reason="...")',
-        ]
-    )
+    lines = [
+        f"PerfKit found {first.kind} of {first.subject}{others}.",
+        "What the test asserts holds, but the code that it runs does avoidable work:",
+        "",
+    ]
+    for finding in findings:
+        lines += [finding.message, *_source(finding), ""]
+    lines += [
+        "If it is meant to be so, say it above the view, or in the test with the fixture:",
+        f'    perfkit.allow("{first.kind}", "{first.subject}", reason="...")',
+    ]
+    return "\n".join(lines)
 
 
 def beyond_budget(
@@ -91,12 +94,10 @@ def _places(causes: Sequence[Cause], indent: str = " " * 10) -> Iterator[str]:
         yield f"{indent}and at {len(causes) - _MOST_PLACES} more lines"
 
 
-def _source(finding: Finding) -> str:
-    """Return the source of the line that asked, and of the one where the cure goes."""
+def _source(finding: Finding) -> Iterator[str]:
+    """Yield the source of the line that asked, and of the one where the cure goes."""
     places = [(finding.filename, finding.lineno), finding.origin or (None, None)]
-    lines = []
     for filename, lineno in dict.fromkeys(places):
         source = linecache.getline(filename, lineno).strip() if filename and lineno else ""
         if filename and source:
-            lines.append(f"    {line(filename, lineno)}:  {source}")
-    return "\n".join(lines)
+            yield f"    {line(filename, lineno)}:  {source}"
