@@ -32,7 +32,7 @@ _GREETING = re.compile(
 _COLUMN = r'[\w."`]+(?: AS [\w"`]+)?'
 _COLUMNS = re.compile(rf"\bSELECT (DISTINCT )?{_COLUMN}(?:, {_COLUMN})+ FROM\b")
 _INSERTED = re.compile(r"\b(INSERT INTO \S+) \([^()]*\) VALUES \([^()]*\)(?:, \.\.\.)?")
-_PLACEHOLDER = re.compile(r"(?:%\(\w+\)s|%s|\?|(?<![:\w]):\w+|\$\d+)(?:::\w+(?:\([\d, ]*\))?)?")
+_PLACEHOLDER = re.compile(r"(?:%\(\w+\)s|%s|\?|(?<![:\w]):\w+|\$\d+)(?:::\w+(?:\([\d?, ]*\))?)?")
 
 
 def brief(sql: str) -> str:
