@@ -36,6 +36,7 @@ class BudgetFile:
         self._allowed = _read(self._path, name, update=update)
         self._sent: Budgets = {}
         self._gone: set[str] = set()
+        self._is_written = False
 
     def complaints(self, item: pytest.Item, profile: Profile) -> Iterator[str]:
         """Say what a test sent that its budget does not allow."""
@@ -84,17 +85,21 @@ class BudgetFile:
         """Take from a worker of pytest-xdist which tests are gone."""
         self._gone |= set(getattr(node, "workeroutput", {}).get("perfkit_gone", ()))
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the file, if that was asked for."""
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Write the file, if that was asked for and the run came to its end."""
         if hasattr(session.config, "workeroutput"):
             session.config.workeroutput["perfkit_gone"] = list(self._gone)
-        elif self._update and not session.config.getoption("collectonly"):
+            return
+        came_to_its_end = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        if self._update and came_to_its_end and not session.config.getoption("collectonly"):
             _write(self._path, render(self._renewed()))
+            self._is_written = True
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was written, or that less is sent than the file allows."""
-        if self._update:
+        if self._is_written:
             terminalreporter.write_line(f"{self._name}: written, {len(self._renewed())} tests")
+        if self._update:
             return
         fewer = [test for test, sent in self._sent.items() if self._allows_more(test, sent)]
         if fewer:

@@ -116,7 +116,7 @@ def asked(client):
 def test_nothing(asked):
     pass
 """
-    run(*UPDATE, test_fixture=fixture).assert_outcomes(passed=1)
+    run(*UPDATE, test_asked=fixture).assert_outcomes(passed=1)
 
     assert "test_nothing" not in budget.read_text()
 
@@ -161,6 +161,12 @@ def test_update_forgets_nothing_that_it_cannot_collect(run: Run, budget: Path) -
     run(*UPDATE, "--collect-only", test_users="def test_other(): pass", test_show=SHOW)
 
     assert budget.read_text() == BUDGET
+
+
+def test_update_writes_nothing_when_the_run_breaks_off(run: Run, budget: Path) -> None:
+    run(*UPDATE, test_users="import nothing_such", test_show=SHOW)
+
+    assert not budget.exists()
 
 
 def test_the_last_of_several_runs_counts(run: Run, budget: Path, pytester: pytest.Pytester) -> None:
