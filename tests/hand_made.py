@@ -50,7 +50,7 @@ def cause(
         "slowest": 0.001,
         "keys": shape_of(sql).keys * count,
         "values": set(range(count if different is None else different)),
-        "moves": {Comparison(*move) for move in moves},
+        "moves": dict.fromkeys((Comparison(*move) for move in moves), True),
         "callers": Counter({(VIEWS, line): times for line, times in (callers or {}).items()}),
         "executions": [Executions((moment,), (moment + 1_000_000,), (None,), (0,), (None,))],
     }

@@ -51,11 +51,14 @@ def test_one_flush_is_one_write() -> None:
 
 
 def test_a_flush_a_row_is_found_once_for_all_its_tables() -> None:
+    flushed = {"count": 7, "flushes": 7, "direct": 0}
+    tags = "INSERT INTO tags (name) VALUES (?)"
     (finding,) = found(
-        cause("INSERT INTO tags (name) VALUES (?)", count=7, flushes=7, direct=0, started=2),
-        cause(INSERT, count=7, flushes=7, direct=0, started=1),
+        cause(tags, started=2, flushed_at={1, 2, 3}, **flushed),
+        cause(INSERT, started=1, flushed_at={1, 2, 3}, **flushed),
     )
     assert "INTO documents" in str(finding.sql)
+    assert len(found(cause(tags, flushed_at={4, 5}, **flushed), cause(INSERT, **flushed))) == 2
 
 
 def test_flushes_at_two_lines_are_two() -> None:

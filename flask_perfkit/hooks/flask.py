@@ -150,7 +150,7 @@ class _WatchedApplication:
         try:
             if set_up is not None:
                 set_up()
-            self._notes_attributes = are_watched()
+            self._notes_attributes = are_watched() and (self._app.debug or self._app.testing)
         except Exception:
             log_once("the set-up at the first request")
 
