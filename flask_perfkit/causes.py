@@ -13,6 +13,7 @@ from itertools import compress, groupby
 from operator import attrgetter, itemgetter, sub
 from typing import Any
 
+from flask_perfkit.allowances import Allowance
 from flask_perfkit.callsite import Site
 from flask_perfkit.fingerprint import (
     Shape,
@@ -43,17 +44,23 @@ _rows, _fetched, _error = attrgetter("rows"), attrgetter("fetched"), attrgetter(
 class Causes(dict[CauseKey, Cause]):
     """The causes of one recorder."""
 
-    def add(self, records: Iterable[Record], flushes: Sequence[int]) -> None:
+    def add(
+        self,
+        records: Iterable[Record],
+        flushes: Sequence[int],
+        allowances: tuple[Allowance, ...] = (),
+    ) -> None:
         """Count records under their causes.
 
         :param flushes: when sessions began and ended to flush, in turn.
+        :param allowances: what was allowed while the records were made.
         """
         groups: defaultdict[tuple[str, Site], list[Record]] = defaultdict(list)
         for key, run in groupby(records, _text_and_site):
             groups[key] += run
         for (sql, site), same in groups.items():
             for group in _by_path(same):
-                self._add(sql, site, group, flushes)
+                self._add(sql, site, group, flushes, allowances)
 
     def absorb(self, causes: Iterable[Cause]) -> None:
         """Add the causes that another recorder saw."""
@@ -66,11 +73,18 @@ class Causes(dict[CauseKey, Cause]):
             else:
                 self._rest().merge(cause)
 
-    def _add(self, sql: str, site: Site, records: list[Record], flushes: Sequence[int]) -> None:
+    def _add(
+        self,
+        sql: str,
+        site: Site,
+        records: list[Record],
+        flushes: Sequence[int],
+        allowances: tuple[Allowance, ...],
+    ) -> None:
         _, parameters, started, ended, _, seen, statements, options = zip(*records, strict=True)
         shape = shape_of(sql)
         reason = _reason(shape, site, statements[0], options[0])
-        cause = self._cause(shape, reason, site)
+        cause = self._cause(shape, reason, site, allowances)
         count = len(records)
         cause.count += count
         cause.duration += (sum(ended) - sum(started)) * _SECONDS
@@ -107,10 +121,12 @@ class Causes(dict[CauseKey, Cause]):
         if cause.count <= MOST_EXECUTIONS or not cause.executions:
             cause.executions.append(Executions(started, ended, fetched, rows, errors))
 
-    def _cause(self, shape: Shape, reason: Reason, site: Site) -> Cause:
+    def _cause(
+        self, shape: Shape, reason: Reason, site: Site, allowances: tuple[Allowance, ...]
+    ) -> Cause:
         asked = site.asked
         line = (asked.filename, asked.lineno) if asked else (None, None)
-        cause = self.get((shape.text, reason.subject, *line))
+        cause = self.get((shape.text, reason.subject, *line, allowances))
         if cause is not None:
             return cause
         if len(self) >= _MOST_CAUSES:
@@ -122,6 +138,7 @@ class Causes(dict[CauseKey, Cause]):
             filename=line[0],
             lineno=line[1],
             function=asked.function if asked else None,
+            allowances=allowances,
         )
         self[cause.key] = cause
         return cause

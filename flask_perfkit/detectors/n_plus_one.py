@@ -35,7 +35,7 @@ def is_loop(cause: Cause) -> bool:
         return False
     if is_of_catalog(cause.sql):
         return False
-    if len(cause.values) < _FEW_VALUES:
+    if len(cause.values) < min(_FEW_VALUES, cause.count):
         return False  # the same few answers again: duplicate_query
     if cause.reason.kind in ("lazy", "column"):
         return True
@@ -83,6 +83,6 @@ def _statement_fix(cause: Cause) -> str:
 
 def _function(aggregate: re.Match[str], entity: str) -> str:
     name, column = aggregate["name"].lower(), aggregate["column"]
-    if name in ("count", "exists") or not column:
+    if name == "exists" or not column:
         return "func.count()"
     return f"func.{name}({code_of(column, entity)})"

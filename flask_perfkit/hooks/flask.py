@@ -45,6 +45,7 @@ _ASKED_AGAIN = ("Accept", "Accept-Language", "Authorization", "Cookie", "Host")
 class RequestRecorder(Recorder):
     """The recorder of one request, with what Flask made of it."""
 
+    stands_alone = True
     environ: WSGIEnvironment
     asked: Request | None = None
     response: Response | None = None
@@ -149,7 +150,7 @@ class _WatchedApplication:
         try:
             if set_up is not None:
                 set_up()
-            self._notes_attributes = are_watched()
+            self._notes_attributes = are_watched() and (self._app.debug or self._app.testing)
         except Exception:
             log_once("the set-up at the first request")
 
@@ -258,6 +259,7 @@ def _report(recorder: RequestRecorder, app: Flask, state: State, *, failed: bool
         profile = analyse(recorder, state.settings, **facts)
         if profile.findings and recorder.touched is not None:
             _keep_to_ask_again(recorder, profile, state)
+        recorder.pass_on((*profile.findings, *profile.allowed))
         deliver(profile, state.sinks)
     except FindingError:
         if not (failed or recorder.spoke):

@@ -1,14 +1,19 @@
-"""Writes each finding to the log ``flask_perfkit``."""
+"""Writes each finding to the log ``flask_perfkit``, and what need not be allowed any more."""
 
 from __future__ import annotations
 
 import logging
 
+from flask_perfkit.allowances import Allowance
+from flask_perfkit.detectors.wording import line
 from flask_perfkit.faults import log_once
 from flask_perfkit.findings import Finding
 from flask_perfkit.profile import Profile
 
 logger = logging.getLogger("flask_perfkit")
+
+_MOST_PLACES = 1_000
+_said: set[Allowance] = set()
 
 _LEVELS = {"error": logging.WARNING, "warning": logging.WARNING, "info": logging.INFO}
 
@@ -30,3 +35,14 @@ def say(level: int, text: str) -> None:
         logger.log(level, "%s", text)
     except Exception:
         log_once("a log handler")
+
+
+def log_unmatched(profile: Profile) -> None:
+    """Warn of allowances that have nothing to allow any more, once for each place."""
+    for allowance in profile.unmatched:
+        if allowance in _said or len(_said) >= _MOST_PLACES:
+            continue
+        _said.add(allowance)
+        reason = f" (its reason: {allowance.reason})" if allowance.reason else ""
+        place = line(allowance.filename, allowance.lineno)
+        say(logging.WARNING, f"{allowance} at {place} matches nothing any more: remove it{reason}")
