@@ -138,11 +138,10 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
     recorder = current()
     if recorder is None:
         return None
-    dialect = context.dialect
     started = _now()
     try:
-        if dialect is recorder.alone_on:
-            dialect.do_execute(cursor, statement, parameters, context)
+        if context.dialect is recorder.alone_on:
+            context.dialect.do_execute(cursor, statement, parameters, context)
         else:
             _execute_with_others(recorder, cursor, statement, parameters, context)
     except BaseException as error:
