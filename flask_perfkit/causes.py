@@ -83,7 +83,7 @@ class Causes(dict[CauseKey, Cause]):
     ) -> None:
         _, parameters, started, ended, _, seen, statements, options = zip(*records, strict=True)
         shape = shape_of(sql)
-        reason = _reason(sql, site, statements[0], options[0], shape)
+        reason = _reason(shape, site, statements[0], options[0])
         cause = self._cause(shape, reason, site, allowances)
         count = len(records)
         cause.count += count
@@ -196,13 +196,13 @@ def _add_values(cause: Cause, shape: Shape, parameters: Sequence[Any]) -> None:
 _reasons: dict[Any, Reason] = {}
 
 
-def _reason(sql: str, site: Site, statement: Any, options: Any, shape: Shape) -> Reason:
+def _reason(shape: Shape, site: Site, statement: Any, options: Any) -> Reason:
     try:
         path = path_of(statement)
         refreshed = options["_sa_orm_load_options"]._refresh_state is not None
     except (AttributeError, KeyError):
         path, refreshed = None, False
-    key = (sql, site, path, refreshed)
+    key = (shape.text, site, path, refreshed)
     reason = _reasons.get(key)
     if reason is None:
         if len(_reasons) >= _MOST_REASONS:

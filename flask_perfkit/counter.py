@@ -27,7 +27,7 @@ class QueryCounter(Block):
     """
 
     def __init__(self, threshold: int | None = None) -> None:
-        if threshold is not None and (isinstance(threshold, bool) or not threshold >= 0):
+        if threshold is not None and not _is_count(threshold):
             raise ValueError(f"threshold is {threshold!r}; allowed is a whole number, or None")
         super().__init__()
         self.threshold = threshold
@@ -56,3 +56,7 @@ class QueryCounter(Block):
         for finding in self.findings:
             if finding.kind != "n_plus_one":
                 log_finding(finding)
+
+
+def _is_count(threshold: object) -> bool:
+    return isinstance(threshold, int) and not isinstance(threshold, bool) and threshold >= 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from flask_perfkit.allowances import Allowance
@@ -26,6 +26,8 @@ MOST_CALLERS = 10
 """Callers that a finding names."""
 
 _SECONDS = 1e-9
+
+_started = attrgetter("started")
 
 
 class Executions(NamedTuple):
@@ -116,7 +118,8 @@ class Cause:
     @property
     def started(self) -> int:
         """When the first execution began, on the clock of ``perf_counter_ns``."""
-        return min(some.started[0] for some in self.executions)
+        started: int = min(map(_started, self.executions))[0]
+        return started
 
     def has_between(self, moments: Iterable[int]) -> bool:
         """Tell whether one of the moments lies between the executions that were kept."""

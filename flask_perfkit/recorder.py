@@ -40,7 +40,8 @@ class Recorder(list[Record]):
     A list, so that a hook pays for one append only. Threads may share it. A plain request
     pays for making one, so that what most never need is made when it is needed. ``touched``
     holds the mapped attributes that were read, by identity; None where nobody notes them.
-    ``alone_on`` is the last dialect on which nobody else was seen to listen.
+    ``alone_on`` is the last dialect that leaves executing to the cursor alone: it has no way
+    of its own, and nobody else listens to it.
     """
 
     stands_alone = False

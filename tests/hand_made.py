@@ -35,10 +35,12 @@ def cause(
 
     :param at: its line; below zero it lies in no application code.
     :param different: how many sets of parameters it had, all of them unless set.
-    :param started: when it began, in milliseconds.
+    :param started: when the first began, in milliseconds; one follows the other.
     :param callers: line -> how often it called from there.
     """
-    moment = started * 1_000_000
+    moments = tuple((started + number) * 1_000_000 for number in range(count))
+    ended = tuple(moment + 1_000_000 for moment in moments)
+    nothing = (None,) * count
     values: dict[str, Any] = {
         "operation": sql.partition(" ")[0],
         "filename": VIEWS if at > 0 else None,
@@ -52,7 +54,7 @@ def cause(
         "values": set(range(count if different is None else different)),
         "moves": dict.fromkeys((Comparison(*move) for move in moves), True),
         "callers": Counter({(VIEWS, line): times for line, times in (callers or {}).items()}),
-        "executions": [Executions((moment,), (moment + 1_000_000,), (None,), (0,), (None,))],
+        "executions": [Executions(moments, ended, nothing, (0,) * count, nothing)],
     }
     reason = reason or Reason("statement", "Document", DOCUMENT)
     return Cause(sql=shape_of(sql).text, reason=reason, **(values | more))

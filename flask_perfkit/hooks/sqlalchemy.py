@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.cursor import _DEFAULT_FETCH, CursorFetchStrategy
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Session
 
 from flask_perfkit.callsite import memory, position_of, walk
@@ -115,7 +116,7 @@ class StudiedRows(Rows):
 class _Apart:
     """A way to see the rows of statements that need more than counting.
 
-    It is false, so that the hook can tell it from what was seen by one test.
+    It is false, as None is, so that one test tells the hook what needs no looking at.
     """
 
     def __init__(self, see: Callable[[Any, Any, Any], tuple[Any, Rows]]) -> None:
@@ -141,7 +142,7 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
     started = _now()
     try:
         if context.dialect is recorder.alone_on:
-            context.dialect.do_execute(cursor, statement, parameters, context)
+            cursor.execute(statement, parameters)
         else:
             _execute_with_others(recorder, cursor, statement, parameters, context)
     except BaseException as error:
@@ -156,13 +157,13 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
         except (KeyError, ValueError):
             seen = _way_to_see(statement, context)
             site = walk(statement, _getframe(), seen)
-        if seen is None:  # _FETCHED
-            if context._is_server_side:
+        if not seen:
+            if seen is not None:  # a way of its own
+                parameters, seen = seen.see(cursor, parameters, context)
+            elif context._is_server_side:
                 seen = _NOTHING_SEEN
             else:
                 context.cursor_fetch_strategy = seen = Rows()
-        elif not seen:  # a way of its own
-            parameters, seen = seen.see(cursor, parameters, context)
         recorder.append(
             (
                 statement,
@@ -293,7 +294,7 @@ def _execute_with_others(
     """Execute where others may listen too: SQLAlchemy does not ask them once we answered."""
     dialect = context.dialect
     others = tuple(_after_us(dialect, "do_execute"))
-    if not others:
+    if not others and getattr(dialect.do_execute, "__func__", None) is DefaultDialect.do_execute:
         recorder.alone_on = dialect
     if not any(listener(cursor, statement, parameters, context) for listener in others):
         dialect.do_execute(cursor, statement, parameters, context)
