@@ -13,6 +13,7 @@ from flask import current_app, has_app_context
 
 from flask_perfkit.analysis import analyse
 from flask_perfkit.config import Settings
+from flask_perfkit.faults import log_once
 from flask_perfkit.findings import Finding
 from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.hooks.sqlalchemy import watch_statements
@@ -53,8 +54,13 @@ class Block:
         recorder, token = self.recorder, self._token
         self._ended = perf_counter_ns()
         if token is not None:
-            leave(token)
-        recorder.close()
+            # A block that ends in another context than it began in leaves that one as it is.
+            with contextlib.suppress(ValueError):
+                leave(token)
+        try:
+            recorder.close()
+        except Exception:
+            log_once(type(self).__name__)
 
     @property
     def recorder(self) -> Recorder:

@@ -23,7 +23,7 @@ from flask_perfkit.fingerprint import (
     operation_of,
     shape_of,
 )
-from flask_perfkit.profile import MOST_EXECUTIONS, Cause, CauseKey, Executions
+from flask_perfkit.profile import MOST_EXECUTIONS, MOST_VALUES, Cause, CauseKey, Executions
 from flask_perfkit.reason import Reason, path_of, reason_of
 
 Record = tuple[str, Any, int, int, Site, Any, Any, Any]
@@ -32,7 +32,6 @@ seen of the rows, the statement as it was invoked, its execution options."""
 
 _MOST_CAUSES = 2_000
 _MOST_CALLERS = 1_000
-_MOST_VALUES = 10_000
 _MOST_REASONS = 1_000
 _SECONDS = 1e-9
 
@@ -71,6 +70,8 @@ class Causes(dict[CauseKey, Cause]):
                 known.merge(cause)
             elif len(self) < _MOST_CAUSES:
                 self[cause.key] = cause.copy()
+            else:
+                self._rest().merge(cause)
 
     def _add(
         self,
@@ -94,8 +95,10 @@ class Causes(dict[CauseKey, Cause]):
         self._add_rows(cause, started, ended, seen)
         _add_values(cause, shape, parameters)
         flushed, direct = _flushed(started, flushes)
-        cause.flushes += flushed
+        cause.flushes += len(flushed)
         cause.direct += direct
+        if flushed and len(cause.flushed_at) < MOST_VALUES:
+            cause.flushed_at |= flushed
 
     def _add_rows(
         self, cause: Cause, started: Sequence[int], ended: Sequence[int], seen: Sequence[Any]
@@ -124,29 +127,35 @@ class Causes(dict[CauseKey, Cause]):
         asked = site.asked
         line = (asked.filename, asked.lineno) if asked else (None, None)
         cause = self.get((shape.text, reason.subject, *line, allowances))
-        if cause is None:
-            full = len(self) >= _MOST_CAUSES
-            cause = Cause(
-                sql="(more statements)" if full else shape.text,
-                operation=operation_of(shape.text),
-                reason=reason,
-                filename=line[0],
-                lineno=line[1],
-                function=asked.function if asked else None,
-                allowances=allowances,
-            )
-            if not full:
-                self[cause.key] = cause
+        if cause is not None:
+            return cause
+        if len(self) >= _MOST_CAUSES:
+            return self._rest()
+        cause = Cause(
+            sql=shape.text,
+            operation=operation_of(shape.text),
+            reason=reason,
+            filename=line[0],
+            lineno=line[1],
+            function=asked.function if asked else None,
+            allowances=allowances,
+        )
+        self[cause.key] = cause
         return cause
 
+    def _rest(self) -> Cause:
+        """Return the one that counts what there is no room for."""
+        rest = Cause("(more statements)", "", Reason("statement", "?"), None, None, None)
+        return self.setdefault(rest.key, rest)
 
-def _flushed(started: Sequence[int], flushes: Sequence[int]) -> tuple[int, int]:
-    """Return in how many flushes executions lie, and how many lie in none."""
+
+def _flushed(started: Sequence[int], flushes: Sequence[int]) -> tuple[set[int], int]:
+    """Return when the flushes began that executions lie in, and how many lie in none."""
     if not flushes:
-        return 0, len(started)
+        return set(), len(started)
     places = [bisect_right(flushes, moment) for moment in started]
     inside = [place for place in places if place % 2]
-    return len(set(inside)), len(places) - len(inside)
+    return {flushes[place - 1] for place in inside}, len(places) - len(inside)
 
 
 def _by_path(records: list[Record]) -> Iterator[list[Record]]:
@@ -170,18 +179,17 @@ def _by_path(records: list[Record]) -> Iterator[list[Record]]:
 
 def _add_values(cause: Cause, shape: Shape, parameters: Sequence[Any]) -> None:
     rows = in_rows(parameters)
-    if len(cause.values) < _MOST_VALUES:
+    if len(cause.values) < MOST_VALUES:
         cause.values.update(fingerprints(rows, shape.literals))
     if len(rows) > 1:
-        cause.moves |= moving(rows, shape)
+        for comparison, one_way in moving(rows, shape).items():
+            cause.moves[comparison] = cause.moves.get(comparison, True) and one_way
     if cause.count > len(rows) and cause.literals != shape.literals:
-        cause.moves.update(
-            comparison
-            for before, now, comparison in zip(
-                cause.literals, shape.literals, shape.literals_compared, strict=False
-            )
-            if before != now
-        )
+        for before, now, comparison in zip(
+            cause.literals, shape.literals, shape.literals_compared, strict=False
+        ):
+            if before != now:
+                cause.moves.setdefault(comparison, True)
     cause.literals = shape.literals
 
 

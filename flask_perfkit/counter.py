@@ -7,9 +7,7 @@ from types import TracebackType
 
 from flask_perfkit.block import Block
 from flask_perfkit.faults import log_once
-from flask_perfkit.sinks.log import log_unmatched
-
-logger = logging.getLogger("flask_perfkit")
+from flask_perfkit.sinks.log import log_finding, log_unmatched, say
 
 
 class QueryCounter(Block):
@@ -54,7 +52,7 @@ class QueryCounter(Block):
             limit = "" if self.threshold is None else f" (threshold: {self.threshold})"
             lines = [f"N+1 QUERY DETECTED: {self.count} queries{limit}"]
             lines += [finding.message for finding in loops]
-            logger.warning("%s", "\n  ".join(lines))
+            say(logging.WARNING, "\n  ".join(lines))
         for finding in self.findings:
             if finding.kind != "n_plus_one":
-                logger.warning("%s", finding.message)
+                log_finding(finding)

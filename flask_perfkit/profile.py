@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -18,6 +18,9 @@ from flask_perfkit.reason import Reason
 
 MOST_EXECUTIONS = 1_000
 """Executions of one cause that are kept one by one; beyond that they are counted."""
+
+MOST_VALUES = 10_000
+"""Sets of parameters of one cause that are told apart."""
 
 MOST_CALLERS = 10
 """Callers that a finding names."""
@@ -66,10 +69,11 @@ class Cause:
     """All executions of one statement for one reason at one line.
 
     ``keys`` counts the members of all IN lists, ``flushes`` and ``direct`` the executions by
-    whether a flush sent them. ``joined`` is, of a select that joins, the largest number of rows
-    and how many there would be without a product of collections; ``collections`` are those that
-    it may be of. ``widths`` are the average lengths of columns, where they are measured.
-    ``allowances`` held while it was executed.
+    whether a flush sent them, ``flushed_at`` when these flushes began. ``moves`` is what differs
+    between executions, with whether it goes one way only. ``joined`` is, of a select that joins,
+    the largest number of rows and how many there would be without a product of collections;
+    ``collections`` are those that it may be of. ``widths`` are the average lengths of columns,
+    where they are measured. ``allowances`` held while it was executed.
     """
 
     sql: str
@@ -86,10 +90,11 @@ class Cause:
     slowest: float = 0.0
     keys: int = 0
     flushes: int = 0
+    flushed_at: set[int] = field(default_factory=set)
     direct: int = 0
     callers: Counter[tuple[str, int]] = field(default_factory=Counter)
     values: set[int] = field(default_factory=set)
-    moves: set[Comparison] = field(default_factory=set)
+    moves: dict[Comparison, bool] = field(default_factory=dict)
     literals: tuple[int, ...] = ()
     errors: int = 0
     joined: tuple[int, int] = (0, 0)
@@ -113,6 +118,12 @@ class Cause:
         """When the first execution began, on the clock of ``perf_counter_ns``."""
         return min(some.started[0] for some in self.executions)
 
+    def has_between(self, moments: Iterable[int]) -> bool:
+        """Tell whether one of the moments lies between the executions that were kept."""
+        first = self.started
+        last = max(some.started[-1] for some in self.executions)
+        return any(first < moment < last for moment in moments)
+
     @property
     def time(self) -> float:
         """Seconds that the executions took, their fetching included."""
@@ -130,7 +141,8 @@ class Cause:
             callers=self.callers.copy(),
             values=set(self.values),
             widths=dict(self.widths),
-            moves=set(self.moves),
+            moves=dict(self.moves),
+            flushed_at=set(self.flushed_at),
             executions=list(self.executions),
         )
 
@@ -150,8 +162,9 @@ class Cause:
         self.widths.update(other.widths)
         self.callers.update(other.callers)
         self.values |= other.values
-        self.moves |= other.moves
-        if self.count <= MOST_EXECUTIONS:
+        self.moves.update(other.moves)
+        self.flushed_at |= other.flushed_at
+        if self.count <= MOST_EXECUTIONS or not self.executions:
             self.executions += other.executions
 
     def queries(self, zero: int) -> Iterator[Query]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from _thread import RLock
 from collections import defaultdict
 from collections.abc import Iterable
 from contextvars import ContextVar
-from threading import RLock
 from time import perf_counter_ns
 from typing import Any
 
@@ -40,12 +40,14 @@ class Recorder(list[Record]):
     A list, so that a hook pays for one append only. Threads may share it. A plain request
     pays for making one, so that what most never need is made when it is needed. ``touched``
     holds the mapped attributes that were read, by identity; None where nobody notes them.
+    ``alone_on`` is the last dialect on which nobody else was seen to listen.
     """
 
     stands_alone = False
     """Whether it is a request or a command: repeating one is no loop of the code around it."""
 
     closed = False
+    alone_on: Any = None
     touched: dict[int, Any] | None = None
     _causes: Causes | None = None
     _calls: Calls | None = None
@@ -62,8 +64,9 @@ class Recorder(list[Record]):
     @property
     def total(self) -> int:
         """Statements so far, those of blocks inside that have ended included."""
+        waiting = 0 if self.closed else len(self)
         own = (self._causes or {}).values()
-        return len(self) + sum(cause.count for cause in (*own, *self.inside))
+        return waiting + sum(cause.count for cause in (*own, *self.inside))
 
     @property
     def folded(self) -> bool:
@@ -130,13 +133,16 @@ class Recorder(list[Record]):
 
         The recorder that was open around this one gets what it saw. Only the first call counts.
         """
-        self.fold()
-        if not self.closed:
+        if self.closed:
+            return
+        try:
+            self.fold()
+        finally:
             self.closed = True
-            if self.parent is not None:
-                self.parent.absorb(self)
-                if self.touched and self.parent.touched is not None:
-                    self.parent.touched.update(self.touched)
+        if self.parent is not None:
+            self.parent.absorb(self)
+            if self.touched and self.parent.touched is not None:
+                self.parent.touched.update(self.touched)
 
     def discard(self) -> None:
         """End the recording and forget what it saw."""
@@ -178,7 +184,7 @@ class Recorder(list[Record]):
         """Note that a kind of finding is allowed from now on."""
         with self._lock:
             self._spans = self._spans or {}
-            if len(self._spans) < _MOST_ALLOWANCES:
+            if allowance in self._spans or len(self._spans) < _MOST_ALLOWANCES:
                 span = self._spans.setdefault(allowance, Span())
                 if len(span.moments) > MOST_RECORDS:
                     self.fold()

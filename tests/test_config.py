@@ -132,7 +132,12 @@ GOOD: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value"), GOOD, ids=repr)
+def _named(value: Any) -> str:
+    """Name a case alike in every process that collects it."""
+    return getattr(value, "__name__", repr(value))
+
+
+@pytest.mark.parametrize(("name", "value"), GOOD, ids=_named)
 def test_a_good_value_is_in_force(name: str, value: Any) -> None:
     assert getattr(settings_of(**{name: value}), name) == value
 

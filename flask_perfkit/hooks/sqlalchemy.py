@@ -125,10 +125,6 @@ class _Apart:
         return False
 
 
-_others = False
-"""Whether somebody else listens to ``do_execute`` too; then they are asked after us."""
-
-
 def watch_statements() -> None:
     """Listen to every engine; harmless when called again."""
     if not event.contains(Engine, "do_execute", _on_execute):
@@ -142,16 +138,15 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
     recorder = current()
     if recorder is None:
         return None
-    if not recorder:
-        _look_for_others(context.dialect)
+    dialect = context.dialect
     started = _now()
     try:
-        if _others:
-            _execute_with_others(cursor, statement, parameters, context)
+        if dialect is recorder.alone_on:
+            dialect.do_execute(cursor, statement, parameters, context)
         else:
-            context.dialect.do_execute(cursor, statement, parameters, context)
+            _execute_with_others(recorder, cursor, statement, parameters, context)
     except BaseException as error:
-        _record_rare(recorder, statement, started, context, _failed(error))
+        _record_rare(recorder, statement, started, context, _failed, error)
         raise
     ended = _now()
     try:
@@ -215,16 +210,22 @@ def _execute_rarely(
         if not any(listener(*arguments) for listener in _after_us(context.dialect, method)):
             getattr(context.dialect, method)(*arguments)
     except BaseException as error:
-        _record_rare(recorder, statement, started, context, _failed(error))
+        _record_rare(recorder, statement, started, context, _failed, error)
         raise
-    _record_rare(recorder, statement, started, context, _written(cursor))
+    _record_rare(recorder, statement, started, context, _written, cursor)
 
 
 def _record_rare(
-    recorder: Recorder, statement: str, started: int, context: Any, seen: Rows
+    recorder: Recorder,
+    statement: str,
+    started: int,
+    context: Any,
+    see: Callable[[Any], Rows],
+    outcome: Any,
 ) -> None:
     ended = _now()
     try:
+        seen = see(outcome)
         site = walk(None, _getframe(), None)
         invoked, options = context.invoked_statement, context.execution_options
         recorder.append((statement, None, started, ended, site, seen, invoked, options))
@@ -287,21 +288,16 @@ def _failed(error: BaseException) -> Rows:
     return seen
 
 
-def _look_for_others(dialect: Any) -> None:
-    """Notice, once a request, listeners that would not be called because we answer first."""
-    global _others
-    try:
-        if not _others and len(tuple(dialect.dispatch.do_execute)) > 1:
-            _others = True
-    except Exception:
-        log_once("looking for other listeners")
-
-
-def _execute_with_others(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
-    for listener in _after_us(context.dialect, "do_execute"):
-        if listener(cursor, statement, parameters, context):
-            return
-    context.dialect.do_execute(cursor, statement, parameters, context)
+def _execute_with_others(
+    recorder: Recorder, cursor: Any, statement: str, parameters: Any, context: Any
+) -> None:
+    """Execute where others may listen too: SQLAlchemy does not ask them once we answered."""
+    dialect = context.dialect
+    others = tuple(_after_us(dialect, "do_execute"))
+    if not others:
+        recorder.alone_on = dialect
+    if not any(listener(cursor, statement, parameters, context) for listener in others):
+        dialect.do_execute(cursor, statement, parameters, context)
 
 
 def _after_us(dialect: Any, method: str) -> Iterator[Callable[..., bool | None]]:
@@ -314,13 +310,19 @@ def _after_us(dialect: Any, method: str) -> Iterator[Callable[..., bool | None]]
 def _before_flush(session: Session, flush_context: Any, instances: Any) -> None:
     recorder = current()
     if recorder is not None:
-        recorder.begin_flush()
+        try:
+            recorder.begin_flush()
+        except Exception:
+            log_once("noting a flush")
 
 
 def _after_flush(session: Session, flush_context: Any) -> None:
     recorder = current()
     if recorder is not None:
-        recorder.end_flush()
+        try:
+            recorder.end_flush()
+        except Exception:
+            log_once("noting a flush")
 
 
 _LISTENERS: dict[str, Callable[..., bool | None]] = {

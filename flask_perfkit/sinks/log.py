@@ -6,6 +6,8 @@ import logging
 
 from flask_perfkit.allowances import Allowance
 from flask_perfkit.detectors.wording import line
+from flask_perfkit.faults import log_once
+from flask_perfkit.findings import Finding
 from flask_perfkit.profile import Profile
 
 logger = logging.getLogger("flask_perfkit")
@@ -17,9 +19,22 @@ _LEVELS = {"error": logging.WARNING, "warning": logging.WARNING, "info": logging
 
 
 def log_findings(profile: Profile) -> None:
-    """Log what was found, a line a finding: information at INFO, the rest at WARNING."""
+    """Log what was found, a line a finding."""
     for finding in profile.findings:
-        logger.log(_LEVELS[finding.severity], "%s", finding.message)
+        log_finding(finding)
+
+
+def log_finding(finding: Finding) -> None:
+    """Log one finding: information at INFO, the rest at WARNING."""
+    say(_LEVELS[finding.severity], finding.message)
+
+
+def say(level: int, text: str) -> None:
+    """Log a text; a handler of the host that fails does not stop what is said next."""
+    try:
+        logger.log(level, "%s", text)
+    except Exception:
+        log_once("a log handler")
 
 
 def log_unmatched(profile: Profile) -> None:
@@ -30,4 +45,4 @@ def log_unmatched(profile: Profile) -> None:
         _said.add(allowance)
         reason = f" (its reason: {allowance.reason})" if allowance.reason else ""
         place = line(allowance.filename, allowance.lineno)
-        logger.warning("%s at %s matches nothing any more: remove it%s", allowance, place, reason)
+        say(logging.WARNING, f"{allowance} at {place} matches nothing any more: remove it{reason}")
