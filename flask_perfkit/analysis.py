@@ -20,6 +20,11 @@ _NANOSECONDS = 1e9
 _FAILED = 400
 _SENSITIVE = Settings(n_plus_one_threshold=2, slow_query=1e-9, slow_request=1e-9, unbounded_rows=1)
 """With these a little data shows what much data would."""
+_TELLING = {
+    *("n_plus_one", "n_plus_one_write", "duplicate_query", "unbounded_result"),
+    *("blocking_call", "redis_keys"),
+}
+"""Kinds whose absence says something; the others come and go with time, data and settings."""
 
 _started, _ended, _site, _seen = map(itemgetter, (2, 3, 4, 5))
 _asked, _rows, _expected = map(attrgetter, ("asked", "rows", "expected"))
@@ -63,7 +68,7 @@ def _unmatched(
 ) -> tuple[Allowance, ...]:
     """Return those allowances that would match nothing however much data there were."""
     matched = {finding.allowance for finding in profile.allowed}
-    left = [allowance for allowance in allowances if allowance not in matched]
+    left = [each for each in allowances if each.kind in _TELLING and each not in matched]
     if not left or (profile.status or 0) >= _FAILED:
         return ()
     possible = {

@@ -60,7 +60,7 @@ class Block:
         try:
             recorder.close()
         except Exception:
-            log_once("ending a block")
+            log_once(type(self).__name__)
 
     @property
     def recorder(self) -> Recorder:

@@ -185,7 +185,7 @@ class Recorder(list[Record]):
         """Note that a kind of finding is allowed from now on."""
         with self._lock:
             self._spans = self._spans or {}
-            if len(self._spans) < _MOST_ALLOWANCES:
+            if allowance in self._spans or len(self._spans) < _MOST_ALLOWANCES:
                 span = self._spans.setdefault(allowance, Span())
                 if len(span.moments) > MOST_RECORDS:
                     self.fold()

@@ -139,10 +139,9 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
     recorder = current()
     if recorder is None:
         return None
-    dialect = context.dialect
     started = _now()
     try:
-        if dialect is recorder.alone_on:
+        if context.dialect is recorder.alone_on:
             cursor.execute(statement, parameters)
         else:
             _execute_with_others(recorder, cursor, statement, parameters, context)

@@ -46,8 +46,8 @@ class WatchedBlock(Block):
         traceback: TracebackType | None,
     ) -> None:
         __tracebackhide__ = True
-        super().__exit__(error_type, error, traceback)
-        self._around.close()
+        with self._around:
+            super().__exit__(error_type, error, traceback)
         log_unmatched(self.profile)
         if error is None:
             self.check(self.profile)

@@ -41,7 +41,7 @@ class BudgetFile:
     def complaints(self, item: pytest.Item, profile: Profile) -> Iterator[str]:
         """Say what a test sent that its budget does not allow."""
         sent = item.stash[_SENT] = statements_of(profile.causes)
-        allowed = self._allowed.get(item.stash[_TEST])
+        allowed = self._allowed.get(_id_of(item))
         beyond = excesses(allowed or {}, sent)
         if beyond and not self._update:
             yield beyond_budget(beyond, profile.causes, self._name, known=allowed is not None)
@@ -58,7 +58,7 @@ class BudgetFile:
         partly = any("::" in arg for arg in config.args) or config.getoption("lf", False)
         if partly or session.testsfailed:
             return
-        tests = {item.stash[_TEST] for item in items}
+        tests = set(map(_id_of, items))
         files = {_file_of(test) for test in tests}
         self._gone = {
             test for test in self._allowed if _file_of(test) in files and test not in tests
@@ -71,7 +71,7 @@ class BudgetFile:
         """Let the report of a test that passed carry what it sent."""
         report = yield
         if report.when == "call" and report.passed and _SENT in item.stash:
-            setattr(report, _REPORTED, (item.stash[_TEST], item.stash[_SENT]))
+            setattr(report, _REPORTED, (_id_of(item), item.stash[_SENT]))
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -139,6 +139,10 @@ def _write(path: Path, text: str) -> None:
     new = path.with_name(f"{path.name}.new")
     new.write_text(text, encoding="utf-8")
     os.replace(new, path)
+
+
+def _id_of(item: pytest.Item) -> str:
+    return item.stash.get(_TEST, item.nodeid)
 
 
 def _file_of(test: str) -> str:
