@@ -436,6 +436,12 @@ def test_values_that_cannot_be_compared_move() -> None:
     assert len(list(fingerprints(rows, ()))) == 2
 
 
+def test_values_that_jump_do_not_go_one_way() -> None:
+    shape = shape_of("SELECT a FROM t WHERE (day, id) > (?, ?)")
+    assert moving([(1, 5), (1, 9), (2, 1)], shape) == {Comparison("", ">"): True}
+    assert moving([(3, 5), (1, 9), (2, 1)], shape) == {Comparison("", ">"): False}
+
+
 def test_loaders_of_the_orm_have_a_list_of_keys() -> None:
     statement = sa.select(User).options(selectinload(User.documents))
     assert shape_of(str(statement.compile(dialect=sqlite.dialect()))).keys == 0
