@@ -154,7 +154,7 @@ def table_of(sql: str) -> str:
     named = [name.strip('"') for name in _NAMED_QUERY.findall(sql)]
     outer = sql
     while _INNERMOST.search(outer):
-        outer = _INNERMOST.sub(" ", outer)
+        outer = _INNERMOST.sub(" … ", outer)  # no name, so that no word behind is taken for one
     for text in (outer, sql):
         for match in _TABLE.finditer(text):
             schema, _, name = match[1].rpartition(".")

@@ -50,14 +50,15 @@ def test_one_flush_is_one_write() -> None:
     assert found(cause(INSERT, count=500, flushes=4, direct=0, rows=500)) == []
 
 
-def test_flushes_that_write_two_tables_each_are_found_once() -> None:
-    moments = set(range(7))
+def test_a_flush_a_row_is_found_once_for_all_its_tables() -> None:
+    flushed = {"count": 7, "flushes": 7, "direct": 0}
     tags = "INSERT INTO tags (name) VALUES (?)"
     (finding,) = found(
-        cause(tags, count=7, flushes=7, direct=0, started=2, flushed_at=moments),
-        cause(INSERT, count=7, flushes=7, direct=0, started=1, flushed_at=moments),
+        cause(tags, started=2, flushed_at={1, 2, 3}, **flushed),
+        cause(INSERT, started=1, flushed_at={1, 2, 3}, **flushed),
     )
     assert "INTO documents" in str(finding.sql)
+    assert len(found(cause(tags, flushed_at={4, 5}, **flushed), cause(INSERT, **flushed))) == 2
 
 
 def test_flushes_at_two_lines_are_two() -> None:

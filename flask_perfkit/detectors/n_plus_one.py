@@ -83,6 +83,6 @@ def _statement_fix(cause: Cause) -> str:
 
 def _function(aggregate: re.Match[str], entity: str) -> str:
     name, column = aggregate["name"].lower(), aggregate["column"]
-    if name == "exists" or not column:
+    if name in ("count", "exists") or not column:
         return "func.count()"
     return f"func.{name}({code_of(column, entity)})"
