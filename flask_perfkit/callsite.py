@@ -13,6 +13,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from opcode import opmap
 from operator import attrgetter
@@ -305,10 +306,12 @@ def _in_packages(path: str) -> bool:
     return f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path
 
 
+@cache
 def _ours() -> str:
     return os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 
+@cache
 def _library_directories() -> tuple[str, ...]:
     """Return where libraries live: Python's own, its scripts, and the framework's checkouts."""
     paths = sysconfig.get_paths()

@@ -184,13 +184,13 @@ def moving(rows: Sequence[Any], shape: Shape) -> dict[Comparison, bool]:
 def _goes_one_way(column: tuple[Any, ...]) -> bool:
     try:
         ordered = sorted(column)
-    except TypeError:
-        return True  # such as a value and None: nothing speaks against it
-    return list(column) in (ordered, ordered[::-1])
+        return list(column) in (ordered, ordered[::-1])
+    except (TypeError, ValueError):
+        return True  # such as a value and None, or arrays: nothing speaks against it
 
 
 def _differs(column: tuple[Any, ...]) -> bool:
     try:
         return len(set(column)) > 1
     except TypeError:
-        return any(value != column[0] for value in column)
+        return len(set(map(repr, column))) > 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import JSON, Column, LargeBinary, String
@@ -144,6 +145,7 @@ def is_of_catalog(sql: str) -> bool:
     return table_of(sql).lower().startswith(_CATALOGS)
 
 
+@lru_cache(maxsize=1_000)
 def table_of(sql: str) -> str:
     """Return the table that a statement is about.
 

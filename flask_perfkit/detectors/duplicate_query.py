@@ -9,7 +9,7 @@ from flask_perfkit.detectors.n_plus_one import is_loop
 from flask_perfkit.detectors.wording import finding_of, milliseconds, place, short_sql
 from flask_perfkit.findings import Finding
 from flask_perfkit.fingerprint import WRITES
-from flask_perfkit.profile import Cause, Profile
+from flask_perfkit.profile import MOST_VALUES, Cause, Profile
 from flask_perfkit.reason import NO_TABLE, is_of_catalog, table_of
 
 
@@ -21,7 +21,7 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
         for cause in profile.causes
         if cause.count >= settings.n_plus_one_threshold
         and cause.operation == "SELECT"
-        and len(cause.values) < cause.count
+        and len(cause.values) < min(cause.count, MOST_VALUES)
         and not is_loop(cause)
         and not is_of_catalog(cause.sql)
         and not _may_change(cause, writes)

@@ -80,6 +80,8 @@ def _as_loaded(steps: tuple[Step, ...], source: Cause | None, reason: Reason) ->
     loaders = {str(each.steps[-1]): each.steps[-1].loader for each in reversed(eager) if each.steps}
     if reason.kind == "lazy":
         loaders.pop(reason.subject, None)
+    if not eager and not any(step.loader for step in steps):
+        return steps
     return tuple(replace(step, loader=loaders.get(str(step), "")) for step in steps)
 
 

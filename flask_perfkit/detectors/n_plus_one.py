@@ -35,7 +35,7 @@ def is_loop(cause: Cause) -> bool:
         return False
     if is_of_catalog(cause.sql):
         return False
-    if len(cause.values) < _FEW_VALUES:
+    if len(cause.values) < min(_FEW_VALUES, cause.count):
         return False  # the same few answers again: duplicate_query
     if cause.reason.kind in ("lazy", "column"):
         return True

@@ -6,7 +6,7 @@ import os
 from functools import lru_cache
 from typing import Any
 
-from flask_perfkit.findings import Finding
+from flask_perfkit.findings import Finding, allow_covered
 from flask_perfkit.profile import Call, Cause, Profile, View
 
 
@@ -31,7 +31,8 @@ def finding_of(
         values |= {"subject": cause.reason.subject, "duration": cause.time, "sql": cause.sql}
     else:
         values |= {"subject": cause.name, "duration": cause.duration}
-    return Finding(kind=kind, message=f"{kind}: {message}", fix=fix, **(values | more))
+    finding = Finding(kind=kind, message=f"{kind}: {message}", fix=fix, **(values | more))
+    return allow_covered(finding, cause.allowances)
 
 
 def place(cause: Cause | Call) -> str:
