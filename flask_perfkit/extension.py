@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
+from flask_perfkit.batching import batch_lazy_loads
 from flask_perfkit.callsite import claim
 from flask_perfkit.config import Settings
 from flask_perfkit.errors import SetupError
@@ -69,6 +70,8 @@ class PerfKit:
             return
         claim(app.import_name, app.root_path)
         watch_statements()
+        if settings.auto_batch:
+            batch_lazy_loads()
         watch_commands(app, state)
         _watch_calls(app)
         watch_requests(app, state, at_first_request=partial(_watch_calls, app))

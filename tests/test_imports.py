@@ -22,7 +22,7 @@ LAYERS = (
     {"profile"},
     {"calls", "causes"},
     {"recorder"},
-    {"pagination", "cache", "audit", "system"},
+    {"pagination", "cache", "audit", "system", "batching"},
     {"detectors", "sinks", "measure"},
     {"analysis"},
     {"state"},
