@@ -11,7 +11,7 @@ from sqlalchemy.orm import InstanceState, ORMExecuteState, RelationshipProperty,
 from sqlalchemy.orm.attributes import instance_state
 
 from flask_perfkit.batching.advance import Advance, Loaded
-from flask_perfkit.batching.growth import MOST_ROWS, room
+from flask_perfkit.batching.growth import CHUNK, MOST_ROWS, room
 from flask_perfkit.batching.siblings import Siblings, note_order, rows_of, siblings_of
 from flask_perfkit.batching.statement import (
     Key,
@@ -85,7 +85,7 @@ class Batch:
         if len(own) > 1 and self._connection.dialect.name == "mssql":
             return {}  # it has no IN for several columns
         states: dict[Key, list[InstanceState[Any]]] = {own: [self._state]}
-        most = self._room(siblings) // len(own)
+        most = min(self._room(siblings), CHUNK // len(own))
         for other in siblings.untouched:
             key = lookup.key_of(other)
             if key in states:
