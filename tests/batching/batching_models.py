@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, Integer, String, Table, and_, func
 from sqlalchemy import select as sql_select
@@ -41,7 +41,7 @@ class User(Base):
     boss_id: Mapped[int | None] = mapped_column(ForeignKey("user_account.id"))
     limit: Mapped[int] = mapped_column(default=0)
 
-    boss: Mapped[User | None] = relationship(remote_side=id, back_populates="team")
+    boss: Mapped[User | None] = relationship(remote_side="User.id", back_populates="team")
     team: Mapped[list[User]] = relationship(back_populates="boss", order_by="User.name")
     documents: Mapped[list[Document]] = relationship(
         back_populates="user", order_by="Document.title.desc(), Document.id"
@@ -138,36 +138,35 @@ class Employee(Base):
     """The base of a hierarchy with a table for each class."""
 
     __tablename__ = "employee"
-    __mapper_args__: dict[str, Any] = {
+    __mapper_args__: ClassVar[dict[str, Any]] = {
         "polymorphic_identity": "employee",
         "polymorphic_on": "kind",
     }
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
     company_id: Mapped[int] = mapped_column(ForeignKey("company.id"))
-    manager_id: Mapped[int | None] = mapped_column(ForeignKey("manager.id", use_alter=True))
+    manager_id: Mapped[int | None]
     company: Mapped[Company] = relationship(back_populates="employees")
     manager: Mapped[Manager | None] = relationship(
-        foreign_keys=manager_id, back_populates="reports"
+        primaryjoin="foreign(Employee.manager_id) == remote(Manager.id)", back_populates="reports"
     )
 
 
 class Manager(Employee):
     __tablename__ = "manager"
     id: Mapped[int] = mapped_column(ForeignKey("employee.id"), primary_key=True)
-    __mapper_args__ = {
-        "polymorphic_identity": "manager",
-        "inherit_condition": id == Employee.id,
-    }
+    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_identity": "manager"}
     budget: Mapped[int] = mapped_column(default=0)
     reports: Mapped[list[Employee]] = relationship(
-        back_populates="manager", foreign_keys=Employee.manager_id, order_by="Employee.id"
+        primaryjoin="foreign(remote(Employee.manager_id)) == Manager.id",
+        back_populates="manager",
+        order_by="Employee.id",
     )
 
 
 class Engineer(Employee):
     __tablename__ = "engineer"
-    __mapper_args__ = {"polymorphic_identity": "engineer"}
+    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_identity": "engineer"}
     id: Mapped[int] = mapped_column(ForeignKey("employee.id"), primary_key=True)
     language: Mapped[str] = mapped_column(default="")
 
@@ -176,7 +175,10 @@ class Vehicle(Base):
     """The base of a hierarchy in one table."""
 
     __tablename__ = "vehicle"
-    __mapper_args__: dict[str, Any] = {"polymorphic_identity": "van", "polymorphic_on": "kind"}
+    __mapper_args__: ClassVar[dict[str, Any]] = {
+        "polymorphic_identity": "van",
+        "polymorphic_on": "kind",
+    }
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
     company_id: Mapped[int] = mapped_column(ForeignKey("company.id"))
@@ -184,7 +186,7 @@ class Vehicle(Base):
 
 
 class Lorry(Vehicle):
-    __mapper_args__ = {"polymorphic_identity": "lorry"}
+    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_identity": "lorry"}
 
 
 class Dish(MappedAsDataclass, Base):
