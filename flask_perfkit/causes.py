@@ -64,6 +64,8 @@ class Causes(dict[CauseKey, Cause]):
                 known.merge(cause)
             elif len(self) < _MOST_CAUSES:
                 self[cause.key] = cause.copy()
+            else:
+                self._rest().merge(cause)
 
     def _add(self, sql: str, site: Site, records: list[Record], flushes: Sequence[int]) -> None:
         _, parameters, started, ended, _, seen, statements, options = zip(*records, strict=True)
@@ -108,19 +110,25 @@ class Causes(dict[CauseKey, Cause]):
         asked = site.asked
         line = (asked.filename, asked.lineno) if asked else (None, None)
         cause = self.get((shape.text, reason.subject, *line))
-        if cause is None:
-            full = len(self) >= _MOST_CAUSES
-            cause = Cause(
-                sql="(more statements)" if full else shape.text,
-                operation=operation_of(shape.text),
-                reason=reason,
-                filename=line[0],
-                lineno=line[1],
-                function=asked.function if asked else None,
-            )
-            if not full:
-                self[cause.key] = cause
+        if cause is not None:
+            return cause
+        if len(self) >= _MOST_CAUSES:
+            return self._rest()
+        cause = Cause(
+            sql=shape.text,
+            operation=operation_of(shape.text),
+            reason=reason,
+            filename=line[0],
+            lineno=line[1],
+            function=asked.function if asked else None,
+        )
+        self[cause.key] = cause
         return cause
+
+    def _rest(self) -> Cause:
+        """Return the one that counts what there is no room for."""
+        rest = Cause("(more statements)", "", Reason("statement", "?"), None, None, None)
+        return self.setdefault(rest.key, rest)
 
 
 def _flushed(started: Sequence[int], flushes: Sequence[int]) -> tuple[int, int]:

@@ -9,8 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
+from flask import current_app
+
 from flask_perfkit.batching import batch_lazy_loads
 from flask_perfkit.callsite import claim
+from flask_perfkit.commands import perfkit as perfkit_commands
 from flask_perfkit.config import Settings
 from flask_perfkit.errors import SetupError
 from flask_perfkit.hooks.attributes import watch_attributes
@@ -29,8 +32,10 @@ from flask_perfkit.state import State
 if TYPE_CHECKING:
     from flask import Flask
 
+    from flask_perfkit.findings import Finding
     from flask_perfkit.pagination.decorator import PageOptions, View
     from flask_perfkit.pagination.schemas import AnySchema
+    from flask_perfkit.proof import Proof
 
 
 class PerfKit:
@@ -73,6 +78,7 @@ class PerfKit:
         if settings.auto_batch:
             batch_lazy_loads()
         watch_commands(app, state)
+        app.cli.add_command(perfkit_commands)
         _watch_calls(app)
         watch_requests(app, state, at_first_request=partial(_watch_calls, app))
 
@@ -85,6 +91,16 @@ class PerfKit:
         from flask_perfkit.pagination.decorator import paginated
 
         return paginated(schema, **options)
+
+    @staticmethod
+    def prove(finding: Finding) -> Proof:
+        """Try the fix of a finding of the current application on a GET that was recorded.
+
+        See :func:`flask_perfkit.proof.prove`.
+        """
+        from flask_perfkit.proof import prove
+
+        return prove(current_app, finding)
 
 
 def _watch_calls(app: Flask) -> None:

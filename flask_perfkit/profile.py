@@ -148,7 +148,7 @@ class Cause:
         self.callers.update(other.callers)
         self.values |= other.values
         self.moves |= other.moves
-        if self.count <= MOST_EXECUTIONS:
+        if self.count <= MOST_EXECUTIONS or not self.executions:
             self.executions += other.executions
 
     def queries(self, zero: int) -> Iterator[Query]:

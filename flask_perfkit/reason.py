@@ -41,6 +41,8 @@ _TOP = re.compile(r"^\s*SELECT\s+(?:DISTINCT\s+)?TOP\b", re.IGNORECASE)
 NO_TABLE = "(no table)"
 """What a statement is about that reads none."""
 
+_CATALOGS = ("sqlite_", "pg_", "information_schema")
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -135,11 +137,19 @@ def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expir
     )
 
 
+def is_of_catalog(sql: str) -> bool:
+    """Tell whether a statement reads the database's catalog, as a migration does."""
+    return table_of(sql).lower().startswith(_CATALOGS)
+
+
 def table_of(sql: str) -> str:
     """Return the table that a statement is about: the first that is no named query's."""
     named = [name.strip('"') for name in _NAMED_QUERY.findall(sql)]
     for match in _TABLE.finditer(sql):
-        name = match[1].rpartition(".")[2].strip('"`[]')
+        schema, _, name = match[1].rpartition(".")
+        if schema.lower() in _CATALOGS:
+            return schema
+        name = name.strip('"`[]')
         if name not in named and name.upper() not in ("SELECT", "SET", "LATERAL", "UNNEST"):
             return name
     return named[0] if named else NO_TABLE

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from _thread import RLock
 from collections.abc import Iterable
 from contextvars import ContextVar
-from threading import RLock
 from time import perf_counter_ns
 from typing import Any
 
@@ -50,7 +50,8 @@ class Recorder(list[Record]):
     @property
     def total(self) -> int:
         """Statements so far, those of blocks inside that have ended included."""
-        return len(self) + sum(cause.count for cause in (self._causes or {}).values())
+        waiting = 0 if self.closed else len(self)
+        return waiting + sum(cause.count for cause in (self._causes or {}).values())
 
     @property
     def folded(self) -> bool:

@@ -8,7 +8,7 @@ from flask_perfkit.detectors.wording import finding_of, milliseconds, place, sho
 from flask_perfkit.findings import Finding
 from flask_perfkit.fingerprint import WRITES
 from flask_perfkit.profile import Cause, Profile
-from flask_perfkit.reason import NO_TABLE, table_of
+from flask_perfkit.reason import NO_TABLE, is_of_catalog, table_of
 
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:
@@ -21,6 +21,7 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
         and cause.operation == "SELECT"
         and len(cause.values) < cause.count
         and not is_loop(cause)
+        and not is_of_catalog(cause.sql)
         and table_of(cause.sql) not in written | {NO_TABLE}
     ]
 

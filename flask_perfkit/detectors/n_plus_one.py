@@ -9,6 +9,7 @@ from flask_perfkit.detectors.loading import loading_fix
 from flask_perfkit.detectors.wording import finding_of, milliseconds, place, short_sql
 from flask_perfkit.findings import Finding
 from flask_perfkit.profile import Cause, Profile
+from flask_perfkit.reason import is_of_catalog
 
 _GOING_ON = {"OFFSET", "LIMIT", "<", ">", "<=", ">=", "BETWEEN"}
 _AGGREGATE = re.compile(r"SELECT\s+(?:count|sum|avg|min|max|exists)\s*\(", re.IGNORECASE)
@@ -28,6 +29,8 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
 def is_loop(cause: Cause) -> bool:
     """Tell whether a cause asks for one object at a time, and not in batches or pages."""
     if cause.operation != "SELECT" or cause.reason.kind == "batch":
+        return False
+    if is_of_catalog(cause.sql):
         return False
     if len(cause.values) < _FEW_VALUES:
         return False  # the same few answers again: duplicate_query

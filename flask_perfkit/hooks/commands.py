@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from flask_perfkit.state import State
 
+_OURS = "perfkit"
 _SECONDS = 1e-9
 
 
@@ -30,7 +31,9 @@ def watch_commands(app: Flask, state: State) -> None:
 
     def get_watched(ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = get_command(ctx, cmd_name)
-        return _watched(command, state) if command is not None else None
+        if command is None or command.name == _OURS:
+            return command
+        return _watched(command, state)
 
     app.cli.get_command = get_watched  # type: ignore[method-assign]
 

@@ -22,11 +22,12 @@ from flask_perfkit.callsite import is_application, stop_at
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.attributes import are_watched
-from flask_perfkit.profile import View
+from flask_perfkit.profile import Profile, View
 from flask_perfkit.recorder import Recorder, current, enter, leave
 from flask_perfkit.signals import request_profiled
 from flask_perfkit.sinks import deliver
 from flask_perfkit.sinks.headers import server_timing
+from flask_perfkit.state import MOST_REPLAYS, Replay
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _LONGEST_METHOD = 20
 _LONGEST_PATH = 200
 _SECONDS = 1e-9
+_ASKED_AGAIN = ("Accept", "Accept-Language", "Authorization", "Cookie", "Host")
 
 
 class RequestRecorder(Recorder):
@@ -68,23 +70,33 @@ def _noting_response(
     speaks_early = settings.server_timing or settings.on_finding == "raise"
 
     def noting(response: Response) -> Response:
-        response = process_response(response)
         recorder = current()
-        if isinstance(recorder, RequestRecorder):
-            recorder.response = response
-            # Flask takes the request out of the environ before we are asked again.
-            recorder.asked = recorder.environ.get("werkzeug.request")
-            if speaks_early and not recorder.spoke:
-                _speak_early(recorder, response, settings)
+        if type(recorder) is not RequestRecorder:
+            recorder = _request_of(recorder)
+            if recorder is None:
+                return process_response(response)
+        # Flask takes the request out of the environ before we are asked again.
+        recorder.asked = recorder.environ.get("werkzeug.request")
+        recorder.response = response  # if a hook fails this is what is sent
+        response = recorder.response = process_response(response)
+        if speaks_early and not recorder.spoke:
+            _speak_early(recorder, response, settings)
         return response
 
     return noting
 
 
+def _request_of(recorder: Recorder | None) -> RequestRecorder | None:
+    """Return the request that is around the block of another recorder."""
+    while recorder is not None and not isinstance(recorder, RequestRecorder):
+        recorder = recorder.parent
+    return recorder
+
+
 def _note_failure(app: Flask, **_: Any) -> None:
     """Note the request that fails: where the error is passed on, no response is made."""
-    recorder = current()
-    if isinstance(recorder, RequestRecorder):
+    recorder = _request_of(current())
+    if recorder is not None:
         recorder.asked = recorder.environ.get("werkzeug.request")
 
 
@@ -231,13 +243,27 @@ def _report(recorder: RequestRecorder, app: Flask, state: State, *, failed: bool
     try:
         recorder.close()
         facts = _facts(recorder, app, failed=failed)
-        if facts["endpoint"] not in state.settings.exclude:
-            deliver(analyse(recorder, state.settings, **facts), state.sinks)
+        if facts["endpoint"] in state.settings.exclude:
+            return
+        profile = analyse(recorder, state.settings, **facts)
+        if profile.findings and recorder.touched is not None:
+            _keep_to_ask_again(recorder, profile, state)
+        deliver(profile, state.sinks)
     except FindingError:
         if not (failed or recorder.spoke):
             raise
     except Exception:
         log_once("reporting a request")
+
+
+def _keep_to_ask_again(recorder: RequestRecorder, profile: Profile, state: State) -> None:
+    """Keep a GET with findings in memory, so that a fix can be tried on it."""
+    asked = recorder.asked
+    if asked is None or profile.endpoint is None or asked.method != "GET":
+        return
+    if len(state.replays) < MOST_REPLAYS or profile.endpoint in state.replays:
+        headers = tuple((name, value) for name, value in asked.headers if name in _ASKED_AGAIN)
+        state.replays[profile.endpoint] = Replay(asked.path, asked.query_string, headers)
 
 
 def _speak_early(recorder: RequestRecorder, response: Response, settings: Settings) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.engine.cursor import _DEFAULT_FETCH, CursorFetchStrategy
 from sqlalchemy.orm import Session
 
-from flask_perfkit.callsite import memory, walk
+from flask_perfkit.callsite import memory, position_of, walk
 from flask_perfkit.faults import log_once
 from flask_perfkit.fingerprint import WRITES, operation_of
 from flask_perfkit.hooks.attributes import are_watched
@@ -157,8 +157,7 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
     try:
         try:
             depth, above, key, site, seen = memory[statement]
-            frame, last = _getframe(depth), _getframe(above)
-            if (frame.f_code, frame.f_lasti, last.f_code, last.f_lasti) != key:
+            if (position_of(_getframe(depth)), position_of(_getframe(above))) != key:
                 site = walk(statement, _getframe(), seen)
         except (KeyError, ValueError):
             seen = _way_to_see(statement, context)
