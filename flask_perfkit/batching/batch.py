@@ -12,18 +12,43 @@ from sqlalchemy.orm.attributes import instance_state
 
 from flask_perfkit.batching.advance import Advance, Loaded
 from flask_perfkit.batching.growth import CHUNK, MOST_ROWS, room
-from flask_perfkit.batching.siblings import Siblings, note_order, rows_of, siblings_of
-from flask_perfkit.batching.statement import (
-    Key,
-    Lookup,
-    are_told_apart,
-    lookup_of,
-    shape_of,
-    without_parent,
+from flask_perfkit.batching.siblings import (
+    Siblings,
+    loads_alike,
+    note_order,
+    rows_of,
+    siblings_of,
 )
+from flask_perfkit.batching.statement import Key, Lookup, are_told_apart, lookup_of, shape_of
+from flask_perfkit.reason import AUTO_BATCH
 
-_given_up: WeakKeyDictionary[Session, set[RelationshipProperty[Any]]] = WeakKeyDictionary()
-"""Relationships that a session loads one by one: a batch brought too many rows, or failed."""
+_MOST_BEGUN = 10_000
+
+
+class _Known:
+    """What a session is known to have loaded lazily.
+
+    ``begun`` are relationships of which one object of a query was loaded, by the query's number;
+    ``given_up`` those of which a batch brought too many rows, or failed.
+    """
+
+    def __init__(self) -> None:
+        self.begun: set[tuple[int | None, RelationshipProperty[Any]]] = set()
+        self.given_up: set[RelationshipProperty[Any]] = set()
+
+    def shows_loop(self, run: int | None, relationship: RelationshipProperty[Any]) -> bool:
+        """Tell whether an object of the same query was loaded before, and note that one is."""
+        if relationship in self.given_up:
+            return False
+        if (run, relationship) in self.begun:
+            return True
+        if len(self.begun) >= _MOST_BEGUN:
+            self.begun.clear()
+        self.begun.add((run, relationship))
+        return False
+
+
+_known: WeakKeyDictionary[Session, _Known] = WeakKeyDictionary()
 
 
 class Batch:
@@ -42,7 +67,7 @@ class Batch:
         self._relationship = relationship
         self._connection = connection
         self._advance = advance
-        self._given_up = _given_up.setdefault(execution.session, set())
+        self._known = _known.setdefault(execution.session, _Known())
 
     def load(self) -> Result[Any] | None:
         """Return the rows of the object, and keep those of the siblings.
@@ -50,7 +75,7 @@ class Batch:
         None where the object is to be loaded alone.
         """
         statement: Any = self._execution.statement
-        if self._relationship in self._given_up:
+        if not self._known.shows_loop(self._state.runid, self._relationship):
             return None
         key = self._relationship.key
         siblings = siblings_of(self._state, key, self._execution.session)
@@ -87,20 +112,25 @@ class Batch:
         states: dict[Key, list[InstanceState[Any]]] = {own: [self._state]}
         most = min(self._room(siblings), CHUNK // len(own))
         for other in siblings.untouched:
+            if len(states) >= most:
+                break
             key = lookup.key_of(other)
+            if key is None or not loads_alike(other, self._state):
+                continue
             if key in states:
                 states[key].append(other)
-            elif (
-                key is not None and len(states) < most and not self._is_at_hand(other, key, lookup)
-            ):
+            elif not self._is_at_hand(other, key, lookup):
                 states[key] = [other]
         return states
 
     def _room(self, siblings: Siblings) -> int:
         key = self._relationship.key
-        waiting = {id(self._advance.get(other, {}).get(key)) for other in siblings.untouched}
-        waiting.discard(id(None))
         rows = rows_of(siblings.touched, key) if self._relationship.uselist else 0
+        waiting = {
+            id(loaded[key])
+            for other, loaded in self._advance.items()
+            if key in loaded and loaded[key].run == self._state.runid and key not in other.dict
+        }
         return room(len(siblings.touched), len(waiting), rows)
 
     def _is_at_hand(self, sibling: InstanceState[Any], key: Key, lookup: Lookup) -> bool:
@@ -113,7 +143,7 @@ class Batch:
 
     def _rows(self, lookup: Lookup, keys: list[Key]) -> dict[Key, FrozenResult[Any]] | None:
         """Load for some keys; None where the rows are too many, or are nobody's."""
-        self._given_up.add(self._relationship)  # unless this goes well
+        self._known.given_up.add(self._relationship)  # unless this goes well
         one_each = lookup.is_by_primary_key(self._relationship.mapper)
         brought = 0
 
@@ -124,7 +154,7 @@ class Batch:
 
         result = self._execution.invoke_statement(
             lookup.for_many(keys, None if one_each else MOST_ROWS + 1),
-            execution_options=without_parent(self._execution.load_options),
+            execution_options={AUTO_BATCH: True},
         )
         found = result.unique(count).freeze()
         groups: defaultdict[Key, list[Row[Any]]] = defaultdict(list)
@@ -132,6 +162,6 @@ class Batch:
             groups[tuple(row[1:])].append(row)
         if brought > MOST_ROWS or not groups.keys() <= set(keys):
             return None
-        self._given_up.discard(self._relationship)
+        self._known.given_up.discard(self._relationship)
         note_order(instance_state(row[0]) for key in keys for row in groups[key])
         return {key: found.with_new_rows(groups[key]) for key in keys}

@@ -70,6 +70,7 @@ def _answer(execution: ORMExecuteState, state: InstanceState[Any]) -> Result[Any
         shape = shape_of(execution.statement)
         if loaded.answers(state, shape, execution.parameters):
             return loaded.rows()
+        advance.clear()  # what waits for others was loaded before the same change
     return Batch(execution, state, relationship, connection, advance).load()
 
 
@@ -80,6 +81,8 @@ def _is_usual(execution: ORMExecuteState, state: InstanceState[Any]) -> bool:
         return False
     if state.identity_token is not None or any(execution.user_defined_options):
         return False  # one of several databases; an option of another extension
+    if execution._remaining_events():
+        return False  # what a listener after this one would do to each load is not known here
     if options.get("populate_existing") or options.get("yield_per"):
         return False
     flushes = session.autoflush and options.get("autoflush", True)

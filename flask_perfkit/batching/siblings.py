@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import count
+from itertools import chain, count, zip_longest
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.orm import InstanceState, Session
+from sqlalchemy.orm.attributes import instance_dict
 from sqlalchemy.orm.collections import collection_adapter
-
-_MOST_OLDER = 1_000
-"""Objects of earlier queries that are passed, one after the other, before the search ends."""
-
 
 _places: WeakKeyDictionary[InstanceState[Any], int] = WeakKeyDictionary()
 _place = count()
@@ -36,43 +33,37 @@ class Siblings(NamedTuple):
 
 
 def siblings_of(state: InstanceState[Any], key: str, session: Session) -> Siblings:
-    """Return the objects that the query of another brought into the same session.
+    """Return the objects of one class that the query of another brought into the same session.
 
-    Only those count that would be loaded in the same way: of the same class, with the same
-    loader options. A query is told by ``runid``, a number that SQLAlchemy gives to each.
+    A query is told by ``runid``, a number that SQLAlchemy gives to each.
     """
-    siblings = list(_brought_together(state, session))
-    siblings.reverse()
-    siblings.sort(key=lambda sibling: _places.get(sibling, 0))
+    run, manager = state.runid, state.manager
+    siblings = [
+        other
+        for other in session.identity_map.all_states()
+        if other.runid == run and other.manager is manager
+    ]
+    if state in _places:
+        siblings.sort(key=lambda sibling: _places.get(sibling, 0))
     place = siblings.index(state) if state in siblings else 0
-    order = sorted(range(len(siblings)), key=lambda other: abs(other - place))
     found = Siblings([], [])
-    for other in map(siblings.__getitem__, order):
-        if other is not state:
-            (found.touched if key in other.dict else found.untouched).append(other)
+    for other in _outwards(siblings, place):
+        instance = other.obj()
+        if instance is not None:
+            found[key not in instance_dict(instance)].append(other)
     return found
 
 
-def _brought_together(state: InstanceState[Any], session: Session) -> Iterator[InstanceState[Any]]:
-    """Yield the siblings, last first: a loop's objects are among the newest of a session."""
-    run = state.runid
-    older = 0
-    for other in reversed(session.identity_map.all_states()):
-        if other.runid == run:
-            older = 0
-            if _loads_alike(other, state):
-                yield other
-        elif other.runid is not None and run is not None and other.runid < run:
-            older += 1
-            if older > _MOST_OLDER:
-                return
+def _outwards(siblings: list[InstanceState[Any]], place: int) -> Iterator[InstanceState[Any]]:
+    """Return the siblings of one that stands at a place, those beside it first."""
+    after, before = siblings[place + 1 :], siblings[:place][::-1]
+    return filter(None, chain.from_iterable(zip_longest(after, before)))
 
 
-def _loads_alike(one: InstanceState[Any], other: InstanceState[Any]) -> bool:
+def loads_alike(one: InstanceState[Any], other: InstanceState[Any]) -> bool:
+    """Tell whether siblings load their relationships in the same way, now."""
     return (
-        one.mapper is other.mapper
-        and one.obj() is not None
-        and not one.expired
+        not one.expired
         and one.identity_token is None
         and one.load_options == other.load_options
         and one.load_path == other.load_path

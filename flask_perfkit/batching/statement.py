@@ -169,8 +169,3 @@ def _folded(value: Any) -> Any:
         return value
     letters = unicodedata.normalize("NFKD", value.casefold())
     return "".join(letter for letter in letters if not unicodedata.combining(letter)).strip()
-
-
-def without_parent(loading: Any) -> dict[str, Any]:
-    """Return the options of a lazy load, as options of a load that is for no single object."""
-    return {"_sa_orm_load_options": loading + {"_lazy_loaded_from": None}}

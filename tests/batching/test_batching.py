@@ -46,6 +46,7 @@ from sqlalchemy.orm import (
 
 from flask_perfkit.batching import auto_batch
 from flask_perfkit.batching.growth import MOST_ROWS
+from flask_perfkit.batching.listener import _on_execute, batch_lazy_loads
 
 USERS = 30
 
@@ -55,6 +56,11 @@ def _silent(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Batching never fails behind the scenes: it would be logged."""
     yield
     assert [each.getMessage() for each in caplog.get_records("call")] == []
+
+
+@pytest.fixture(autouse=True)
+def _installed() -> None:
+    batch_lazy_loads()
 
 
 @pytest.fixture
@@ -329,33 +335,52 @@ def test_criteria_of_two_queries_are_not_mixed(filled: Compared) -> None:
     filled(walk)
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("target", ["all sessions", "a factory"])
-def test_criteria_added_by_an_event(filled: Compared, target: str) -> None:
-    kinds = iter(())
+def test_criteria_that_an_event_adds_and_changes(
+    filled: Compared, target: str, first: bool
+) -> None:
+    kind = "note"
 
     def add_criteria(execution: Any) -> None:
         if execution.is_select and not execution.is_column_load:
-            kind = next(kinds)
-            execution.statement = execution.statement.options(
-                with_loader_criteria(Document, Document.kind == kind)
-            )
+            only = with_loader_criteria(Document, Document.kind == kind)
+            execution.statement = execution.statement.options(only)
 
-    def answers(wanted: list[str]) -> Any:
-        nonlocal kinds
-        kinds = iter(wanted * 100)
+    def walk() -> Any:
+        nonlocal kind
+        kind = "note"
+        filled.statements.clear()
         with make() as session:
             users = session.scalars(select(User)).all()
-            return [ids(user.documents) for user in users]
+            found = [ids(user.documents) for user in users[:12]]
+            kind = "letter"
+            return found, [ids(user.documents) for user in users], len(filled.statements)
 
     make = sessionmaker(filled.engine)
     listened = Session if target == "all sessions" else make
+    if first:  # ours comes last only where it is installed last
+        event.remove(Session, "do_orm_execute", _on_execute)
     event.listen(listened, "do_orm_execute", add_criteria)
     try:
-        expected = answers(["note"])
+        *expected, alone = walk()
         with auto_batch():
-            assert answers(["note"]) == expected
+            *answer, batched = walk()
     finally:
         event.remove(listened, "do_orm_execute", add_criteria)
+    assert answer == expected
+    assert alone == 31
+    assert batched <= 9 if first else batched == 31
+
+
+def test_an_object_that_left_the_session_is_loaded_anew(filled: Compared) -> None:
+    with auto_batch(), Session(filled.engine) as session:
+        users = session.scalars(select(User).order_by(User.id)).all()
+        assert [len(user.documents) for user in users[:2]] == [2, 3]
+        (document, *_) = session.scalars(select(Document).where(Document.user_id == 3))
+        session.expunge(document)
+        assert all(each in session for each in users[2].documents)
+        assert len(users[2].documents) > 0
 
 
 def test_only_what_is_left_of_a_query_is_loaded_along(filled: Compared) -> None:
@@ -595,3 +620,30 @@ def test_on_every_database(database_url: str) -> None:
     assert filled(touch("tags", Document)) == (61, 5)
     assert filled(touch("user", Document))[1] <= 5
     engine.dispose()
+
+
+def test_an_expired_object_is_asked_for_anew(postgres_url: str) -> None:
+    engine = create_engine(postgres_url)
+    Base.metadata.create_all(engine)
+    fill(Compared(engine))
+    with auto_batch(), Session(engine) as session:
+        users = session.scalars(select(User).order_by(User.id)).all()
+        before = [len(user.documents) for user in users[:3]]
+        with Session(engine) as other:
+            other.execute(update(Document).values(user_id=users[4].id))
+            other.commit()
+        session.expire(users[4])
+        assert len(users[4].documents) == 60
+        assert sum(before) < 60
+    engine.dispose()
+
+
+def test_a_key_that_was_changed_meanwhile(filled: Compared) -> None:
+    def walk(session: Session) -> Any:
+        documents = session.scalars(select(Document).where(Document.user_id < 20)).all()
+        found = [ids(document.user) for document in documents[:2]]
+        documents[2].user_id = 29
+        return found, [ids(document.user) for document in documents]
+
+    alone, batched = filled(walk, autoflush=False)
+    assert batched < alone
