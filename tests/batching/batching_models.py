@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from sqlalchemy import Column, ForeignKey, ForeignKeyConstraint, Integer, String, Table, and_, func
 from sqlalchemy import select as sql_select
+from sqlalchemy.ext.asyncio import AsyncAttrs
 from sqlalchemy.orm import (
     DeclarativeBase,
     DynamicMapped,
@@ -21,7 +22,7 @@ from sqlalchemy.orm import (
 )
 
 
-class Base(DeclarativeBase):
+class Base(AsyncAttrs, DeclarativeBase):
     pass
 
 

@@ -599,7 +599,7 @@ def test_async_sessions() -> None:
             dishes = list(await session.scalars(select(Dish).order_by(Dish.id)))
             statements.clear()
             for dish in dishes:
-                parts = await session.run_sync(lambda _, dish=dish: dish.parts)
+                parts = await dish.awaitable_attrs.parts
                 assert [part.id for part in parts] == [dish.id]
         await engine.dispose()
         return len(statements)
