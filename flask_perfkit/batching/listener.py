@@ -77,7 +77,7 @@ def _answer(execution: ORMExecuteState, state: InstanceState[Any]) -> Result[Any
 def _is_usual(execution: ORMExecuteState, state: InstanceState[Any]) -> bool:
     """Tell whether it is the same to load now or a moment ago: nothing is about to be written."""
     session, options = execution.session, execution.execution_options
-    if not session.is_active or getattr(session, "_flushing", True):
+    if not session.is_active:
         return False
     if state.identity_token is not None or any(execution.user_defined_options):
         return False  # one of several databases; an option of another extension

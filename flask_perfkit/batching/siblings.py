@@ -61,13 +61,11 @@ def _outwards(siblings: list[InstanceState[Any]], place: int) -> Iterator[Instan
 
 
 def loads_alike(one: InstanceState[Any], other: InstanceState[Any]) -> bool:
-    """Tell whether siblings load their relationships in the same way, now."""
-    return (
-        not one.expired
-        and one.identity_token is None
-        and one.load_options == other.load_options
-        and one.load_path == other.load_path
-    )
+    """Tell whether siblings load their relationships in the same way.
+
+    One query may bring objects of a class on two ways, and each way has its options.
+    """
+    return one.load_options == other.load_options and one.load_path == other.load_path
 
 
 def rows_of(states: list[InstanceState[Any]], key: str) -> int:

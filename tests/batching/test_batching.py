@@ -277,10 +277,17 @@ def test_data_classes_that_cannot_be_hashed(compared: Compared) -> None:
     assert compared(touch("parts", Dish)) == (9, 4)
 
 
-def test_keys_that_only_the_database_takes_for_equal(compared: Compared) -> None:
+@pytest.mark.parametrize(
+    "words", [("a", "A", "b", "c", "d", "é"), ("0", "1", "a", "A", "b"), ("0", "1", "é", "É")]
+)
+def test_keys_that_only_the_database_takes_for_equal(
+    compared: Compared, words: tuple[str, ...]
+) -> None:
     with Session(compared.engine) as session:
-        session.add_all(Word(text=each) for each in ("a", "A", "b", "c", "d", "é"))
-        session.add_all(Use(word=each) for each in ("a", "A", "b", "B", "C", "d", "é", "É"))
+        session.add_all(Word(text=each) for each in words)
+        session.add_all(Use(word=each) for each in words)
+        if "c" in words:
+            session.add_all(Use(word=each) for each in ("B", "C", "É"))
         session.commit()
     compared(touch("uses", Word))
 
@@ -647,3 +654,24 @@ def test_a_key_that_was_changed_meanwhile(filled: Compared) -> None:
 
     alone, batched = filled(walk, autoflush=False)
     assert batched < alone
+
+
+def test_targets_in_the_session_are_not_asked_for(filled: Compared) -> None:
+    def walk(session: Session) -> Any:
+        held = session.scalars(select(User).where(User.id <= 20)).all()
+        documents = session.scalars(select(Document)).all()
+        return len(held), [ids(document.user) for document in documents]
+
+    # Five users are missing: one is loaded alone, four at once.
+    assert filled(walk) == (7, 4)
+    assert filled.statements[-1].count("?") == 4
+
+
+def test_siblings_on_another_way_through_the_query_are_left(filled: Compared) -> None:
+    with auto_batch(), Session(filled.engine) as session:
+        query = select(User).where(User.id.in_([2, 3, 4])).options(joinedload(User.team))
+        users = session.scalars(query.order_by(User.id)).unique().all()
+        assert len(users[1].team) > 0
+        _ = users[0].documents, users[1].documents
+        loaded = [each for each in session.identity_map.values() if isinstance(each, Document)]
+        assert {document.user_id for document in loaded} == {2, 3, 4}
