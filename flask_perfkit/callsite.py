@@ -8,10 +8,12 @@ differ does it walk again, so each statement keeps its exact line.
 
 from __future__ import annotations
 
+import dis
 import os
 import sys
 import sysconfig
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
 from opcode import opmap
 from operator import attrgetter
@@ -241,14 +243,30 @@ def _function(code: CodeType) -> str:
 def _passes_on(frame: FrameType) -> bool:
     """Tell whether this is a wrapper such as a logging decorator makes.
 
-    It takes ``*args, **kwargs`` and is calling something with ``*args, **kwargs`` just now.
+    It takes ``*args, **kwargs`` and is calling something with these very arguments just now.
     """
     code = frame.f_code
     if not (code.co_flags & _VARARGS and code.co_flags & _VARKEYWORDS):
         return False
-    if code.co_flags & _COROUTINE:  # it awaits what it called
-        return _CALL_WITH_ARGUMENTS in code.co_code[::2]
-    return code.co_code[frame.f_lasti] == _CALL_WITH_ARGUMENTS
+    calls = (
+        _CALL_WITH_ARGUMENTS in code.co_code[::2]
+        if code.co_flags & _COROUTINE  # it awaits what it called
+        else code.co_code[frame.f_lasti] == _CALL_WITH_ARGUMENTS
+    )
+    return calls and _reads_arguments(code, frame.f_lineno)
+
+
+def _reads_arguments(code: CodeType, lineno: int) -> bool:
+    """Tell whether a line reads the ``*args`` of its function."""
+    name = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
+    for instruction in dis.get_instructions(code):
+        at = instruction.positions.lineno if instruction.positions is not None else None
+        names = (
+            instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+        )
+        if at == lineno and instruction.opname.startswith("LOAD_FAST") and name in names:
+            return True
+    return False
 
 
 def _is_around(code: CodeType, inner: CodeType) -> bool:
@@ -288,10 +306,12 @@ def _in_packages(path: str) -> bool:
     return f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path
 
 
+@cache
 def _ours() -> str:
     return os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 
+@cache
 def _library_directories() -> tuple[str, ...]:
     """Return where libraries live: Python's own, its scripts, and the framework's checkouts."""
     paths = sysconfig.get_paths()

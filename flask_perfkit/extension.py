@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from flask import current_app
 
+from flask_perfkit.allow import Allow, allow
 from flask_perfkit.batching import batch_lazy_loads
 from flask_perfkit.callsite import claim
 from flask_perfkit.commands import perfkit as perfkit_commands
@@ -24,7 +25,7 @@ from flask_perfkit.hooks.redis import watch_redis
 from flask_perfkit.hooks.sqlalchemy import watch_statements
 from flask_perfkit.sinks import Sink
 from flask_perfkit.sinks.call import call_with_findings
-from flask_perfkit.sinks.log import log_findings
+from flask_perfkit.sinks.log import log_findings, log_unmatched
 from flask_perfkit.sinks.signal import send_signal
 from flask_perfkit.sinks.strict import raise_findings
 from flask_perfkit.state import State
@@ -102,6 +103,10 @@ class PerfKit:
 
         return prove(current_app, finding)
 
+    def allow(self, kind: str, subject: str = "*", *, reason: str = "") -> Allow:
+        """Allow findings of a kind about a subject: :func:`flask_perfkit.allow.allow`."""
+        return allow(kind, subject, reason=reason)
+
 
 def _watch_calls(app: Flask) -> None:
     """Watch what the application has imported and set by now; again finds what is new."""
@@ -114,9 +119,9 @@ def _watch_calls(app: Flask) -> None:
 def _sinks(app: Flask, settings: Settings) -> tuple[Sink, ...]:
     on_finding = settings.on_finding
     if on_finding == "log":
-        return (log_findings, send_signal(app))
+        return (log_findings, log_unmatched, send_signal(app))
     if on_finding == "raise":
-        return (send_signal(app), raise_findings)
+        return (log_unmatched, send_signal(app), raise_findings)
     if callable(on_finding):
-        return (call_with_findings(on_finding), send_signal(app))
+        return (call_with_findings(on_finding), log_unmatched, send_signal(app))
     return (send_signal(app),)

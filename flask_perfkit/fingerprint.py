@@ -168,14 +168,29 @@ def fingerprints(rows: Sequence[Any], literals: tuple[int, ...]) -> Iterable[int
     return [hash((literals, mark)) for mark in marks] if literals else marks
 
 
-def moving(rows: Sequence[Any], shape: Shape) -> set[Comparison]:
-    """Return what those parameters are compared with that differ between executions."""
-    columns = zip(shape.compared, zip(*rows, strict=False), strict=False)
-    return {comparison for comparison, column in columns if _differs(column)}
+def moving(rows: Sequence[Any], shape: Shape) -> dict[Comparison, bool]:
+    """Return what those parameters are compared with that differ between executions.
+
+    With each comes whether its values go one way only, up or down.
+    """
+    found: dict[Comparison, bool] = {}
+    for comparison, column in zip(shape.compared, zip(*rows, strict=False), strict=False):
+        if _differs(column):
+            # Of "(day, id) < (?, ?)" the first goes one way, the others begin anew.
+            found[comparison] = found.get(comparison, False) or _goes_one_way(column)
+    return found
+
+
+def _goes_one_way(column: tuple[Any, ...]) -> bool:
+    try:
+        ordered = sorted(column)
+        return list(column) in (ordered, ordered[::-1])
+    except (TypeError, ValueError):
+        return True  # such as a value and None, or arrays: nothing speaks against it
 
 
 def _differs(column: tuple[Any, ...]) -> bool:
     try:
         return len(set(column)) > 1
     except TypeError:
-        return any(value != column[0] for value in column)
+        return len(set(map(repr, column))) > 1

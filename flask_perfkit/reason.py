@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import JSON, Column, LargeBinary, String
@@ -44,6 +45,8 @@ AUTO_BATCH = "perfkit_auto_batch"
 NO_TABLE = "(no table)"
 """What a statement is about that reads none."""
 
+_INNERMOST = re.compile(r"\([^()]*\)")
+_NO_NAMES = ("SELECT", "SET", "LATERAL", "UNNEST")
 _CATALOGS = ("sqlite_", "pg_", "information_schema")
 
 
@@ -137,7 +140,7 @@ def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expir
         mapper.class_.__name__,
         _names(mapper),
         limited=limited,
-        eager=tuple(_eager(statement, mapper)),
+        eager=(*_others(statement, mapper), *_eager(statement, mapper)),
     )
 
 
@@ -146,17 +149,51 @@ def is_of_catalog(sql: str) -> bool:
     return table_of(sql).lower().startswith(_CATALOGS)
 
 
+@lru_cache(maxsize=1_000)
 def table_of(sql: str) -> str:
-    """Return the table that a statement is about: the first that is no named query's."""
+    """Return the table that a statement is about.
+
+    That is the first one of the outermost select that is no named query's, or else the first.
+    """
     named = [name.strip('"') for name in _NAMED_QUERY.findall(sql)]
-    for match in _TABLE.finditer(sql):
-        schema, _, name = match[1].rpartition(".")
-        if schema.lower() in _CATALOGS:
-            return schema
-        name = name.strip('"`[]')
-        if name not in named and name.upper() not in ("SELECT", "SET", "LATERAL", "UNNEST"):
-            return name
+    outer = sql
+    while _INNERMOST.search(outer):
+        outer = _INNERMOST.sub(" … ", outer)  # no name, so that no word behind is taken for one
+    for text in (outer, sql):
+        for match in _TABLE.finditer(text):
+            schema, _, name = match[1].rpartition(".")
+            if schema.lower() in _CATALOGS:
+                return schema
+            name = name.strip('"`[]')
+            if name not in named and name.upper() not in _NO_NAMES:
+                return name
     return named[0] if named else NO_TABLE
+
+
+def code_of(column: str, subject: str) -> str:
+    """Return a column of a statement as code: ``Document.user_id``, ``metrics.c.id``.
+
+    :param column: as the statement has it, with or without its table.
+    :param subject: the model or table that the statement is about.
+    """
+    table, _, name = column.replace('"', "").replace("`", "").rpartition(".")
+    mapper = mapper_of(table.rpartition(".")[2]) if table else None
+    if mapper is None:
+        mapper = _mapper_named(subject)
+    if mapper is None:
+        return f"{subject}.c.{name or 'id'}"
+    if not name:
+        name = mapper.primary_key[0].name
+    columns = mapper.local_table.c
+    key = next(
+        (each.key for each in mapper.column_attrs if each.columns[0] is columns.get(name)), name
+    )
+    return f"{mapper.class_.__name__}.{key}"
+
+
+def is_mapped(subject: str) -> bool:
+    """Tell whether a subject is a model, and not a table by itself."""
+    return _mapper_named(subject) is not None
 
 
 def _orm_reason(
@@ -207,6 +244,15 @@ def _column_reason(
         loads=loads,
         group=getattr(attribute, "group", None),
     )
+
+
+def _others(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
+    """Yield the entities that a statement selects beside the first."""
+    for column in getattr(statement, "_raw_columns", ()):
+        annotations = getattr(column, "_annotations", {})
+        other = getattr(annotations.get("parententity"), "mapper", None)
+        if other is not None and other is not mapper and "proxy_key" not in annotations:
+            yield Eager((), _names(other))
 
 
 def _eager(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
@@ -267,6 +313,11 @@ def _subject_mapper(statement: Any, sql: str) -> Mapper[Any] | None:
         return mapper  # type: ignore[no-any-return]
     table = getattr(getattr(statement, "table", None), "name", None) or table_of(sql)
     return mapper_of(table)
+
+
+def _mapper_named(name: str) -> Mapper[Any] | None:
+    mappers = (mapper for registry in _all_registries() for mapper in registry.mappers)
+    return next((mapper for mapper in mappers if mapper.class_.__name__ == name), None)
 
 
 def mapper_of(table: str) -> Mapper[Any] | None:

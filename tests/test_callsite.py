@@ -844,14 +844,18 @@ def test_the_consumer_of_a_stream_is_no_caller(app: Flask) -> None:
 # Threads and tasks
 
 
+ONE = sa.text("SELECT name FROM user WHERE id = :id")
+
+
 def test_threads_keep_their_lines(tmp_path: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'threads.db'}")
+    db.metadata.create_all(engine)
 
     def first(connection: sa.Connection, number: int) -> None:
-        connection.execute(sa.text("SELECT :number"), {"number": number})  # first
+        connection.execute(ONE, {"id": number})  # first
 
     def second(connection: sa.Connection, number: int) -> None:
-        connection.execute(sa.text("SELECT :number"), {"number": number})  # second
+        connection.execute(ONE, {"id": number})  # second
 
     def work(ask: Callable[[sa.Connection, int], None]) -> None:
         with engine.connect() as connection:

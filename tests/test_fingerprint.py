@@ -400,14 +400,46 @@ def test_parameters_are_rows_in_one_order() -> None:
 def test_executions_whose_parameters_were_not_kept_are_passed_over(parameters: list[Any]) -> None:
     rows = in_rows(parameters)
     assert rows == [(1,), (2,)]
-    assert moving(rows, shape_of("SELECT 1 WHERE a = ?")) == {Comparison("a", "=")}
+    assert moving(rows, shape_of("SELECT 1 WHERE a = ?")) == {Comparison("a", "="): True}
 
 
 def test_what_moves_is_told_by_its_column() -> None:
     shape = shape_of("SELECT a FROM t WHERE b = ? AND c > ? LIMIT ?")
-    assert moving([(1, 5, 10), (1, 6, 10)], shape) == {Comparison("c", ">")}
-    assert moving([(1, [5], 10), (2, [5], 10)], shape) == {Comparison("b", "=")}
-    assert moving([(1, 5, 10)], shape) == set()
+    assert moving([(1, 5, 10), (1, 6, 10)], shape) == {Comparison("c", ">"): True}
+    assert moving([(1, [5], 10), (2, [5], 10)], shape) == {Comparison("b", "="): True}
+    assert moving([(1, 5, 10)], shape) == {}
+
+
+@pytest.mark.parametrize(
+    ("column", "one_way"), [((1, 2, 3), True), ((3, 2, 2), True), ((1, 3, 2), False)], ids=repr
+)
+def test_what_moves_one_way_is_told(column: tuple[int, ...], one_way: bool) -> None:
+    shape = shape_of("SELECT a FROM t WHERE b > ?")
+    assert moving([(value,) for value in column], shape) == {Comparison("b", ">"): one_way}
+
+
+class Vector:
+    """As numpy's arrays: its comparison is no truth value, and it has no hash."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> Any:
+        raise ValueError("the truth value is ambiguous")
+
+    __ne__ = __lt__ = __eq__  # type: ignore[assignment]
+
+
+def test_values_that_cannot_be_compared_move() -> None:
+    shape = shape_of("SELECT a FROM t WHERE b = ?")
+    rows = [(Vector(),), (Vector(),)]
+    assert moving(rows, shape) == {Comparison("b", "="): True}
+    assert len(list(fingerprints(rows, ()))) == 2
+
+
+def test_values_that_jump_do_not_go_one_way() -> None:
+    shape = shape_of("SELECT a FROM t WHERE (day, id) > (?, ?)")
+    assert moving([(1, 5), (1, 9), (2, 1)], shape) == {Comparison("", ">"): True}
+    assert moving([(3, 5), (1, 9), (2, 1)], shape) == {Comparison("", ">"): False}
 
 
 def test_loaders_of_the_orm_have_a_list_of_keys() -> None:

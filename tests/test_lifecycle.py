@@ -425,7 +425,7 @@ def test_pieces_that_are_made_in_other_contexts(app: Flask) -> None:
     def rows() -> Iterator[bytes]:
         with engine.connect() as connection:
             for number in range(10):
-                connection.exec_driver_sql("SELECT ?", (number,))
+                connection.exec_driver_sql("SELECT name FROM user WHERE id = ?", (number,))
                 yield b"row"
 
     app.add_url_rule("/", view_func=lambda: Response(rows()))

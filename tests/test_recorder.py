@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from archive import User, database, in_threads, line_of
+from archive import User, database, db, in_threads, line_of
 from sqlalchemy.orm import Session
 
 from flask_perfkit import QueryCounter
@@ -31,7 +31,7 @@ def connection(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 def ask(connection: sa.Connection, times: int) -> None:
     for number in range(times):
-        connection.exec_driver_sql("SELECT ?", (number,)).scalar()
+        connection.exec_driver_sql("SELECT name FROM user WHERE id = ?", (number,)).scalar()
 
 
 def test_a_hundred_thousand_statements_are_counted_exactly_in_bounded_memory(
@@ -68,7 +68,9 @@ def test_one_statement_with_a_failure_among_it_is_counted(connection: sa.Connect
     with QueryCounter() as counter:
         for number in (1, 2, -(2**63), 3, 4, 5):  # SQLite: abs() of it is an integer overflow
             try:
-                connection.execute(sa.text("SELECT abs(:number)"), {"number": number})
+                connection.execute(
+                    sa.text("SELECT name FROM user WHERE id = abs(:number)"), {"number": number}
+                )
             except sa.exc.OperationalError:
                 connection.rollback()
 
@@ -84,7 +86,9 @@ def test_a_failure_that_comes_first_is_counted(connection: sa.Connection) -> Non
     with QueryCounter() as counter:
         for number in (-(2**63), 1, 2, 3, 4):
             try:
-                connection.execute(sa.text("SELECT abs(:number)"), {"number": number})
+                connection.execute(
+                    sa.text("SELECT name FROM user WHERE id = abs(:number)"), {"number": number}
+                )
             except sa.exc.OperationalError:
                 connection.rollback()
 
@@ -143,7 +147,7 @@ def test_one_cause_of_several_blocks_is_one_finding(connection: sa.Connection) -
     with QueryCounter() as outer:
         for number in range(6):
             with QueryCounter() as inner:
-                connection.exec_driver_sql("SELECT ?", (number,))
+                connection.exec_driver_sql("SELECT name FROM user WHERE id = ?", (number,))
             assert inner.findings == ()
 
     (finding,) = outer.findings
@@ -156,6 +160,7 @@ def test_one_cause_of_several_blocks_is_one_finding(connection: sa.Connection) -
 
 def test_threads_share_a_recorder(tmp_path: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'shared.db'}")
+    db.metadata.create_all(engine)
 
     def work() -> None:
         with engine.connect() as connection:
@@ -174,6 +179,7 @@ def test_a_thread_without_the_context_is_not_counted(engine: sa.Engine, tmp_path
     import threading
 
     other = sa.create_engine(f"sqlite:///{tmp_path / 'other.db'}")
+    db.metadata.create_all(other)
 
     def work() -> None:
         with other.connect() as connection:

@@ -10,10 +10,13 @@ from flask_perfkit.detectors.loading import loading_fix
 from flask_perfkit.detectors.wording import finding_of, milliseconds, place, short_sql
 from flask_perfkit.findings import Finding
 from flask_perfkit.profile import Cause, Profile
-from flask_perfkit.reason import is_of_catalog
+from flask_perfkit.reason import code_of, is_of_catalog
 
 _GOING_ON = {"OFFSET", "LIMIT", "<", ">", "<=", ">=", "BETWEEN"}
-_AGGREGATE = re.compile(r"SELECT\s+(?:count|sum|avg|min|max|exists)\s*\(", re.IGNORECASE)
+_AGGREGATE = re.compile(
+    r"SELECT\s+\(?(?P<name>count|sum|avg|min|max|exists)\s*\(\s*(?P<column>[\w.\"]+)?",
+    re.IGNORECASE,
+)
 _FEW_KEYS = 4
 _FEW_VALUES = 3
 
@@ -35,7 +38,7 @@ def is_loop(cause: Cause) -> bool:
         return False
     if is_of_catalog(cause.sql):
         return False
-    if len(cause.values) < _FEW_VALUES:
+    if len(cause.values) < min(_FEW_VALUES, cause.count):
         return False  # the same few answers again: duplicate_query
     if cause.reason.kind in ("lazy", "column"):
         return True
@@ -51,7 +54,10 @@ def _is_paging(cause: Cause) -> bool:
     # "day < ? OR (day = ? AND id < ?)" is a keyset spelled out: what is equal is a range too.
     if not ranges or not equal <= ranges:
         return False
-    return cause.most_rows > 1 or any(operator == "OFFSET" for _, operator in cause.moves)
+    if any(operator == "OFFSET" for _, operator in cause.moves):
+        return True
+    goes_on = any(cause.moves[move] for move in cause.moves if move.operator in _GOING_ON)
+    return cause.most_rows > 1 and goes_on
 
 
 def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
@@ -74,7 +80,16 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
 def _statement_fix(cause: Cause) -> str:
     entity = cause.reason.subject
     column = next((column for column, operator in cause.moves if operator == "="), "")
-    key = f"{entity}.{column.rpartition('.')[2] or 'id'}".replace('"', "")
-    if _AGGREGATE.match(cause.sql):
-        return f"select({key}, func.count()).where({key}.in_(keys)).group_by({key})"
+    key = code_of(column, entity)
+    aggregate = _AGGREGATE.match(cause.sql)
+    if aggregate is not None:
+        function = _function(aggregate, entity)
+        return f"select({key}, {function}).where({key}.in_(keys)).group_by({key})"
     return f"select({entity}).where({key}.in_(keys))"
+
+
+def _function(aggregate: re.Match[str], entity: str) -> str:
+    name, column = aggregate["name"].lower(), aggregate["column"]
+    if name in ("count", "exists") or not column:
+        return "func.count()"
+    return f"func.{name}({code_of(column, entity)})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.wording import line, milliseconds
-from flask_perfkit.findings import Finding
+from flask_perfkit.findings import Finding, allow_covered
 from flask_perfkit.profile import Profile
 
 
@@ -20,19 +20,18 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
         f"(threshold {milliseconds(limit)}), {milliseconds(profile.sql_duration)} of it in "
         f"{profile.query_count} statements; {fix}"
     )
-    return [
-        Finding(
-            kind="slow_request",
-            subject=name,
-            message=message,
-            fix=fix,
-            duration=profile.duration,
-            filename=profile.view.filename if profile.view else None,
-            lineno=profile.view.lineno if profile.view else None,
-            function=profile.view.function if profile.view else None,
-            endpoint=profile.endpoint,
-        )
-    ]
+    finding = Finding(
+        kind="slow_request",
+        subject=name,
+        message=message,
+        fix=fix,
+        duration=profile.duration,
+        filename=profile.view.filename if profile.view else None,
+        lineno=profile.view.lineno if profile.view else None,
+        function=profile.view.function if profile.view else None,
+        endpoint=profile.endpoint,
+    )
+    return [allow_covered(finding, profile.allowances)]
 
 
 def _where_to_begin(profile: Profile, settings: Settings) -> str:

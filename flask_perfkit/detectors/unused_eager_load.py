@@ -33,7 +33,7 @@ def _loaded_along(cause: Cause) -> Iterator[str]:
     if cause.reason.kind == "batch":
         yield cause.reason.subject
     for eager in cause.reason.eager:
-        if eager.steps[-1].loader in _ALONG:
+        if eager.steps and eager.steps[-1].loader in _ALONG:
             yield str(eager.steps[-1])
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import wraps
 from sys import _getframe
 from time import perf_counter_ns
+from types import ModuleType
 from typing import Any
 
 from flask_perfkit.callsite import is_application, walk
@@ -36,10 +37,11 @@ def watch_blocking_calls() -> None:
 def _replace_copies(replacement: Callable[..., Any]) -> None:
     """Give the application's modules that said ``from time import sleep`` the same function."""
     for module in list(sys.modules.values()):
-        filename = getattr(module, "__file__", None)
+        names = vars(module) if isinstance(module, ModuleType) else {}
+        filename = names.get("__file__")  # some modules import when an attribute is asked for
         if not isinstance(filename, str) or not is_application(filename):
             continue
-        for name, value in list(vars(module).items()):
+        for name, value in list(names.items()):
             if value is _sleep:
                 setattr(module, name, replacement)
 

@@ -45,6 +45,7 @@ def _watched(command: click.Command, state: State) -> click.Command:
 
     def recorded(ctx: click.Context) -> Any:
         recorder = Recorder()
+        recorder.stands_alone = True
         recorder.touched = {} if are_watched() else None
         token = enter(recorder)
         try:
@@ -68,6 +69,7 @@ def _report(recorder: Recorder, state: State, name: str) -> None:
     try:
         recorder.close()
         profile = analyse(recorder, state.settings, duration=duration, endpoint=name, method="CLI")
+        recorder.pass_on((*profile.findings, *profile.allowed))
         deliver(profile, state.sinks)
     except FindingError:
         raise

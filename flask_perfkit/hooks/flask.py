@@ -15,7 +15,7 @@ from random import random
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from flask import current_app, got_request_exception
+from flask import current_app, got_request_exception, request
 
 from flask_perfkit.analysis import analyse, is_unremarkable
 from flask_perfkit.callsite import is_application, stop_at
@@ -45,6 +45,7 @@ _ASKED_AGAIN = ("Accept", "Accept-Language", "Authorization", "Cookie", "Host")
 class RequestRecorder(Recorder):
     """The recorder of one request, with what Flask made of it."""
 
+    stands_alone = True
     environ: WSGIEnvironment
     asked: Request | None = None
     response: Response | None = None
@@ -116,7 +117,11 @@ class _WatchedApplication:
             return self._wsgi_app(environ, start_response)
         if self._at_first_request is not None:
             self._set_up()
-        recorder = RequestRecorder()
+        try:
+            recorder = RequestRecorder()
+        except Exception:
+            log_once("beginning to watch a request")
+            return self._wsgi_app(environ, start_response)
         recorder.environ = environ
         if self._notes_attributes:
             recorder.touched = {}
@@ -128,18 +133,24 @@ class _WatchedApplication:
             _report(recorder, self._app, self._state, failed=True)
             raise
         leave(token)
-        response = recorder.response
-        if response is not None and response.is_sequence and not self._has_news(recorder):
-            recorder.discard()
+        try:
+            response = recorder.response
+            if response is not None and response.is_sequence and not self._has_news(recorder):
+                recorder.discard()
+                return body
+            return self._watch(body, recorder)
+        except FindingError:
+            raise
+        except Exception:
+            log_once("watching a response")
             return body
-        return self._watch(body, recorder)
 
     def _set_up(self) -> None:
         set_up, self._at_first_request = self._at_first_request, None
         try:
             if set_up is not None:
                 set_up()
-            self._notes_attributes = are_watched()
+            self._notes_attributes = are_watched() and (self._app.debug or self._app.testing)
         except Exception:
             log_once("the set-up at the first request")
 
@@ -248,6 +259,7 @@ def _report(recorder: RequestRecorder, app: Flask, state: State, *, failed: bool
         profile = analyse(recorder, state.settings, **facts)
         if profile.findings and recorder.touched is not None:
             _keep_to_ask_again(recorder, profile, state)
+        recorder.pass_on((*profile.findings, *profile.allowed))
         deliver(profile, state.sinks)
     except FindingError:
         if not (failed or recorder.spoke):
@@ -273,8 +285,8 @@ def _speak_early(recorder: RequestRecorder, response: Response, settings: Settin
     """
     try:
         facts = _facts(recorder, current_app, failed=False)
-        if facts["endpoint"] in settings.exclude:
-            return
+        if facts["endpoint"] in settings.exclude or request != recorder.asked:
+            return  # a request inside of this one that is not watched itself says nothing
         profile = analyse(recorder, settings, **facts)
         if settings.server_timing:
             response.headers.add("Server-Timing", server_timing(profile))
@@ -310,11 +322,11 @@ def _file_wrapper(environ: WSGIEnvironment) -> Any:
     return wrapper if isinstance(wrapper, type) else ()
 
 
-def _view(app: Flask, endpoint: str | None, request: Request | None) -> View | None:
+def _view(app: Flask, endpoint: str | None, asked: Request | None) -> View | None:
     """Find where the function lies that answers a request; None where it is a library's."""
     view: Any = app.view_functions.get(endpoint) if endpoint is not None else None
-    if request is not None and hasattr(view, "view_class"):
-        view = getattr(view.view_class, request.method.lower(), view.view_class.dispatch_request)
+    if asked is not None and hasattr(view, "view_class"):
+        view = getattr(view.view_class, asked.method.lower(), view.view_class.dispatch_request)
     code = getattr(unwrap(view), "__code__", None) if view is not None else None
     if code is None or not is_application(code.co_filename):
         return None

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.cursor import _DEFAULT_FETCH, CursorFetchStrategy
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Session
 
 from flask_perfkit.callsite import memory, position_of, walk
@@ -115,7 +116,7 @@ class StudiedRows(Rows):
 class _Apart:
     """A way to see the rows of statements that need more than counting.
 
-    It is false, so that the hook can tell it from what was seen by one test.
+    It is false, as None is, so that one test tells the hook what needs no looking at.
     """
 
     def __init__(self, see: Callable[[Any, Any, Any], tuple[Any, Rows]]) -> None:
@@ -123,10 +124,6 @@ class _Apart:
 
     def __bool__(self) -> bool:
         return False
-
-
-_others = False
-"""Whether somebody else listens to ``do_execute`` too; then they are asked after us."""
 
 
 def watch_statements() -> None:
@@ -142,16 +139,14 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
     recorder = current()
     if recorder is None:
         return None
-    if not recorder:
-        _look_for_others(context.dialect)
     started = _now()
     try:
-        if _others:
-            _execute_with_others(cursor, statement, parameters, context)
+        if context.dialect is recorder.alone_on:
+            cursor.execute(statement, parameters)
         else:
-            context.dialect.do_execute(cursor, statement, parameters, context)
+            _execute_with_others(recorder, cursor, statement, parameters, context)
     except BaseException as error:
-        _record_rare(recorder, statement, started, context, _failed(error))
+        _record_rare(recorder, statement, started, context, _failed, error)
         raise
     ended = _now()
     try:
@@ -162,13 +157,13 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
         except (KeyError, ValueError):
             seen = _way_to_see(statement, context)
             site = walk(statement, _getframe(), seen)
-        if seen is None:  # _FETCHED
-            if context._is_server_side:
+        if not seen:
+            if seen is not None:  # a way of its own
+                parameters, seen = seen.see(cursor, parameters, context)
+            elif context._is_server_side:
                 seen = _NOTHING_SEEN
             else:
                 context.cursor_fetch_strategy = seen = Rows()
-        elif not seen:  # a way of its own
-            parameters, seen = seen.see(cursor, parameters, context)
         recorder.append(
             (
                 statement,
@@ -215,16 +210,22 @@ def _execute_rarely(
         if not any(listener(*arguments) for listener in _after_us(context.dialect, method)):
             getattr(context.dialect, method)(*arguments)
     except BaseException as error:
-        _record_rare(recorder, statement, started, context, _failed(error))
+        _record_rare(recorder, statement, started, context, _failed, error)
         raise
-    _record_rare(recorder, statement, started, context, _written(cursor))
+    _record_rare(recorder, statement, started, context, _written, cursor)
 
 
 def _record_rare(
-    recorder: Recorder, statement: str, started: int, context: Any, seen: Rows
+    recorder: Recorder,
+    statement: str,
+    started: int,
+    context: Any,
+    see: Callable[[Any], Rows],
+    outcome: Any,
 ) -> None:
     ended = _now()
     try:
+        seen = see(outcome)
         site = walk(None, _getframe(), None)
         invoked, options = context.invoked_statement, context.execution_options
         recorder.append((statement, None, started, ended, site, seen, invoked, options))
@@ -287,21 +288,16 @@ def _failed(error: BaseException) -> Rows:
     return seen
 
 
-def _look_for_others(dialect: Any) -> None:
-    """Notice, once a request, listeners that would not be called because we answer first."""
-    global _others
-    try:
-        if not _others and len(tuple(dialect.dispatch.do_execute)) > 1:
-            _others = True
-    except Exception:
-        log_once("looking for other listeners")
-
-
-def _execute_with_others(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
-    for listener in _after_us(context.dialect, "do_execute"):
-        if listener(cursor, statement, parameters, context):
-            return
-    context.dialect.do_execute(cursor, statement, parameters, context)
+def _execute_with_others(
+    recorder: Recorder, cursor: Any, statement: str, parameters: Any, context: Any
+) -> None:
+    """Execute where others may listen too: SQLAlchemy does not ask them once we answered."""
+    dialect = context.dialect
+    others = tuple(_after_us(dialect, "do_execute"))
+    if not others and getattr(dialect.do_execute, "__func__", None) is DefaultDialect.do_execute:
+        recorder.alone_on = dialect
+    if not any(listener(cursor, statement, parameters, context) for listener in others):
+        dialect.do_execute(cursor, statement, parameters, context)
 
 
 def _after_us(dialect: Any, method: str) -> Iterator[Callable[..., bool | None]]:
@@ -314,13 +310,19 @@ def _after_us(dialect: Any, method: str) -> Iterator[Callable[..., bool | None]]
 def _before_flush(session: Session, flush_context: Any, instances: Any) -> None:
     recorder = current()
     if recorder is not None:
-        recorder.begin_flush()
+        try:
+            recorder.begin_flush()
+        except Exception:
+            log_once("noting a flush")
 
 
 def _after_flush(session: Session, flush_context: Any) -> None:
     recorder = current()
     if recorder is not None:
-        recorder.end_flush()
+        try:
+            recorder.end_flush()
+        except Exception:
+            log_once("noting a flush")
 
 
 _LISTENERS: dict[str, Callable[..., bool | None]] = {
