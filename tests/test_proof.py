@@ -1,4 +1,4 @@
-"""A loader option is proven by asking the same request again, and nothing that it writes is kept."""
+"""A fix is proven by asking the same request again; nothing that it writes is kept."""
 
 from __future__ import annotations
 
@@ -65,6 +65,22 @@ def test_the_request_is_asked_as_it_was(app: Flask) -> None:
     assert proof_of(app, finding).holds
 
 
+@pytest.mark.parametrize(
+    "path", ["/of/50%25", "/of/a%3Fb", "/of/%C3%A9", "/of/x?of=%C3%A9&of=%25", "/of/x?of=%FF"]
+)
+def test_whatever_the_address_is_spelled_with(app: Flask, path: str) -> None:
+    asked = []
+
+    @app.get("/of/<name>")
+    def owners_of(name: str) -> list[str]:
+        asked.append((name, request.args.getlist("of")))
+        return names()
+
+    assert proof_of(app, finding_of(app, path)).holds
+    assert len(asked) == 7
+    assert all(each == asked[0] for each in asked)
+
+
 def test_nothing_that_the_view_commits_is_kept(app: Flask) -> None:
     @view(app)
     def owners() -> list[str]:
@@ -93,8 +109,7 @@ def test_a_fix_that_changes_the_response_is_not_proven(app: Flask) -> None:
     proof = proof_of(app, finding_of(app))
     assert (proof.holds, proof.identical) == (False, False)
     assert proof.message == (
-        "not proven: joinedload(Document.user): "
-        "the response differs (status 200, with it 200)"
+        "not proven: joinedload(Document.user): the response differs (status 200, with it 200)"
     )
 
 
