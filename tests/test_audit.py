@@ -129,9 +129,7 @@ def test_without_findings_it_is_content() -> None:
     assert (result.exit_code, result.stdout) == (0, "1 request, 0 findings\n")
 
 
-def test_findings_are_logged_again_afterwards(
-    app: Flask, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_findings_are_logged_again_afterwards(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     audited(app)
     assert caplog.messages == []
     app.test_client().get("/owners")
