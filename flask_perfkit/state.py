@@ -13,10 +13,13 @@ MOST_REPLAYS = 200
 
 
 class Replay(NamedTuple):
-    """A GET as it was asked, to ask it again; in memory only, never shown."""
+    """A GET as it was asked, to ask it again; in memory only, never shown.
+
+    ``path`` and ``query`` are ``PATH_INFO`` and ``QUERY_STRING`` as WSGI spells them.
+    """
 
     path: str
-    query: bytes
+    query: str
     headers: tuple[tuple[str, str], ...]
 
 

@@ -275,7 +275,9 @@ def _keep_to_ask_again(recorder: RequestRecorder, profile: Profile, state: State
         return
     if len(state.replays) < MOST_REPLAYS or profile.endpoint in state.replays:
         headers = tuple((name, value) for name, value in asked.headers if name in _ASKED_AGAIN)
-        state.replays[profile.endpoint] = Replay(asked.path, asked.query_string, headers)
+        state.replays[profile.endpoint] = Replay(
+            asked.environ["PATH_INFO"], asked.environ.get("QUERY_STRING", ""), headers
+        )
 
 
 def _speak_early(recorder: RequestRecorder, response: Response, settings: Settings) -> None:
