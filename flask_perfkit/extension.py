@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from flask import current_app
 
 from flask_perfkit.allow import Allow, allow
+from flask_perfkit.batching import batch_lazy_loads
 from flask_perfkit.callsite import claim
 from flask_perfkit.commands import perfkit as perfkit_commands
 from flask_perfkit.config import Settings
@@ -75,6 +76,8 @@ class PerfKit:
             return
         claim(app.import_name, app.root_path)
         watch_statements()
+        if settings.auto_batch:
+            batch_lazy_loads()
         watch_commands(app, state)
         app.cli.add_command(perfkit_commands)
         _watch_calls(app)

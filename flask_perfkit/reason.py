@@ -39,6 +39,9 @@ _LIMIT_AT_END = re.compile(r"\b(?:LIMIT|FETCH\s+(?:FIRST|NEXT))\b[^()]*$", re.IG
 _TOP = re.compile(r"^\s*SELECT\s+(?:DISTINCT\s+)?TOP\b", re.IGNORECASE)
 
 
+AUTO_BATCH = "perfkit_auto_batch"
+"""The execution option that auto-batching gives to its statements."""
+
 NO_TABLE = "(no table)"
 """What a statement is about that reads none."""
 
@@ -75,13 +78,14 @@ class Eager:
 class Reason:
     """Why a statement was sent.
 
-    ``kind`` is ``"lazy"`` (a relationship was touched), ``"column"`` (a deferred or expired
-    column was), ``"batch"`` (a loader fetches for many parents at once) or ``"statement"``
-    (the code asked). ``entity`` and its mapped bases are the rows' class, ``parents`` the
-    classes of the object that was touched, ``steps`` the relationships walked as far as the
-    ORM says; ``loads`` says why a column had to be loaded: it was ``"deferred"`` (in ``group``,
-    if it has one), ``"expired"``, or ``"polymorphic"`` (of a subclass's table, after a select
-    of the base). ``eager`` is what a statement loads along.
+    ``kind`` is ``"lazy"`` (a relationship was touched), ``"auto_batch"`` (one was, and it is
+    loaded for others too), ``"column"`` (a deferred or expired column was touched), ``"batch"``
+    (a loader fetches for many parents at once) or ``"statement"`` (the code asked). ``entity``
+    and its mapped bases are the rows' class, ``parents`` the classes of the object that was
+    touched, ``steps`` the relationships walked as far as the ORM says; ``loads`` says why a
+    column had to be loaded: it was ``"deferred"`` (in ``group``, if it has one), ``"expired"``,
+    or ``"polymorphic"`` (of a subclass's table, after a select of the base). ``eager`` is what a
+    statement loads along.
     """
 
     kind: str
@@ -125,7 +129,7 @@ def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expir
         if load is not None:
             reason = _orm_reason(statement, load, touched, expired, limited)
             if reason is not None:
-                return reason
+                return replace(reason, kind="auto_batch") if AUTO_BATCH in options else reason
     except (AttributeError, IndexError, KeyError, TypeError):
         pass  # another release keeps it elsewhere: the table still tells what was read
     mapper = _subject_mapper(statement, sql)

@@ -47,6 +47,13 @@ def _failed_if_skipped_in_ci(report: Report) -> Report:
     return report
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Call slow what PostgreSQL is asked as well as SQLite: one run of it is enough."""
+    for item in items:
+        if "postgresql" in getattr(getattr(item, "callspec", None), "id", ""):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """Run PostgreSQL on a unix socket; without fsync, since nothing of it outlives the run."""

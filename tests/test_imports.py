@@ -23,7 +23,7 @@ LAYERS = (
     {"calls", "causes"},
     {"recorder"},
     {"allow"},
-    {"pagination", "cache", "system"},
+    {"pagination", "cache", "system", "batching"},
     {"detectors", "sinks", "measure"},
     {"analysis"},
     {"state"},

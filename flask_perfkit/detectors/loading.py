@@ -15,11 +15,15 @@ _DEEPEST = 8
 
 
 class Loading(NamedTuple):
-    """A loader option as code, the advice around it, and the line where it goes."""
+    """A loader option as code, the advice around it, and the line where it goes.
+
+    ``at_once`` says that one statement brought the objects that the code started from.
+    """
 
     code: str
     advice: str
     origin: tuple[str, int] | None
+    at_once: bool = False
 
 
 def loading_fix(cause: Cause, profile: Profile) -> Loading:
@@ -37,13 +41,14 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
         return Loading(*_refresh_at_once(cause), origin)
     code = ".".join(_options(steps, cause.reason, _descends(cause, source)))
     where = f"the select at {line(*origin)}" if origin else "the select of the parents"
-    return Loading(code, f"add {code} to {where} (instead of {cause.count} queries)", origin)
+    advice = f"add {code} to {where} (instead of {cause.count} queries)"
+    return Loading(code, advice, origin, source is not None and source.count == 1)
 
 
 def _descends(cause: Cause, source: Cause | None) -> bool:
     """Tell whether a tree is walked down: more nodes were asked than the code selected."""
     reason = cause.reason
-    if not (reason.kind == "lazy" and reason.entity[0] in reason.parents):
+    if not (reason.kind in ("lazy", "auto_batch") and reason.entity[0] in reason.parents):
         return False
     return source is not None and cause.count > max(source.rows, 1)
 
@@ -78,7 +83,7 @@ def _as_loaded(steps: tuple[Step, ...], source: Cause | None, reason: Reason) ->
     """
     eager = source.reason.eager if source is not None else ()
     loaders = {str(each.steps[-1]): each.steps[-1].loader for each in reversed(eager) if each.steps}
-    if reason.kind == "lazy":
+    if reason.kind in ("lazy", "auto_batch"):
         loaders.pop(reason.subject, None)
     if not eager and not any(step.loader for step in steps):
         return steps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from flask_perfkit.batching.growth import statements
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.loading import loading_fix
 from flask_perfkit.detectors.wording import finding_of, milliseconds, place, short_sql
@@ -22,16 +23,18 @@ _FEW_VALUES = 3
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:
     """Find causes that sent one statement for each of many objects."""
+    threshold = settings.n_plus_one_threshold
     return [
-        _finding(cause, profile)
+        _finding(cause, profile, settings)
         for cause in profile.causes
-        if cause.acts >= settings.n_plus_one_threshold and is_loop(cause)
+        if (cause.acts >= threshold and is_loop(cause))
+        or (cause.keys >= threshold and cause.reason.kind == "auto_batch")
     ]
 
 
 def is_loop(cause: Cause) -> bool:
     """Tell whether a cause asks for one object at a time, and not in batches or pages."""
-    if cause.operation != "SELECT" or cause.reason.kind == "batch":
+    if cause.operation != "SELECT" or cause.reason.kind in ("batch", "auto_batch"):
         return False
     if is_of_catalog(cause.sql):
         return False
@@ -57,7 +60,7 @@ def _is_paging(cause: Cause) -> bool:
     return cause.most_rows > 1 and goes_on
 
 
-def _finding(cause: Cause, profile: Profile) -> Finding:
+def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
     if cause.reason.kind == "statement":
         fix, origin = _statement_fix(cause), None
         advice = f"ask once before the loop: {fix} (1 query)"
@@ -66,6 +69,10 @@ def _finding(cause: Cause, profile: Profile) -> Finding:
         loading = loading_fix(cause, profile)
         fix, advice, origin = loading.code, loading.advice, loading.origin
         what = f"{cause.reason.subject} loaded {cause.count} times"
+        if cause.reason.kind == "auto_batch":
+            what += f" by auto-batching, for {cause.keys} objects"
+        elif cause.reason.kind == "lazy" and loading.at_once and settings.auto_batch is False:
+            advice += f", or set PERFKIT_AUTO_BATCH (about {statements(cause.count)} queries)"
     message = f"{what} ({milliseconds(cause.time)}) {place(cause)}; {advice}"
     return finding_of("n_plus_one", cause, profile, message=message, fix=fix, origin=origin)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 import time
 from asyncio import _get_running_loop
 from collections.abc import Callable
@@ -19,6 +20,15 @@ from flask_perfkit.faults import log_once
 from flask_perfkit.recorder import current
 
 _sleep = time.sleep
+
+
+class _Thread(threading.local):
+    """Whether a watched call blocks this thread now: what it calls itself is part of it."""
+
+    is_blocked = False
+
+
+_thread = _Thread()
 
 
 def watch_blocking_calls() -> None:
@@ -58,10 +68,14 @@ def _noting(
         recorder = current()
         if recorder is None or _get_running_loop() is None or not blocks(*args):
             return call(*args, **kwargs)
+        if _thread.is_blocked:
+            return call(*args, **kwargs)
         started = perf_counter_ns()
+        _thread.is_blocked = True
         try:
             return call(*args, **kwargs)
         finally:
+            _thread.is_blocked = False
             try:
                 site = walk(None, _getframe(), None)
                 recorder.note("blocking", name, 0, started, perf_counter_ns(), site)
