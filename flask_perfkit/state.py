@@ -23,12 +23,13 @@ class Replay(NamedTuple):
     headers: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class State:
     """The settings of an application and where its profiles go.
 
     ``watches_all`` says that the sinks want every profile, not only those with findings or
-    while somebody listens to the signal. ``replays`` are GETs with findings by endpoint, kept
+    while somebody listens to the signal. ``notes_reads`` says that
+    reads of attributes are noted, ``replays`` are GETs with findings by endpoint, kept
     in debug and tests.
     """
 
@@ -36,4 +37,5 @@ class State:
     db: Any
     sinks: tuple[Sink, ...]
     watches_all: bool = False
+    notes_reads: bool = False
     replays: dict[str, Replay] = field(default_factory=dict)

@@ -45,7 +45,7 @@ def test_the_report(app: Flask) -> None:
     result = audited(app)
     assert result.exit_code == 0, result.output
     report = result.stdout
-    assert report.startswith("4 requests, 1 findings\n")
+    assert report.startswith("4 requests, 1 finding\n")
     assert "ERROR  owners\n  n_plus_one: Document.user loaded 10 times" in report
     assert "joinedload(Document.user)" in report
     assert "proven" not in report
@@ -100,7 +100,7 @@ def test_prove(app: Flask) -> None:
 def test_fails_on_an_error(app: Flask, severity: str) -> None:
     result = audited(app, "--fail-on", severity)
     assert result.exit_code == 1
-    assert "1 findings" in result.stdout
+    assert "1 finding" in result.stdout
 
 
 @pytest.mark.parametrize(("severity", "code"), [("error", 0), ("warning", 1), ("info", 1)])
