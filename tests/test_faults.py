@@ -107,10 +107,12 @@ HOOKED = {
     "hooks.flask": [
         "RequestRecorder", "_facts", "_view", "_request_of",
         "_note_failure", "_file_wrapper", "_WatchedBody", "analyse", "deliver", "server_timing",
+        "is_unremarkable", "is_application",
     ],
     "hooks.sqlalchemy": [
         "walk", "position_of", "operation_of", "reads_one_row", "branches_of", "texts_of",
         "_way_to_see", "_written", "_see_written", "_see_studied", "_failed",
+        "Rows", "are_watched",
     ],
     "recorder": ["Causes", "Calls"],
     "callsite": [
