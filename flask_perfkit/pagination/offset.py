@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask_perfkit.pagination.ordered import in_order
+from flask_perfkit.pagination.layout import lay_out
 from flask_perfkit.pagination.pages import Page
-from flask_perfkit.pagination.rows import fetch_items
+from flask_perfkit.pagination.rows import fetch
 from flask_perfkit.pagination.totals import count_rows
 
 if TYPE_CHECKING:
@@ -33,11 +33,10 @@ def offset_page(
     items = _items(source, statement, terms, offset, params.page_size + 1)
     has_next = len(items) > params.page_size
     del items[params.page_size :]
-    if total == "exact":
-        ends_here = not has_next and (items or offset == 0)
-        count = offset + len(items) if ends_here else count_rows(source, statement)
+    if not has_next and (items or offset == 0) and total == "exact":
+        count: int | None = offset + len(items)
     else:
-        count = None
+        count = count_rows(source, statement, total)
     return Page(items, count, params.page, params.page_size, has_next)
 
 
@@ -46,7 +45,6 @@ def _items(
 ) -> list[Any]:
     if offset > _LARGEST_OFFSET:
         return []
-    ordered = in_order(statement, terms)
-    order = [term.clause() for term in ordered.terms]
-    page = ordered.statement.order_by(*order).limit(limit).offset(offset)
-    return fetch_items(source, page, ordered.identity)
+    laid = lay_out(statement, terms, source.bind.dialect.name, for_cursor=False)
+    page = laid.statement.order_by(*laid.layout.order_by).limit(limit).offset(offset)
+    return fetch(source, page, laid.layout.identity_columns).items

@@ -8,39 +8,53 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from flask_perfkit.pagination.statement import entity_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Select
+    from sqlalchemy import Connection, Engine, Label, Result, Select
 
     from flask_perfkit.pagination.app import AnySession
-    from flask_perfkit.pagination.order import Expression
 
 
 class Source(NamedTuple):
-    """Where pages come from: a session and what it runs on."""
+    """Where rows come from: a session, and what it runs on."""
 
     session: AnySession
     bind: Engine | Connection
 
-    def execute(self, statement: Any) -> Any:
-        return self.session.execute(statement, bind_arguments={"bind": self.bind})
+    def execute(self, statement: Any, parameters: dict[str, Any] | None = None) -> Result[Any]:
+        """Run a statement, also one that does not say itself which engine it is for."""
+        return self.session.execute(statement, parameters, bind_arguments={"bind": self.bind})
 
 
-def fetch_items(
-    source: Source, statement: Select[Any], identity: Sequence[Expression]
-) -> list[Any]:
-    """Return entities where the statement selects one entity, rows otherwise.
+class Fetched(NamedTuple):
+    """The items of a page and, beside each, the values of the columns that were added."""
 
-    Joined eager loading repeats rows, so entities come once for each identity:
-    that keeps rows that the statement itself repeats.
+    items: list[Any]
+    added: list[Sequence[Any]]
+
+
+def fetch(
+    source: Source,
+    statement: Select[Any],
+    added: Sequence[Label[Any]],
+    parameters: dict[str, Any] | None = None,
+) -> Fetched:
+    """Run a statement with more columns, and take them off its rows again.
+
+    An item is an entity where the statement selects one entity, a row otherwise.
+    Joined eager loading repeats rows: with the added columns, which tell rows
+    apart, entities come once for each row that the statement has without it.
     """
     entities = [entity_of(description) for description in statement.column_descriptions]
-    if not any(entities):
-        return list(source.execute(statement).all())
+    result = source.execute(statement.add_columns(*added), parameters)
+    if any(entities):
+        result = result.unique()
     width = len(entities)
-    result = source.execute(statement.add_columns(*_labelled(identity))).unique()
-    if width == 1:
-        return [row[0] for row in result]
-    return list(result.freeze()().columns(*range(width)))
-
-
-def _labelled(expressions: Sequence[Expression]) -> list[Expression]:
-    return [expression.label(f"perfkit_key_{i}") for i, expression in enumerate(expressions)]
+    if width == 1 and entities[0]:
+        rows = result.all()
+        return Fetched([row[0] for row in rows], [row[1:] for row in rows])
+    if not added:
+        return Fetched(list(result.all()), [])
+    frozen = result.freeze()
+    return Fetched(
+        list(frozen().columns(*range(width))),
+        list(frozen().columns(*range(width, width + len(added)))),
+    )

@@ -1,0 +1,146 @@
+"""Which rows lie beyond a place in an order, in the form that each database finds by an index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Double, Float, and_, bindparam, cast, false, tuple_, type_coerce
+from sqlalchemy.types import UserDefinedType
+
+if TYPE_CHECKING:
+    from sqlalchemy import BindParameter
+
+    from flask_perfkit.pagination.dialects import Ways
+    from flask_perfkit.pagination.order import Expression, Term
+
+    Condition = Expression
+    IsNull = tuple[bool, ...]
+
+
+class _AsStored(UserDefinedType[Any]):
+    """A value as the driver returns and takes it, whatever type the column says it has.
+
+    It goes there and back unchanged, which is more than Enum, Interval,
+    TypeDecorator, Numeric on SQLite or the Integer of extract() promise.
+    """
+
+    cache_ok = True
+
+
+_AS_STORED = _AsStored()
+
+
+class Keyset:
+    """The terms of an order as columns to read and as conditions to meet."""
+
+    def __init__(self, terms: Sequence[Term], nullable: Sequence[bool], ways: Ways) -> None:
+        if any(term.is_text for term in terms):
+            raise ValueError("a cursor cannot follow text() in an ORDER BY: name a column instead")
+        self.columns = [
+            _read(term, ways).label(f"perfkit_key_{number}") for number, term in enumerate(terms)
+        ]
+        self.forward = Direction(terms, nullable, ways)
+        self.backward = Direction([term.reversed() for term in terms], nullable, ways)
+
+
+class Direction:
+    """An order, forward or backward: its ORDER BY, and what lies beyond a place in it."""
+
+    def __init__(self, terms: Sequence[Term], nullable: Sequence[bool], ways: Ways) -> None:
+        self.terms = terms
+        self.order_by = [clause for term in terms for clause in ways.order_by(term)]
+        self._ranges_rows = ways.ranges_rows
+        self._keys = [
+            _Key(
+                type_coerce(term.value, _AS_STORED),
+                bindparam(f"perfkit_key_{number}", type_=_AS_STORED),
+                term.descending,
+                may_be_null,
+                ways.nulls_come_last(term),
+            )
+            for number, (term, may_be_null) in enumerate(zip(terms, nullable, strict=True))
+        ]
+        self._kept: dict[IsNull, list[Condition]] = {}
+
+    def ranges(self, values: Sequence[Any]) -> list[Condition]:
+        """Return conditions of which each row beyond the values meets one.
+
+        They are met with :meth:`parameters` only.
+        """
+        is_null = tuple(value is None for value in values)
+        if is_null not in self._kept:
+            ranges = list(_ranges(self._keys, is_null, self._ranges_rows))
+            self._kept[is_null] = ranges or [false()]
+        return self._kept[is_null]
+
+    def parameters(self, values: Sequence[Any]) -> dict[str, Any]:
+        """Return the values by the names that the conditions have for them."""
+        return {
+            key.bind.key: value
+            for key, value in zip(self._keys, values, strict=True)
+            if value is not None
+        }
+
+
+class _Key(NamedTuple):
+    """One term, as rows are compared by it."""
+
+    value: Expression
+    bind: BindParameter[Any]
+    descending: bool
+    nullable: bool
+    nulls_last: bool
+
+
+def _read(term: Term, ways: Ways) -> Expression:
+    # A single-precision column is compared with doubles by its exact value, not by its text.
+    if isinstance(term.value.type, Float) and not ways.floats_are_double:
+        return cast(term.value, Double)
+    return type_coerce(term.value, _AS_STORED)
+
+
+def _ranges(keys: list[_Key], is_null: IsNull, ranges_rows: bool) -> Iterator[Condition]:
+    """Yield the ranges from the nearest to the furthest.
+
+    The last keys differ first: each range holds rows that are equal in the
+    keys before ``start`` and beyond the place in those from there to ``end``.
+    """
+    end = len(keys)
+    while end:
+        start = _run_start(keys, is_null, end) if ranges_rows else end - 1
+        if not is_null[start]:
+            yield and_(*_equal(keys[:start], is_null), _beyond(keys[start:end]))
+        for position in range(start, end):
+            key = keys[position]
+            if is_null[position] and not key.nulls_last:
+                yield and_(*_equal(keys[:position], is_null), key.value.is_not(None))
+            elif key.nullable and key.nulls_last and not is_null[position]:
+                yield and_(*_equal(keys[:position], is_null), key.value.is_(None))
+        end = start
+
+
+def _run_start(keys: list[_Key], is_null: IsNull, end: int) -> int:
+    """Return where the row value begins that ends with the key before ``end``."""
+    start = end - 1
+    while (
+        start > 0
+        and not is_null[start]
+        and not is_null[start - 1]
+        and keys[start - 1].descending == keys[start].descending
+    ):
+        start -= 1
+    return start
+
+
+def _equal(keys: list[_Key], is_null: IsNull) -> Iterator[Condition]:
+    for key, null in zip(keys, is_null, strict=False):
+        yield key.value.is_(None) if null else key.value == key.bind
+
+
+def _beyond(keys: list[_Key]) -> Condition:
+    left, right = [key.value for key in keys], [key.bind for key in keys]
+    if len(keys) == 1:
+        return left[0] < right[0] if keys[0].descending else left[0] > right[0]
+    row, place = tuple_(*left), tuple_(*right)
+    return row < place if keys[0].descending else row > place
