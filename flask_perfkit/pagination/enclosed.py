@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import CompoundSelect, Select, and_, func, inspect, select
 
 from flask_perfkit.pagination.identity import Identity, is_repeating
-from flask_perfkit.pagination.order import Term
+from flask_perfkit.pagination.order import Term, own_terms
 from flask_perfkit.pagination.statement import entity_of
 
 if TYPE_CHECKING:
@@ -90,7 +90,10 @@ def enclose_select(statement: Select[Any], terms: Sequence[Term], identity: Iden
     told_apart = [columns.add(expression) for expression in identity.columns]
     if not identity.is_unique:
         told_apart.append(columns.add(_number_within(identity.columns)))
-    subquery = statement.with_only_columns(*columns.inner, maintain_column_froms=True).subquery()
+    # Its own order decides which rows a LIMIT takes; by name it would find no column here.
+    own_order = [term.clause() for term in own_terms(statement)]
+    inner = statement.with_only_columns(*columns.inner, maintain_column_froms=True)
+    subquery = inner.order_by(None).order_by(*own_order).subquery()
     exported = list(subquery.c)
     outer: Select[Any] = select(
         *(

@@ -161,6 +161,7 @@ def _is_static(layout: Layout) -> bool:
     return not any(
         isinstance(part, BindParameter | SelectBase)
         or (isinstance(part, ColumnClause) and not isinstance(part.table, Table | None))
+        or getattr(part._annotations.get("parententity"), "is_aliased_class", False)
         for expression in expressions
         for part in iterate(expression)
     )
