@@ -36,7 +36,7 @@ def current_session() -> AnySession:
     )
 
 
-def current_secrets() -> list[bytes]:
+def current_secrets() -> tuple[bytes, ...]:
     """Return the keys of cursors, from the oldest to the one in use.
 
     That is ``PERFKIT_CURSOR_SECRET``, else ``SECRET_KEY``; before it come the
@@ -50,7 +50,8 @@ def current_secrets() -> list[bytes]:
     if not secret:
         raise SetupError("cursors are signed: set SECRET_KEY or PERFKIT_CURSOR_SECRET")
     fallbacks = current_app.config.get("SECRET_KEY_FALLBACKS") if has_app_context() else None
-    return [key.encode() if isinstance(key, str) else key for key in (*(fallbacks or ()), secret)]
+    keys = (*(fallbacks or ()), secret)
+    return tuple(key.encode() if isinstance(key, str) else key for key in keys)
 
 
 def current_endpoint() -> str | None:

@@ -22,7 +22,7 @@ _SAME_EVERYWHERE = frozenset(
 def fingerprint(
     sql: str, parameters: Iterable[BindParameter[Any]], dialect: Dialect, endpoint: str | None
 ) -> bytes:
-    """Return ``FINGERPRINT_SIZE`` bytes that are the same in every process for the same query and values.
+    """Return ``FINGERPRINT_SIZE`` bytes, the same in every process for the same query.
 
     :raises TypeError: a value has no text that other processes would agree on.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import or_, select, union_all
+from sqlalchemy import Integer, bindparam, or_, select, union_all
 
 from flask_perfkit.pagination.app import current_endpoint, current_secrets
 from flask_perfkit.pagination.cursor import Place, read_cursor, write_cursor
@@ -13,19 +13,22 @@ from flask_perfkit.pagination.fingerprint import fingerprint
 from flask_perfkit.pagination.layout import Laid, lay_out
 from flask_perfkit.pagination.order import Term
 from flask_perfkit.pagination.pages import CursorPage
-from flask_perfkit.pagination.rows import Fetched, fetch
+from flask_perfkit.pagination.rows import Fetched
 from flask_perfkit.pagination.sealing import require_sealing
 from flask_perfkit.pagination.totals import count_rows
 from flask_perfkit.pagination.visibility import hides_any
 
 if TYPE_CHECKING:
-    from sqlalchemy import Dialect, Label, Select
+    from sqlalchemy import BindParameter, Dialect, Label, Select
 
     from flask_perfkit.pagination.params import CursorParams
     from flask_perfkit.pagination.ranges import Condition, Direction
     from flask_perfkit.pagination.rows import Source
     from flask_perfkit.pagination.statement import AnySelect
     from flask_perfkit.pagination.totals import Total
+
+# By name, so that all statements of a shape share their compiled form.
+_LIMIT: BindParameter[int] = bindparam("perfkit_limit", type_=Integer())
 
 
 def keyset_page(
@@ -45,19 +48,17 @@ def keyset_page(
     place = text.read(params.cursor) if params.cursor else None
     backward = place is not None and place.backward
     rows = _rows(source, laid, place, params.page_size + 1)
-    goes_on = len(rows.items) > params.page_size
-    items, keys = rows.items[: params.page_size], rows.added[: params.page_size]
-    if backward:
-        items.reverse()
-        keys.reverse()
+    items = rows.items(params.page_size)
+    goes_on = len(rows) > params.page_size
     # What lies where the cursor came from need not be looked up: its row, or one beside it.
-    came_from = place is not None and bool(keys)
+    came_from = place is not None and bool(items)
     has_next, has_previous = (came_from, goes_on) if backward else (goes_on, came_from)
+    first, last = (len(items) - 1, 0) if backward else (0, len(items) - 1)
     return CursorPage(
-        items,
+        items[::-1] if backward else items,
         params.page_size,
-        next_cursor=text.write(Place(False, tuple(keys[-1]))) if has_next else None,
-        previous_cursor=text.write(Place(True, tuple(keys[0]))) if has_previous else None,
+        next_cursor=text.write(Place(False, rows.added(last))) if has_next else None,
+        previous_cursor=text.write(Place(True, rows.added(first))) if has_previous else None,
         total=count_rows(source, statement, total),
     )
 
@@ -66,7 +67,7 @@ class _Text(NamedTuple):
     """Writes and reads the cursors of one query."""
 
     fingerprint: bytes
-    secrets: list[bytes]
+    secrets: tuple[bytes, ...]
     is_sealed: bool
 
     @classmethod
@@ -93,26 +94,32 @@ def _fingerprint(laid: Laid, dialect: Dialect) -> bytes:
 
 
 def _rows(source: Source, laid: Laid, place: Place | None, limit: int) -> Fetched:
-    keyset, statement = laid.layout.keyset, laid.statement
+    layout, statement = laid.layout, laid.statement
+    keyset, parameters = layout.keyset, {_LIMIT.key: limit}
+    columns, direction = keyset.columns, keyset.forward
     if place is None:
-        page = statement.order_by(*keyset.forward.order_by).limit(limit)
-        return fetch(source, page, keyset.columns)
-    direction = keyset.backward if place.backward else keyset.forward
-    ranges = direction.ranges(place.values)
-    parameters = direction.parameters(place.values)
-    if len(ranges) > 1 and laid.layout.is_plain and laid.layout.ways.ranges_rows:
-        page, columns = _united(laid, ranges, direction, limit)
-        return fetch(source, page.limit(limit), columns, parameters)
+        page = statement.order_by(*direction.order_by)
+    else:
+        direction = keyset.backward if place.backward else direction
+        ranges = direction.ranges(place.values)
+        parameters |= direction.parameters(place.values)
+        if len(ranges) > 1 and layout.is_plain and layout.ways.ranges_rows:
+            page, columns = _united(laid, ranges, direction)
+        else:
+            page = _where(statement, ranges).order_by(*direction.order_by)
+    page = page.add_columns(*columns).limit(_LIMIT)
+    return Fetched(source.execute(page, parameters), layout.items)
+
+
+def _where(statement: Select[Any], ranges: Sequence[Condition]) -> Select[Any]:
     condition = ranges[0] if len(ranges) == 1 else or_(*ranges)
-    page = (
-        statement.having(condition) if statement._group_by_clauses else statement.where(condition)
-    )
-    page = page.order_by(*direction.order_by).limit(limit)
-    return fetch(source, page, keyset.columns, parameters)
+    if statement._group_by_clauses:
+        return statement.having(condition)
+    return statement.where(condition)
 
 
 def _united(
-    laid: Laid, ranges: Sequence[Condition], direction: Direction, limit: int
+    laid: Laid, ranges: Sequence[Condition], direction: Direction
 ) -> tuple[Select[Any], list[Label[Any]]]:
     """Find the page's keys by one index range after the other, then the rows by their keys.
 
@@ -122,7 +129,7 @@ def _united(
     keys = layout.keyset.columns
     narrow = statement.with_only_columns(*keys, maintain_column_froms=True)
     branches = [
-        select(narrow.where(condition).order_by(*direction.order_by).limit(limit).subquery())
+        select(narrow.where(condition).order_by(*direction.order_by).limit(_LIMIT).subquery())
         for condition in ranges
     ]
     found = union_all(*branches).subquery("perfkit_page")

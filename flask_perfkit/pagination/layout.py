@@ -19,6 +19,7 @@ from flask_perfkit.pagination.identity import is_one_row, row_identity
 from flask_perfkit.pagination.nullability import may_be_null
 from flask_perfkit.pagination.order import own_terms, with_tie_break
 from flask_perfkit.pagination.ranges import Keyset
+from flask_perfkit.pagination.rows import Items, items_of
 from flask_perfkit.pagination.visibility import names_of_selected
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Layout:
     :param identity: what alone tells rows apart.
     :param nullable: for each term, whether it may be NULL.
     :param names: for each term, the name under which an item shows its value, if any does.
+    :param items: what an item is.
     :param is_plain: whether the database can find rows by the terms: it
         neither groups them first nor takes them from a subquery.
     :param sql: the text of the statement in this order, once somebody needed it.
@@ -50,6 +52,7 @@ class Layout:
     identity: Sequence[Expression]
     nullable: tuple[bool, ...]
     names: tuple[str | None, ...]
+    items: Items
     is_plain: bool
     sql: str | None = None
 
@@ -82,6 +85,13 @@ class Laid(NamedTuple):
     parameters: Sequence[BindParameter[Any]] | None = None
 
 
+class _Shape(NamedTuple):
+    """What statements have in common that differ in their values only."""
+
+    key: tuple[Any, ...]
+    parameters: list[BindParameter[Any]]
+
+
 _kept: LRUCache[tuple[Any, ...], Layout] = LRUCache(_MOST_KEPT)
 
 
@@ -95,25 +105,39 @@ def lay_out(
         return _laid_outside(enclosed, names_of_selected(enclosed.statement), ways)
     if must_be_enclosed(statement):
         return _laid_around(statement, terms or own_terms(statement), ways)
-    if terms:
-        statement = statement.order_by(None).order_by(*(term.clause() for term in terms))
-    shape = statement._generate_cache_key()
+    shape = _shape(statement, terms)
     key = None if shape is None else (shape.key, dialect_name, for_cursor)
     layout = None if key is None else _kept.get(key)
     if layout is None:
+        terms = terms or own_terms(statement)
         froms = read_froms(statement)
         identity = row_identity(statement, froms)
-        if for_cursor and (not identity.is_unique or _has_window(statement)):
-            return _laid_around(statement, own_terms(statement), ways)
-        layout = _inside(statement, froms, identity, ways)
+        if for_cursor and (not identity.is_unique or _has_window(statement, terms)):
+            return _laid_around(statement, terms, ways)
+        layout = _inside(statement, terms, froms, identity, ways)
         if key is not None and _is_static(layout):
             _kept[key] = layout
-    parameters = None if shape is None else shape.bindparams
-    return Laid(statement.order_by(None), layout, parameters)
+    if statement._order_by_clauses:
+        statement = statement.order_by(None)
+    return Laid(statement, layout, None if shape is None else shape.parameters)
 
 
-def _inside(statement: Select[Any], froms: Froms, identity: Identity, ways: Ways) -> Layout:
-    terms = with_tie_break(own_terms(statement), identity.columns)
+def _shape(statement: Select[Any], terms: Sequence[Term]) -> _Shape | None:
+    keys = [part._generate_cache_key() for part in (statement, *(term.value for term in terms))]
+    found = [key for key in keys if key is not None]
+    if len(found) < len(keys):
+        return None
+    directions = [(term.descending, term.nulls) for term in terms]
+    return _Shape(
+        (*(key.key for key in found), *directions),
+        [parameter for key in found for parameter in key.bindparams],
+    )
+
+
+def _inside(
+    statement: Select[Any], terms: Sequence[Term], froms: Froms, identity: Identity, ways: Ways
+) -> Layout:
+    terms = with_tie_break(terms, identity.columns)
     names = names_of_selected(statement)
     return Layout(
         ways,
@@ -121,6 +145,7 @@ def _inside(statement: Select[Any], froms: Froms, identity: Identity, ways: Ways
         identity.columns,
         nullable=tuple(may_be_null(term.value, statement, froms) for term in terms),
         names=tuple(names.get(hash(term.value)) for term in terms),
+        items=items_of(statement),
         is_plain=not (statement._group_by_clauses or statement._distinct or is_one_row(statement)),
     )
 
@@ -144,14 +169,15 @@ def _laid_outside(enclosed: Enclosed, names: Mapping[int, str | None], ways: Way
         nullable=(True,) * len(terms),
         # What only numbers equal rows tells nothing.
         names=tuple(names.get(hash(term.value), "") for term in terms),
+        items=items_of(enclosed.statement),
         is_plain=False,
     )
     return Laid(enclosed.statement, layout)
 
 
-def _has_window(statement: Select[Any]) -> bool:
+def _has_window(statement: Select[Any], terms: Sequence[Term]) -> bool:
     """Whether a condition would change what a window function sees."""
-    expressions = (*statement.selected_columns, *statement._order_by_clauses)
+    expressions = (*statement.selected_columns, *(term.value for term in terms))
     return any(isinstance(part, Over) for expression in expressions for part in iterate(expression))
 
 

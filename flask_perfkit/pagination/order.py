@@ -73,10 +73,10 @@ class Term:
 
 def sort_errors(sort: str, names: Collection[str]) -> list[str]:
     """Say what is wrong with a ``sort`` parameter when only these names may be used."""
-    unknown = [name for name, _ in _split(sort) if name not in names]
-    if not unknown:
+    unknown = next((name for name, _ in _split(sort) if name not in names), None)
+    if unknown is None:
         return []
-    shown = repr(unknown[0][:_LONGEST_NAME_SHOWN])
+    shown = repr(unknown[:_LONGEST_NAME_SHOWN])
     if not names:
         return [f"{shown} cannot be sorted by, nor anything else here."]
     return [f"{shown} cannot be sorted by; allowed are {', '.join(names)}."]

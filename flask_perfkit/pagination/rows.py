@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask_perfkit.pagination.statement import entity_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Label, Result, Select
+    from sqlalchemy import Connection, Engine, Result, Select
 
     from flask_perfkit.pagination.app import AnySession
 
@@ -24,37 +23,49 @@ class Source(NamedTuple):
         return self.session.execute(statement, parameters, bind_arguments={"bind": self.bind})
 
 
-class Fetched(NamedTuple):
-    """The items of a page and, beside each, the values of the columns that were added."""
+class Items(NamedTuple):
+    """What the items of a statement are.
 
-    items: list[Any]
-    added: list[Sequence[Any]]
-
-
-def fetch(
-    source: Source,
-    statement: Select[Any],
-    added: Sequence[Label[Any]],
-    parameters: dict[str, Any] | None = None,
-) -> Fetched:
-    """Run a statement with more columns, and take them off its rows again.
-
-    An item is an entity where the statement selects one entity, a row otherwise.
-    Joined eager loading repeats rows: with the added columns, which tell rows
-    apart, entities come once for each row that the statement has without it.
+    :param width: how many entities and columns make one.
     """
+
+    width: int
+    has_entity: bool
+
+    @property
+    def are_entities(self) -> bool:
+        """Whether an item is one entity, and no row."""
+        return self.has_entity and self.width == 1
+
+
+def items_of(statement: Select[Any]) -> Items:
+    """Read what the items of a statement are."""
     entities = [entity_of(description) for description in statement.column_descriptions]
-    result = source.execute(statement.add_columns(*added), parameters)
-    if any(entities):
-        result = result.unique()
-    width = len(entities)
-    if width == 1 and entities[0]:
-        rows = result.all()
-        return Fetched([row[0] for row in rows], [row[1:] for row in rows])
-    if not added:
-        return Fetched(list(result.all()), [])
-    frozen = result.freeze()
-    return Fetched(
-        list(frozen().columns(*range(width))),
-        list(frozen().columns(*range(width, width + len(added)))),
-    )
+    return Items(len(entities), any(entities))
+
+
+class Fetched:
+    """The rows of a page: each an item, and behind it the columns that were added."""
+
+    def __init__(self, result: Result[Any], items: Items) -> None:
+        # Joined eager loading of a collection repeats rows and demands this. With the added
+        # columns an entity then comes once for each row that the statement has without it.
+        if result._unique_filter_state is not None:
+            result = result.unique()
+        self._frozen = None if items.are_entities else result.freeze()
+        self._rows = result.all() if self._frozen is None else self._frozen().all()
+        self._width = items.width
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def items(self, most: int) -> list[Any]:
+        """Return the first items: entities as such, others as rows as wide as they were."""
+        rows = self._rows[:most]
+        if self._frozen is None:
+            return [row[0] for row in rows]
+        return list(self._frozen().columns(*range(self._width)).fetchmany(len(rows)))
+
+    def added(self, position: int) -> tuple[Any, ...]:
+        """Return the added columns of a row."""
+        return tuple(self._rows[position][self._width :])

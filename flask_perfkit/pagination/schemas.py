@@ -177,6 +177,6 @@ def _envelope(
     item_schema: AnySchema, suffix: str, base: type[Schema] = Schema, **envelope: fields.Field[Any]
 ) -> type[Schema]:
     item_class = item_schema if isinstance(item_schema, type) else type(item_schema)
-    items = fields.List(fields.Nested(item_schema), required=True)
+    items = fields.Nested(item_schema, many=True, required=True)
     name = f"{item_class.__name__.removesuffix('Schema')}{suffix}Schema"
     return type(name, (base,), {"items": items, **envelope})

@@ -33,6 +33,6 @@ def names_of_selected(statement: Select[Any]) -> dict[int, str]:
 
 def hides_any(names: Collection[str | None], dumped: Collection[str] | None) -> bool:
     """Whether a sort value is shown under none of the dumped names; None dumps all of them."""
-    return any(
-        name is None or (name != "" and dumped is not None and name not in dumped) for name in names
-    )
+    if dumped is None:
+        return None in names
+    return any(name is None or (name != "" and name not in dumped) for name in names)
