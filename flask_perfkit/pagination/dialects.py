@@ -17,12 +17,15 @@ class Ways(NamedTuple):
     :param ranges_rows: whether ``(a, b) < (x, y)`` is one range of an index;
         then a UNION ALL of limited ranges is as flat.
     :param floats_are_double: whether no column holds floats of less precision.
+    :param enums_are_numbers: whether an ENUM is sorted by the position of its
+        value, but compared with a text as a text.
     """
 
     nulls_are_largest: bool = False
     writes_nulls_first: bool = False
     ranges_rows: bool = False
     floats_are_double: bool = False
+    enums_are_numbers: bool = False
 
     def nulls_come_last(self, term: Term) -> bool:
         """Whether the term's NULLs follow its values."""
@@ -44,9 +47,11 @@ class Ways(NamedTuple):
 _WAYS = {
     "postgresql": Ways(nulls_are_largest=True, writes_nulls_first=True, ranges_rows=True),
     "sqlite": Ways(writes_nulls_first=True, ranges_rows=True, floats_are_double=True),
+    "mysql": Ways(enums_are_numbers=True),
+    "mariadb": Ways(enums_are_numbers=True),
 }
 
 
 def ways_of(dialect_name: str) -> Ways:
-    """Return the ways of a database; those of MariaDB and MySQL where it is none we know."""
+    """Return the ways of a database; of one we do not know, those of plain SQL."""
     return _WAYS.get(dialect_name, Ways())

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Double, Float, and_, bindparam, cast, false, tuple_, type_coerce
+from sqlalchemy import (
+    Double,
+    Enum,
+    Float,
+    Integer,
+    and_,
+    bindparam,
+    cast,
+    false,
+    tuple_,
+    type_coerce,
+)
 from sqlalchemy.types import UserDefinedType
 
 if TYPE_CHECKING:
@@ -94,8 +105,11 @@ class _Key(NamedTuple):
 
 
 def _read(term: Term, ways: Ways) -> Expression:
+    kind = term.value.type
+    if isinstance(kind, Enum) and kind.native_enum and ways.enums_are_numbers:
+        return type_coerce(term.value, Integer) + 0
     # A single-precision column is compared with doubles by its exact value, not by its text.
-    if isinstance(term.value.type, Float) and not ways.floats_are_double:
+    if isinstance(kind, Float) and not ways.floats_are_double:
         return cast(term.value, Double)
     return type_coerce(term.value, _AS_STORED)
 

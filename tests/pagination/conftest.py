@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import getpass
 import itertools
+import shutil
+import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,12 +42,58 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[str]:
+    """Run the MariaDB that is installed, on a unix socket; return the socket's path."""
+    directory = Path(tempfile.mkdtemp(prefix="perfkit-mariadb-"))
+    user, socket = getpass.getuser(), directory / "socket"
+    place = ["--no-defaults", f"--user={user}", f"--datadir={directory / 'data'}"]
+    subprocess.run(
+        ["mariadb-install-db", *place, "--auth-root-authentication-method=normal"],
+        check=True,
+        capture_output=True,
+    )
+    with subprocess.Popen(
+        ["mariadbd", *place, f"--socket={socket}", "--skip-networking"], stderr=subprocess.DEVNULL
+    ) as server:
+        while not socket.exists():
+            assert server.poll() is None, "MariaDB did not start"
+            time.sleep(0.05)
+        yield str(socket)
+        server.terminate()
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: str) -> Iterator[str]:
+    import pymysql
+
+    name = f"test_{next(_database_numbers)}"
+    with pymysql.connect(unix_socket=mariadb_server, user="root") as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        yield f"mariadb+pymysql://root@/{name}?unix_socket={mariadb_server}&charset=utf8mb4"
+        cursor.execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql", pytest.param("mariadb", marks=pytest.mark.mariadb)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'test.db'}"
-    url: str = request.getfixturevalue("postgres_url")
+    url: str = request.getfixturevalue(
+        {"postgresql": "postgres_url", "mariadb": "mariadb_url"}[request.param]
+    )
     return url
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave MariaDB out unless ``-m mariadb`` asks for it: it comes from no wheel."""
+    if "mariadb" in config.option.markexpr:
+        return
+    left_out = [item for item in items if item.get_closest_marker("mariadb")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture

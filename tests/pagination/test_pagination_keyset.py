@@ -37,7 +37,6 @@ from sqlalchemy import (
     inspect,
     literal,
     nulls_first,
-    nulls_last,
     select,
     text,
     union,
@@ -119,11 +118,10 @@ def test_a_walk_is_the_order_by_both_ways(names: list[str], signs: list[str], si
     order = []
     for sign, name in zip(signs, names, strict=False):
         column = SORTABLE[name]
-        if name.startswith("rank_"):
-            place = nulls_last if name == "rank_last" else nulls_first
-            order.append(place(Document.rank.desc() if sign else Document.rank.asc()))
-        else:
-            order.append(column.desc() if sign else column.asc())
+        if name.startswith("rank_"):  # as MariaDB can say it too
+            column, is_null = Document.rank, Document.rank.is_(None)
+            order.append(is_null.asc() if name == "rank_last" else is_null.desc())
+        order.append(column.desc() if sign else column.asc())
     last_sign = signs[len(names) - 1]
     order.append(Document.id.desc() if last_sign else Document.id.asc())
     expected = list(db.session.scalars(select(Document.id).order_by(*order)))
@@ -160,9 +158,12 @@ VALUES: dict[str, list[Any]] = {
 @pytest.mark.parametrize("name", VALUES)
 def test_every_type_can_be_sorted_by(name: str) -> None:
     column = getattr(Everything, name)
-    stored = [*VALUES[name], *VALUES[name], None, None]
+    values = VALUES[name]
+    if name == "real" and db.engine.dialect.name == "mariadb":
+        values = values[1:-1]  # it knows no infinity
+    stored = [*values, *values, None, None]
     random.Random(1).shuffle(stored)
-    db.session.add_all([Everything(id=n, **{name: value}) for n, value in enumerate(stored)])
+    db.session.add_all([Everything(id=n, **{name: value}) for n, value in enumerate(stored, 1)])
     db.session.commit()
     for sort, order in (
         ("it", (column, Everything.id)),
