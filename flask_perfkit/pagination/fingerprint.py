@@ -34,10 +34,10 @@ def fingerprint(
 def _text(value: Any, parameter: BindParameter[Any], dialect: Dialect) -> str:
     if type(value) in _SAME_EVERYWHERE:
         return repr(value)
-    if isinstance(value, set | frozenset):  # its order differs between processes
-        return f"{{{','.join(sorted(_text(item, parameter, dialect) for item in value))}}}"
     if isinstance(value, list | tuple):
-        return f"[{','.join(_text(item, parameter, dialect) for item in value)}]"
+        texts = [_text(item, parameter, dialect) for item in value]
+        # The values of an IN came from a set, maybe, whose order differs between processes.
+        return f"[{','.join(sorted(texts) if parameter.expanding else texts)}]"
     processor = parameter.type.dialect_impl(dialect).bind_processor(dialect)
     stored = processor(value) if processor else value
     if "__repr__" not in {name for kind in type(stored).__mro__[:-1] for name in vars(kind)}:
