@@ -21,6 +21,7 @@ from flask_perfkit.pagination.sealing import seal, unseal
 
 _VERSION = 1
 _PLAIN, _SEALED = 0, 1
+_BACKWARD, _TIED = 1, 2
 _LONGEST = 32_768
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _LABEL = b"flask-perfkit.cursor"
@@ -30,10 +31,12 @@ class Place(NamedTuple):
     """Where a page begins: beyond these values of the order's terms.
 
     :param backward: whether the page lies before the values.
+    :param is_tied: whether the whole page that gave the cursor was equal but for the last term.
     :param values: as the database driver returned them.
     """
 
     backward: bool
+    is_tied: bool
     values: tuple[Any, ...]
 
 
@@ -48,7 +51,8 @@ def write_cursor(
     :raises TypeError: a value has a type that no cursor can carry.
     :raises ExtraMissing: sealing needs the extra ``sealed``.
     """
-    values = _encode([place.backward, *map(_tagged, place.values)])
+    flags = _BACKWARD * place.backward + _TIED * place.is_tied
+    values = _encode([flags, *map(_tagged, place.values)])
     body = fingerprint + values.encode("utf-8", "surrogatepass")
     if sealed:
         payload = bytes([_VERSION, _SEALED]) + seal(body, secrets)
@@ -75,8 +79,8 @@ def read_cursor(text: str, fingerprint: bytes, secrets: tuple[bytes, ...]) -> Pl
         raise CursorError(
             "Made for another query: sort, filters and address must stay those of its page."
         )
-    backward, *values = json.loads(body[FINGERPRINT_SIZE:].decode("utf-8", "surrogatepass"))
-    return Place(backward, tuple(map(_untagged, values)))
+    flags, *values = json.loads(body[FINGERPRINT_SIZE:].decode("utf-8", "surrogatepass"))
+    return Place(bool(flags & _BACKWARD), bool(flags & _TIED), tuple(map(_untagged, values)))
 
 
 class _HMACSHA256(SigningAlgorithm):

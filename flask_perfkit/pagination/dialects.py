@@ -16,6 +16,8 @@ class Ways(NamedTuple):
     :param writes_nulls_first: whether it knows NULLS FIRST and NULLS LAST.
     :param ranges_rows: whether ``(a, b) < (x, y)`` is one range of an index;
         then a UNION ALL of limited ranges is as flat.
+    :param stops_at_ties: whether the range ends before the last column where that
+        is SQLite's rowid; then it must not begin within many equal rows.
     :param floats_are_double: whether no column holds floats of less precision.
     :param enums_are_numbers: whether an ENUM is sorted by the position of its
         value, but compared with a text as a text.
@@ -24,6 +26,7 @@ class Ways(NamedTuple):
     nulls_are_largest: bool = False
     writes_nulls_first: bool = False
     ranges_rows: bool = False
+    stops_at_ties: bool = False
     floats_are_double: bool = False
     enums_are_numbers: bool = False
 
@@ -46,7 +49,9 @@ class Ways(NamedTuple):
 
 _WAYS = {
     "postgresql": Ways(nulls_are_largest=True, writes_nulls_first=True, ranges_rows=True),
-    "sqlite": Ways(writes_nulls_first=True, ranges_rows=True, floats_are_double=True),
+    "sqlite": Ways(
+        writes_nulls_first=True, ranges_rows=True, stops_at_ties=True, floats_are_double=True
+    ),
     "mysql": Ways(enums_are_numbers=True),
     "mariadb": Ways(enums_are_numbers=True),
 }

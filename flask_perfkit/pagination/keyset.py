@@ -21,8 +21,9 @@ from flask_perfkit.pagination.visibility import hides_any
 if TYPE_CHECKING:
     from sqlalchemy import BindParameter, Dialect, Label, Select
 
+    from flask_perfkit.pagination.order import Expression
     from flask_perfkit.pagination.params import CursorParams
-    from flask_perfkit.pagination.ranges import Condition, Direction
+    from flask_perfkit.pagination.ranges import Direction, Range
     from flask_perfkit.pagination.rows import Source
     from flask_perfkit.pagination.statement import AnySelect
     from flask_perfkit.pagination.totals import Total
@@ -53,14 +54,20 @@ def keyset_page(
     # What lies where the cursor came from need not be looked up: its row, or one beside it.
     came_from = place is not None and bool(items)
     has_next, has_previous = (came_from, goes_on) if backward else (goes_on, came_from)
-    first, last = (len(items) - 1, 0) if backward else (0, len(items) - 1)
+    nearest, furthest = _ends(rows, len(items))
+    first, last = (furthest, nearest) if backward else (nearest, furthest)
+    is_tied = first[:-1] == last[:-1]
     return CursorPage(
         items[::-1] if backward else items,
         params.page_size,
-        next_cursor=text.write(Place(False, rows.added(last))) if has_next else None,
-        previous_cursor=text.write(Place(True, rows.added(first))) if has_previous else None,
+        next_cursor=text.write(Place(False, is_tied, last)) if has_next else None,
+        previous_cursor=text.write(Place(True, is_tied, first)) if has_previous else None,
         total=count_rows(source, statement, total),
     )
+
+
+def _ends(rows: Fetched, count: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    return (rows.added(0), rows.added(count - 1)) if count else ((), ())
 
 
 class _Text(NamedTuple):
@@ -101,25 +108,27 @@ def _rows(source: Source, laid: Laid, place: Place | None, limit: int) -> Fetche
         page = statement.order_by(*direction.order_by)
     else:
         direction = keyset.backward if place.backward else direction
-        ranges = direction.ranges(place.values)
-        parameters |= direction.parameters(place.values)
-        if len(ranges) > 1 and layout.is_plain and layout.ways.ranges_rows:
+        ranges = direction.ranges(place)
+        parameters |= direction.parameters(place)
+        if len(ranges) == 1:
+            page = _where(statement, ranges[0].condition).order_by(*ranges[0].order_by)
+        elif layout.is_plain and layout.ways.ranges_rows:
             page, columns = _united(laid, ranges, direction)
         else:
-            page = _where(statement, ranges).order_by(*direction.order_by)
+            beyond = or_(*(part.condition for part in ranges))
+            page = _where(statement, beyond).order_by(*direction.order_by)
     page = page.add_columns(*columns).limit(_LIMIT)
     return Fetched(source.execute(page, parameters), layout.items)
 
 
-def _where(statement: Select[Any], ranges: Sequence[Condition]) -> Select[Any]:
-    condition = ranges[0] if len(ranges) == 1 else or_(*ranges)
+def _where(statement: Select[Any], condition: Expression) -> Select[Any]:
     if statement._group_by_clauses:
         return statement.having(condition)
     return statement.where(condition)
 
 
 def _united(
-    laid: Laid, ranges: Sequence[Condition], direction: Direction
+    laid: Laid, ranges: Sequence[Range], direction: Direction
 ) -> tuple[Select[Any], list[Label[Any]]]:
     """Find the page's keys by one index range after the other, then the rows by their keys.
 
@@ -129,8 +138,8 @@ def _united(
     keys = layout.keyset.columns
     narrow = statement.with_only_columns(*keys, maintain_column_froms=True)
     branches = [
-        select(narrow.where(condition).order_by(*direction.order_by).limit(_LIMIT).subquery())
-        for condition in ranges
+        select(narrow.where(part.condition).order_by(*part.order_by).limit(_LIMIT).subquery())
+        for part in ranges
     ]
     found = union_all(*branches).subquery("perfkit_page")
     columns = list(found.c)

@@ -22,11 +22,9 @@ from sqlalchemy.types import UserDefinedType
 if TYPE_CHECKING:
     from sqlalchemy import BindParameter
 
+    from flask_perfkit.pagination.cursor import Place
     from flask_perfkit.pagination.dialects import Ways
     from flask_perfkit.pagination.order import Expression, Term
-
-    Condition = Expression
-    IsNull = tuple[bool, ...]
 
 
 class _AsStored(UserDefinedType[Any]):
@@ -55,13 +53,22 @@ class Keyset:
         self.backward = Direction([term.reversed() for term in terms], nullable, ways)
 
 
+class Range(NamedTuple):
+    """Rows that follow each other in the order.
+
+    :param order_by: the terms in which they differ; MariaDB would sort by the others too.
+    """
+
+    condition: Expression
+    order_by: list[Any]
+
+
 class Direction:
     """An order, forward or backward: its ORDER BY, and what lies beyond a place in it."""
 
     def __init__(self, terms: Sequence[Term], nullable: Sequence[bool], ways: Ways) -> None:
         self.terms = terms
-        self.order_by = [clause for term in terms for clause in ways.order_by(term)]
-        self._ranges_rows = ways.ranges_rows
+        self._ways = ways
         self._keys = [
             _Key(
                 type_coerce(term.value, _AS_STORED),
@@ -72,26 +79,43 @@ class Direction:
             )
             for number, (term, may_be_null) in enumerate(zip(terms, nullable, strict=True))
         ]
-        self._kept: dict[IsNull, list[Condition]] = {}
+        self.order_by = self._order_by(0)
+        self._kept: dict[_Shape, list[Range]] = {}
 
-    def ranges(self, values: Sequence[Any]) -> list[Condition]:
-        """Return conditions of which each row beyond the values meets one.
+    def ranges(self, place: Place) -> list[Range]:
+        """Return ranges of which each row beyond the place is in one; the nearest comes first.
 
-        They are met with :meth:`parameters` only.
+        Their conditions hold with :meth:`parameters` only.
         """
-        is_null = tuple(value is None for value in values)
-        if is_null not in self._kept:
-            ranges = list(_ranges(self._keys, is_null, self._ranges_rows))
-            self._kept[is_null] = ranges or [false()]
-        return self._kept[is_null]
+        shape = _Shape(
+            tuple(value is None for value in place.values),
+            place.is_tied and self._ways.stops_at_ties,
+        )
+        if shape not in self._kept:
+            found = [
+                Range(condition, self._order_by(same))
+                for condition, same in _ranges(self._keys, shape, self._ways.ranges_rows)
+            ]
+            self._kept[shape] = found or [Range(false(), self.order_by)]
+        return self._kept[shape]
 
-    def parameters(self, values: Sequence[Any]) -> dict[str, Any]:
+    def parameters(self, place: Place) -> dict[str, Any]:
         """Return the values by the names that the conditions have for them."""
         return {
             key.bind.key: value
-            for key, value in zip(self._keys, values, strict=True)
+            for key, value in zip(self._keys, place.values, strict=True)
             if value is not None
         }
+
+    def _order_by(self, start: int) -> list[Any]:
+        return [clause for term in self.terms[start:] for clause in self._ways.order_by(term)]
+
+
+class _Shape(NamedTuple):
+    """What the conditions for a place depend on beside its values."""
+
+    is_null: tuple[bool, ...]
+    is_split: bool
 
 
 class _Key(NamedTuple):
@@ -114,27 +138,29 @@ def _read(term: Term, ways: Ways) -> Expression:
     return type_coerce(term.value, _AS_STORED)
 
 
-def _ranges(keys: list[_Key], is_null: IsNull, ranges_rows: bool) -> Iterator[Condition]:
-    """Yield the ranges from the nearest to the furthest.
+def _ranges(keys: list[_Key], shape: _Shape, ranges_rows: bool) -> Iterator[tuple[Expression, int]]:
+    """Yield each range with the number of leading keys in which its rows are the same.
 
-    The last keys differ first: each range holds rows that are equal in the
-    keys before ``start`` and beyond the place in those from there to ``end``.
+    The last keys differ first: a range holds rows that are equal to the place
+    in the keys before ``start`` and beyond it in those from there to ``end``.
     """
-    end = len(keys)
+    is_null, end = shape.is_null, len(keys)
     while end:
-        start = _run_start(keys, is_null, end) if ranges_rows else end - 1
+        start = end - 1
+        if ranges_rows and not (shape.is_split and end == len(keys)):
+            start = _run_start(keys, is_null, end)
         if not is_null[start]:
-            yield and_(*_equal(keys[:start], is_null), _beyond(keys[start:end]))
+            yield and_(*_equal(keys[:start], is_null), _beyond(keys[start:end])), start
         for position in range(start, end):
-            key = keys[position]
+            key, same = keys[position], _equal(keys[:position], is_null)
             if is_null[position] and not key.nulls_last:
-                yield and_(*_equal(keys[:position], is_null), key.value.is_not(None))
+                yield and_(*same, key.value.is_not(None)), position
             elif key.nullable and key.nulls_last and not is_null[position]:
-                yield and_(*_equal(keys[:position], is_null), key.value.is_(None))
+                yield and_(*same, key.value.is_(None)), position + 1
         end = start
 
 
-def _run_start(keys: list[_Key], is_null: IsNull, end: int) -> int:
+def _run_start(keys: list[_Key], is_null: Sequence[bool], end: int) -> int:
     """Return where the row value begins that ends with the key before ``end``."""
     start = end - 1
     while (
@@ -147,12 +173,12 @@ def _run_start(keys: list[_Key], is_null: IsNull, end: int) -> int:
     return start
 
 
-def _equal(keys: list[_Key], is_null: IsNull) -> Iterator[Condition]:
+def _equal(keys: list[_Key], is_null: Sequence[bool]) -> Iterator[Expression]:
     for key, null in zip(keys, is_null, strict=False):
         yield key.value.is_(None) if null else key.value == key.bind
 
 
-def _beyond(keys: list[_Key]) -> Condition:
+def _beyond(keys: list[_Key]) -> Expression:
     left, right = [key.value for key in keys], [key.bind for key in keys]
     if len(keys) == 1:
         return left[0] < right[0] if keys[0].descending else left[0] > right[0]
