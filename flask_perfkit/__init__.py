@@ -1,1 +1,76 @@
 """Finds, explains, proves and prevents the performance problems of a Flask application."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flask_perfkit.cache.stats import cache_stats
+    from flask_perfkit.counter import QueryCounter
+    from flask_perfkit.errors import (
+        BudgetExceeded,
+        CursorError,
+        ExtraMissing,
+        FindingError,
+        ParameterError,
+        PerfKitError,
+        SettingsError,
+        SetupError,
+    )
+    from flask_perfkit.extension import PerfKit
+    from flask_perfkit.findings import Finding
+    from flask_perfkit.measure import memory_tracker, timeit, timer, track_memory
+    from flask_perfkit.pagination import Page, PaginationParams, page_schema, paginate
+    from flask_perfkit.profile import Profile
+    from flask_perfkit.system import get_system_metrics, log_system_metrics
+
+__all__ = [
+    "BudgetExceeded",
+    "CursorError",
+    "ExtraMissing",
+    "Finding",
+    "FindingError",
+    "Page",
+    "PaginationParams",
+    "ParameterError",
+    "PerfKit",
+    "PerfKitError",
+    "Profile",
+    "QueryCounter",
+    "SettingsError",
+    "SetupError",
+    "cache_stats",
+    "get_system_metrics",
+    "log_system_metrics",
+    "memory_tracker",
+    "page_schema",
+    "paginate",
+    "timeit",
+    "timer",
+    "track_memory",
+]
+
+_HOMES = {
+    "cache_stats": "cache.stats",
+    "QueryCounter": "counter",
+    "PerfKit": "extension",
+    "Finding": "findings",
+    "Profile": "profile",
+    **dict.fromkeys(("memory_tracker", "timeit", "timer", "track_memory"), "measure"),
+    **dict.fromkeys(("Page", "PaginationParams", "page_schema", "paginate"), "pagination"),
+    **dict.fromkeys(("get_system_metrics", "log_system_metrics"), "system"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that importing the package costs little."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

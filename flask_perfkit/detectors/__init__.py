@@ -1,0 +1,55 @@
+"""The detectors, one file a kind of finding: pure functions of a profile.
+
+A new kind is a new file and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask_perfkit.config import Settings
+from flask_perfkit.detectors import (
+    blocking_call,
+    cartesian_product,
+    duplicate_query,
+    n_plus_one,
+    n_plus_one_cache,
+    n_plus_one_write,
+    python_aggregation,
+    redis_keys,
+    slow_query,
+    slow_request,
+    unbounded_result,
+    unused_columns,
+    unused_eager_load,
+)
+from flask_perfkit.faults import log_once
+from flask_perfkit.findings import Finding, worst_first
+from flask_perfkit.profile import Profile
+
+DETECTORS: tuple[Callable[[Profile, Settings], list[Finding]], ...] = (
+    n_plus_one.detect,
+    n_plus_one_write.detect,
+    n_plus_one_cache.detect,
+    duplicate_query.detect,
+    slow_query.detect,
+    slow_request.detect,
+    unbounded_result.detect,
+    cartesian_product.detect,
+    python_aggregation.detect,
+    unused_eager_load.detect,
+    unused_columns.detect,
+    blocking_call.detect,
+    redis_keys.detect,
+)
+
+
+def detect(profile: Profile, settings: Settings) -> tuple[Finding, ...]:
+    """Return what all detectors find, worst first; one that fails is skipped."""
+    findings: list[Finding] = []
+    for detector in DETECTORS:
+        try:
+            findings += detector(profile, settings)
+        except Exception:
+            log_once(f"the detector {detector.__module__}")
+    return worst_first(findings)

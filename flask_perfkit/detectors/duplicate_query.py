@@ -1,0 +1,51 @@
+"""duplicate_query: one statement with the same parameters, again."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from flask_perfkit.config import Settings
+from flask_perfkit.detectors.n_plus_one import is_loop
+from flask_perfkit.detectors.wording import finding_of, milliseconds, place, short_sql
+from flask_perfkit.findings import Finding
+from flask_perfkit.fingerprint import WRITES
+from flask_perfkit.profile import MOST_VALUES, Cause, Profile
+from flask_perfkit.reason import NO_TABLE, is_of_catalog, table_of
+
+
+def detect(profile: Profile, settings: Settings) -> list[Finding]:
+    """Find reads that were repeated though nothing was written to their table between."""
+    writes = [cause for cause in profile.causes if cause.operation in WRITES]
+    return [
+        _finding(cause, profile)
+        for cause in profile.causes
+        if cause.count >= settings.n_plus_one_threshold
+        and cause.operation == "SELECT"
+        and len(cause.values) < min(cause.count, MOST_VALUES)
+        and not is_loop(cause)
+        and not is_of_catalog(cause.sql)
+        and not _may_change(cause, writes)
+    ]
+
+
+def _may_change(cause: Cause, writes: list[Cause]) -> bool:
+    """Tell whether the answer may be another each time: its table was written in between."""
+    table = table_of(cause.sql)
+    if table == NO_TABLE:
+        return True  # such as the next value of a sequence
+    return any(
+        cause.has_between(chain.from_iterable(some.started for some in write.executions))
+        for write in writes
+        if table_of(write.sql) == table
+    )
+
+
+def _finding(cause: Cause, profile: Profile) -> Finding:
+    fix = "keep the result in a variable, or in flask.g for the request"
+    different = len(cause.values)
+    message = (
+        f"{cause.count} executions of {short_sql(cause.sql)} with "
+        f"{'the same parameters' if different == 1 else f'only {different} sets of parameters'} "
+        f"({milliseconds(cause.time)}) {place(cause)}; {fix}"
+    )
+    return finding_of("duplicate_query", cause, profile, message=message, fix=fix)

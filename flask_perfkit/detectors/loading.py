@@ -1,0 +1,147 @@
+"""Which loader option cures a lazy load, and at which line it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from operator import itemgetter
+from typing import NamedTuple
+
+from flask_perfkit.detectors.wording import line
+from flask_perfkit.profile import Cause, Profile
+from flask_perfkit.reason import Reason, Step
+
+_DEEPEST = 8
+
+
+class Loading(NamedTuple):
+    """A loader option as code, the advice around it, and the line where it goes.
+
+    ``at_once`` says that one statement brought the objects that the code started from.
+    """
+
+    code: str
+    advice: str
+    origin: tuple[str, int] | None
+    at_once: bool = False
+
+
+def loading_fix(cause: Cause, profile: Profile) -> Loading:
+    """Return the cure for a cause that loads a relationship or a column.
+
+    A loader option is a chain from the entity that the code selects, because SQLAlchemy
+    refuses an inner option alone.
+    """
+    steps, source = _way_to(cause, profile)
+    steps = _as_loaded(steps, source, cause.reason)
+    origin = None
+    if source is not None and source.filename is not None and source.lineno is not None:
+        origin = (source.filename, source.lineno)
+    if cause.reason.loads == "expired":
+        return Loading(*_refresh_at_once(cause), origin)
+    code = ".".join(_options(steps, cause.reason, _descends(cause, source)))
+    where = f"the select at {line(*origin)}" if origin else "the select of the parents"
+    advice = f"add {code} to {where} (instead of {cause.count} queries)"
+    return Loading(code, advice, origin, source is not None and source.count == 1)
+
+
+def _descends(cause: Cause, source: Cause | None) -> bool:
+    """Tell whether a tree is walked down: more nodes were asked than the code selected."""
+    reason = cause.reason
+    if not (reason.kind in ("lazy", "auto_batch") and reason.entity[0] in reason.parents):
+        return False
+    return source is not None and cause.count > max(source.rows, 1)
+
+
+def _refresh_at_once(cause: Cause) -> tuple[str, str]:
+    entity = cause.reason.subject.partition(".")[0]
+    code = f"session.scalars(select({entity}).where({entity}.id.in_(ids))).all()"
+    advice = (
+        f"a commit or expire made the {entity} objects forget their columns: read them again "
+        f"at once with {code}, or make the session with expire_on_commit=False"
+    )
+    return code, advice
+
+
+def _way_to(cause: Cause, profile: Profile) -> tuple[tuple[Step, ...], Cause | None]:
+    """Follow the objects back to the statement that the code wrote itself."""
+    steps, wanted = cause.reason.steps, cause.reason
+    source, prefix = _bringer(cause, wanted, profile)
+    for _ in range(_DEEPEST):
+        steps = prefix + steps
+        if source is None or source.reason.kind == "statement":
+            break
+        steps, wanted = source.reason.steps + steps, source.reason
+        source, prefix = _bringer(source, wanted, profile)
+    return steps, source
+
+
+def _as_loaded(steps: tuple[Step, ...], source: Cause | None, reason: Reason) -> tuple[Step, ...]:
+    """Name for each step the loader that the statement has for it already.
+
+    What is loaded lazily has none, or one that does not do.
+    """
+    eager = source.reason.eager if source is not None else ()
+    loaders = {str(each.steps[-1]): each.steps[-1].loader for each in reversed(eager) if each.steps}
+    if reason.kind in ("lazy", "auto_batch"):
+        loaders.pop(reason.subject, None)
+    if not eager and not any(step.loader for step in steps):
+        return steps
+    return tuple(replace(step, loader=loaders.get(str(step), "")) for step in steps)
+
+
+def _bringer(
+    cause: Cause, wanted: Reason, profile: Profile
+) -> tuple[Cause | None, tuple[Step, ...]]:
+    """Return the cause that brought the objects, and the way that it loaded along to them.
+
+    That is the last one before with rows for all of them, or the one with the most rows.
+    """
+    found: list[tuple[bool, int, int, Cause, tuple[Step, ...]]] = []
+    for place, other in enumerate(profile.causes):
+        if (
+            other is cause
+            or other.operation != "SELECT"
+            or other.reason.kind == "column"
+            or other.started >= cause.started
+        ):
+            continue
+        way = _way_brought(other.reason, wanted)
+        if way is not None:
+            enough = other.rows >= len(cause.values)
+            rank = other.started if enough else other.rows
+            found.append((enough, rank, place, other, way))
+    if not found:
+        return None, ()
+    *_, source, way = max(found, key=itemgetter(0, 1, 2))
+    return source, way
+
+
+def _way_brought(source: Reason, wanted: Reason) -> tuple[Step, ...] | None:
+    """Return by which way a statement brings the objects; None where it does not."""
+    if _is_one(source.entity, wanted.parents):
+        return ()
+    for eager in source.eager:
+        if _is_one(eager.entity, wanted.parents):
+            return eager.steps
+    return None
+
+
+def _is_one(loaded: tuple[str, ...], touched: tuple[str, ...]) -> bool:
+    """Tell whether rows of one class can be objects of another: a base brings subclasses."""
+    return bool(loaded and touched) and (loaded[0] in touched or touched[0] in loaded)
+
+
+def _options(steps: tuple[Step, ...], reason: Reason, descends: bool) -> Iterator[str]:
+    for step in steps:
+        if descends and step is steps[-1]:
+            yield f"selectinload({step}, recursion_depth=-1)"
+        else:
+            loader = step.loader or ("selectinload" if step.to_many else "joinedload")
+            yield f"{loader}({step})"
+    if reason.loads == "deferred":
+        yield f'undefer_group("{reason.group}")' if reason.group else f"undefer({reason.subject})"
+    elif reason.loads == "polymorphic":
+        subclass = reason.subject.partition(".")[0]
+        base = "" if steps else reason.entity[-1].rpartition(".")[2] + ", "
+        yield f"selectin_polymorphic({base}[{subclass}])"

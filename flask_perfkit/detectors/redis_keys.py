@@ -1,0 +1,22 @@
+"""redis_keys: the command KEYS, which stops the server while it looks at every key."""
+
+from __future__ import annotations
+
+from flask_perfkit.config import Settings
+from flask_perfkit.detectors.wording import finding_of, milliseconds, place
+from flask_perfkit.findings import Finding
+from flask_perfkit.profile import Call, Profile
+
+
+def detect(profile: Profile, settings: Settings) -> list[Finding]:
+    """Find lines that sent KEYS, once is enough."""
+    return [_finding(call, profile) for call in profile.cache_calls if call.name == "KEYS"]
+
+
+def _finding(call: Call, profile: Profile) -> Finding:
+    fix = "for key in r.scan_iter(match=pattern, count=1000)"
+    message = (
+        f"KEYS sent to Redis {call.count}x ({milliseconds(call.duration)}) {place(call)}; it "
+        f"stops the server for everybody while it looks at every key: use {fix}"
+    )
+    return finding_of("redis_keys", call, profile, message=message, fix=fix)

@@ -1,0 +1,127 @@
+"""PerfKit: reads the settings, builds an application's state, connects the parts.
+
+The only module that knows them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Unpack
+
+from flask import current_app
+
+from flask_perfkit.allow import Allow, allow
+from flask_perfkit.batching import batch_lazy_loads
+from flask_perfkit.callsite import claim
+from flask_perfkit.commands import perfkit as perfkit_commands
+from flask_perfkit.config import Settings
+from flask_perfkit.errors import SetupError
+from flask_perfkit.hooks.attributes import watch_attributes
+from flask_perfkit.hooks.blocking import watch_blocking_calls
+from flask_perfkit.hooks.commands import watch_commands
+from flask_perfkit.hooks.flask import watch_requests
+from flask_perfkit.hooks.redis import watch_redis
+from flask_perfkit.hooks.sqlalchemy import watch_statements
+from flask_perfkit.sinks import Sink
+from flask_perfkit.sinks.call import call_with_findings
+from flask_perfkit.sinks.log import log_findings, log_unmatched
+from flask_perfkit.sinks.signal import send_signal
+from flask_perfkit.sinks.strict import raise_findings
+from flask_perfkit.state import State
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from flask_perfkit.findings import Finding
+    from flask_perfkit.pagination.decorator import PageOptions, View
+    from flask_perfkit.pagination.schemas import AnySchema
+    from flask_perfkit.proof import Proof
+
+
+class PerfKit:
+    """Watch a Flask application and name what makes it slow.
+
+    ::
+
+        perfkit = PerfKit(app)
+
+    or, with a factory, ``perfkit = PerfKit()`` and ``perfkit.init_app(app)``, before or after
+    ``db.init_app(app)``. One object may serve several applications: what belongs to one lives
+    in ``app.extensions["perfkit"]``.
+
+    :param app: the application to watch; None waits for :meth:`init_app`.
+    :param db: the Flask-SQLAlchemy object. Every SQLAlchemy engine is watched without it.
+    """
+
+    def __init__(self, app: Flask | None = None, db: Any = None) -> None:
+        if app is not None:
+            self.init_app(app, db)
+
+    def init_app(self, app: Flask, db: Any = None) -> None:
+        """Watch an application from now on; reads all ``PERFKIT_*`` keys of ``app.config``.
+
+        :raises SettingsError: a key is unknown or has a value that is not allowed.
+        :raises SetupError: the application is watched already.
+        """
+        if "perfkit" in app.extensions:
+            raise SetupError(
+                f"PerfKit watches the application {app.name!r} already: call init_app once, "
+                "either through PerfKit(app) or through perfkit.init_app(app)"
+            )
+        settings = Settings.from_app(app)
+        state = State(settings, db, _sinks(app, settings))
+        app.extensions["perfkit"] = state
+        if not settings.enabled:
+            return
+        claim(app.import_name, app.root_path)
+        watch_statements()
+        if settings.auto_batch:
+            batch_lazy_loads()
+        watch_commands(app, state)
+        app.cli.add_command(perfkit_commands)
+        _watch_calls(app)
+        watch_requests(app, state, at_first_request=partial(_watch_calls, app))
+
+    @staticmethod
+    def paginated(schema: AnySchema, **options: Unpack[PageOptions]) -> Callable[[View], View]:
+        """Answer with one page of the query that a view returns.
+
+        Takes what :func:`flask_perfkit.pagination.paginated` takes.
+        """
+        from flask_perfkit.pagination.decorator import paginated
+
+        return paginated(schema, **options)
+
+    @staticmethod
+    def prove(finding: Finding) -> Proof:
+        """Try the fix of a finding of the current application on a GET that was recorded.
+
+        See :func:`flask_perfkit.proof.prove`.
+        """
+        from flask_perfkit.proof import prove
+
+        return prove(current_app, finding)
+
+    def allow(self, kind: str, subject: str = "*", *, reason: str = "") -> Allow:
+        """Allow findings of a kind about a subject: :func:`flask_perfkit.allow.allow`."""
+        return allow(kind, subject, reason=reason)
+
+
+def _watch_calls(app: Flask) -> None:
+    """Watch what the application has imported and set by now; again finds what is new."""
+    watch_redis()
+    watch_blocking_calls()
+    if app.debug or app.testing:
+        watch_attributes()
+
+
+def _sinks(app: Flask, settings: Settings) -> tuple[Sink, ...]:
+    on_finding = settings.on_finding
+    if on_finding == "log":
+        return (log_findings, log_unmatched, send_signal(app))
+    if on_finding == "raise":
+        return (log_unmatched, send_signal(app), raise_findings)
+    if callable(on_finding):
+        return (call_with_findings(on_finding), log_unmatched, send_signal(app))
+    return (send_signal(app),)

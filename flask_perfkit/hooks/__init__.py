@@ -1,0 +1,1 @@
+"""What watches Flask and SQLAlchemy: each hook only feeds the recorder."""

@@ -1,0 +1,85 @@
+"""Watches for calls that block while an event loop runs in the same thread."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+import time
+from asyncio import _get_running_loop
+from collections.abc import Callable
+from functools import wraps
+from sys import _getframe
+from time import perf_counter_ns
+from types import ModuleType
+from typing import Any
+
+from flask_perfkit.callsite import is_application, walk
+from flask_perfkit.faults import log_once
+from flask_perfkit.recorder import current
+
+_sleep = time.sleep
+
+
+class _Thread(threading.local):
+    """Whether a watched call blocks this thread now: what it calls itself is part of it."""
+
+    is_blocked = False
+
+
+_thread = _Thread()
+
+
+def watch_blocking_calls() -> None:
+    """Watch ``time.sleep``, connecting sockets and waiting for processes; harmless again."""
+    if time.sleep is _sleep:
+        time.sleep = _noting(_sleep, "time.sleep")
+        socket.socket.connect = _noting(  # type: ignore[method-assign]
+            socket.socket.connect, "socket.connect", blocks=_waits
+        )
+        subprocess.Popen.communicate = _noting(  # type: ignore[method-assign]
+            subprocess.Popen.communicate, "subprocess"
+        )
+    _replace_copies(time.sleep)
+
+
+def _replace_copies(replacement: Callable[..., Any]) -> None:
+    """Give the application's modules that said ``from time import sleep`` the same function."""
+    for module in list(sys.modules.values()):
+        names = vars(module) if isinstance(module, ModuleType) else {}
+        filename = names.get("__file__")  # some modules import when an attribute is asked for
+        if not isinstance(filename, str) or not is_application(filename):
+            continue
+        for name, value in list(names.items()):
+            if value is _sleep:
+                setattr(module, name, replacement)
+
+
+def _waits(connection: socket.socket, *_: Any) -> bool:
+    return connection.gettimeout() != 0
+
+
+def _noting(
+    call: Callable[..., Any], name: str, *, blocks: Callable[..., bool] = lambda *_: True
+) -> Callable[..., Any]:
+    @wraps(call)
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        recorder = current()
+        if recorder is None or _get_running_loop() is None or not blocks(*args):
+            return call(*args, **kwargs)
+        if _thread.is_blocked:
+            return call(*args, **kwargs)
+        started = perf_counter_ns()
+        _thread.is_blocked = True
+        try:
+            return call(*args, **kwargs)
+        finally:
+            _thread.is_blocked = False
+            try:
+                site = walk(None, _getframe(), None)
+                recorder.note("blocking", name, 0, started, perf_counter_ns(), site)
+            except Exception:
+                log_once("watching a blocking call")
+
+    return noting

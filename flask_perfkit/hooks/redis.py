@@ -1,0 +1,101 @@
+"""Watches commands to Redis, sent by whatever client object: synchronous, asyncio, cluster."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from sys import _getframe
+from time import perf_counter_ns
+from typing import Any
+
+from flask_perfkit.callsite import walk
+from flask_perfkit.faults import log_once
+from flask_perfkit.recorder import current
+
+_CLIENTS = (
+    ("redis.client", "Redis"),
+    ("redis.cluster", "RedisCluster"),
+    ("redis.asyncio.client", "Redis"),
+    ("redis.asyncio.cluster", "RedisCluster"),
+)
+_PIPELINES = (
+    ("redis.client", "Pipeline"),
+    ("redis.cluster", "ClusterPipeline"),
+    ("redis.asyncio.client", "Pipeline"),
+    ("redis.asyncio.cluster", "ClusterPipeline"),
+)
+_MARK = "_perfkit_original"
+
+
+def watch_redis() -> None:
+    """Watch the clients of redis-py, where the application has imported it."""
+    for module, name in _CLIENTS:
+        _wrap(module, name, "execute_command", _noting_command)
+    for module, name in _PIPELINES:
+        _wrap(module, name, "execute", _noting_pipeline)
+
+
+def _wrap(
+    module: str, name: str, method: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> None:
+    client = getattr(sys.modules.get(module), name, None)
+    original = vars(client).get(method) if client is not None else None
+    if original is not None and not hasattr(original, _MARK):
+        replacement = wrapper(original)
+        setattr(replacement, _MARK, original)
+        setattr(client, method, replacement)
+
+
+def _noting_command(execute: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(execute)
+    def noting(self: Any, *args: Any, **options: Any) -> Any:
+        if current() is None:
+            return execute(self, *args, **options)
+        started = perf_counter_ns()
+        try:
+            return execute(self, *args, **options)
+        finally:
+            _note(args[:1], args[1:2], started)
+
+    return noting
+
+
+def _noting_pipeline(execute: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(execute)
+    def noting(self: Any, *args: Any, **options: Any) -> Any:
+        if current() is None:
+            return execute(self, *args, **options)
+        started = perf_counter_ns()
+        names = _queued(self)
+        try:
+            return execute(self, *args, **options)
+        finally:
+            _note(["PIPELINE", *names], (), started)
+
+    return noting
+
+
+def _queued(pipeline: Any) -> Iterable[Any]:
+    """Return ``KEYS`` where a pipeline will send it; the rest counts as one call."""
+    try:
+        commands = [entry[0] for entry in pipeline.command_stack]
+        return [args[0] for args in commands if str(args[0]).upper() == "KEYS"][:1]
+    except Exception:
+        return ()  # a cluster's pipeline queues objects of its own
+
+
+def _note(names: Iterable[Any], key: Iterable[Any], started: int) -> None:
+    """Record a command without its values; of the key only a fingerprint is kept."""
+    recorder = current()
+    if recorder is None:
+        return
+    try:
+        ended = perf_counter_ns()
+        site = walk(None, _getframe(), None)
+        for name in names:
+            text = name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)
+            command = text.upper().split(" ")[0][:30]
+            recorder.note("redis", command, hash(tuple(map(str, key))), started, ended, site)
+    except Exception:
+        log_once("watching a Redis command")

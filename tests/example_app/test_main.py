@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def started(database: Path) -> Iterator[tuple[str, list[str]]]:
+    """Run the one command; give the address it serves and what it printed until then."""
+    port = free_port()
+    with subprocess.Popen(
+        [sys.executable, "-m", "example_app", "--port", str(port), "--documents", "50"],
+        cwd=ROOT,
+        env=os.environ | {"DATABASE_URL": f"sqlite:///{database}", "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as server:
+        printed = []
+        for line in server.stdout:
+            printed.append(line.rstrip())
+            if "Press CTRL+C" in line:
+                break
+        try:
+            yield f"http://127.0.0.1:{port}", printed
+        finally:
+            server.terminate()
+
+
+def test_one_command_migrates_fills_and_serves(tmp_path: Path) -> None:
+    for first in (True, False):
+        with started(tmp_path / "example.db") as (address, printed):
+            assert any("50 documents" in line for line in printed) == first, printed
+            assert f"  {address}/before/analytics" in printed, printed
+            with urlopen(f"{address}/analytics", timeout=10) as answer:
+                assert json.load(answer)["documents"] == 50
+            page = next(line for line in printed if "/documents?page=2" in line)
+            with urlopen(page.strip(), timeout=10) as answer:
+                assert answer.status == 200
