@@ -286,6 +286,7 @@ def test_values_that_the_response_does_not_show_are_sealed(app: Flask) -> None:
         (lambda: select(Document).join(User).order_by(User.name).limit(5), True),
         (lambda: select(func.lower(Document.title).label("l"), Document.id).order_by("l"), False),
     ],
+    ids=map(str, range(10)),
 )
 def test_what_an_item_shows_decides(app: Flask, query: Any, is_sealed: bool) -> None:
     page = paginate(query(), CursorParams(page_size=2))
