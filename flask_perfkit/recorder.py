@@ -171,11 +171,6 @@ class Recorder(list[Record]):
                 self._calls.absorb(inner.calls)
         self.report(inner.reported)
 
-    def pass_on(self, findings: Iterable[Finding]) -> None:
-        """Tell the recorder around this one what was found in it."""
-        if self.parent is not None:
-            self.parent.report(findings)
-
     def report(self, findings: Iterable[Finding]) -> None:
         """Take the findings of requests and commands that ran inside."""
         with self._lock:
