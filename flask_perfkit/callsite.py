@@ -8,11 +8,15 @@ differ does it walk again, so each statement keeps its exact line.
 
 from __future__ import annotations
 
+import dis
 import os
 import sys
 import sysconfig
 from collections.abc import Iterator
+from functools import cache
 from importlib.util import find_spec
+from opcode import opmap
+from operator import attrgetter
 from types import CodeType, FrameType
 from typing import Any
 
@@ -23,14 +27,23 @@ _MOST_KEPT = 1_000
 _LONGEST_KEPT = 10_000
 _MOST_FILES = 10_000
 
-_VARARGS, _VARKEYWORDS = 0x04, 0x08
+_VARARGS, _VARKEYWORDS, _COROUTINE = 0x04, 0x08, 0x80
+_CALL_WITH_ARGUMENTS = opmap["CALL_FUNCTION_EX"]
 _INLINE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+_NO_FILE = "<template>"
+_PROMPTS = ("<stdin>", "<console>", "<python-input", "<ipython")
 _ATTRIBUTES = attributes.__file__
 _LOAD_EXPIRED = InstanceState._load_expired.__code__
 _NO_CODE = compile("", "<nothing>", "exec")
 
-Key = tuple[CodeType, int, CodeType, int]
-"""Code and instruction of the application frame, then of the frame where the walk ended."""
+Position = tuple[CodeType, str, int]
+"""Code, file and instruction of a frame. Code alone compares equal where two files are alike."""
+
+Key = tuple[Position, Position]
+"""Where the application frame was, then where the walk ended."""
+
+position_of = attrgetter("f_code", "f_code.co_filename", "f_lasti")
+"""Return the :data:`Position` of a frame, in one call into C."""
 
 
 class Line:
@@ -42,22 +55,10 @@ class Line:
 
     __slots__ = ("filename", "function", "lineno")
 
-    def __init__(self, code: CodeType, lineno: int, template: Any) -> None:
-        if template is None:
-            self.filename = code.co_filename
-            self.lineno = lineno
-            self.function = _function(code)
-        else:
-            self.filename = str(template.filename or template.name or code.co_filename)
-            self.lineno = int(template.get_corresponding_lineno(lineno))
-            self.function = str(template.name or "template")
-
-
-def _function(code: CodeType) -> str:
-    name = code.co_qualname
-    for inline in _INLINE:
-        name = name.removesuffix(f".<locals>.{inline}")
-    return name.rpartition("<locals>.")[2]
+    def __init__(self, filename: str, lineno: int, function: str) -> None:
+        self.filename = filename
+        self.lineno = lineno
+        self.function = function
 
 
 class Site:
@@ -85,8 +86,8 @@ Depths count from the hook that SQLAlchemy calls, which is 0; where no jump is p
 are 0, which never agrees with the key.
 """
 
-_sites: dict[Key, Site] = {}
-_lines: dict[tuple[str, str, int], Line] = {}
+_sites: dict[tuple[Key, str | None, bool], Site] = {}
+_lines: dict[tuple[str, int], Line] = {}
 _files: dict[str, bool] = {}
 _roots: list[str] = []
 _edges: list[CodeType] = []
@@ -101,17 +102,13 @@ def claim(import_name: str, root_path: str) -> None:
     root = os.path.abspath(root_path)
     if not _in_packages(os.path.join(root, "")):
         return  # what lies elsewhere is the user's anyway
-    module = sys.modules.get(import_name)
-    package, _, inside = import_name.partition(".")
-    if inside or hasattr(module, "__path__"):
-        top = os.path.dirname(getattr(sys.modules.get(package), "__file__", None) or root)
-        root = os.path.join(top, "")
-    else:
-        # A single module: its directory holds others' as well.
-        root = getattr(module, "__file__", None) or os.path.join(root, "")
-    if root not in _roots:
-        _roots.append(root)
-        _files.clear()
+    top = sys.modules.get(import_name.partition(".")[0])
+    places = [os.path.join(path, "") for path in getattr(top, "__path__", ())]
+    # A single module: its directory holds others' as well.
+    for place in places or [getattr(top, "__file__", None) or os.path.join(root, "")]:
+        if place not in _roots:
+            _roots.append(place)
+            _files.clear()
 
 
 def stop_at(code: CodeType) -> None:
@@ -129,6 +126,7 @@ def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
     """
     asked: FrameType | None = None
     caller: FrameType | None = None
+    inner = _NO_CODE
     asked_at = ended_at = 0
     ended = frame
     jumpable = True
@@ -147,16 +145,19 @@ def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
             continue
         if asked is None:
             asked, asked_at = current, depth
-        elif not (_passes_on(current) or _is_around(current, asked)):
+            inner = current.f_code
+        elif _is_around(current.f_code, inner):
+            inner = current.f_code
+        elif not _passes_on(current):
             caller = current
             break
-    key = _key(asked, ended)
-    site = _sites.get(key)
+    key = (_position(asked), _position(ended))
+    site = _sites.get((key, touched, expired))
     if site is None:
         site = Site(_line(asked), _line(caller), touched, expired)
         if len(_sites) >= _MOST_KEPT:
             _sites.clear()
-        _sites[key] = site
+        _sites[key, touched, expired] = site
     if statement is not None and len(statement) <= _LONGEST_KEPT:
         if len(memory) >= _MOST_KEPT:
             memory.clear()
@@ -199,46 +200,81 @@ def _touched(frame: FrameType) -> str | None:
     return None
 
 
-def _key(asked: FrameType | None, ended: FrameType) -> Key:
-    if asked is None:
-        return (_NO_CODE, 0, ended.f_code, ended.f_lasti)
-    return (asked.f_code, asked.f_lasti, ended.f_code, ended.f_lasti)
+def _position(frame: FrameType | None) -> Position:
+    if frame is None:
+        return (_NO_CODE, "", 0)
+    code, filename, instruction = position_of(frame)
+    if filename == _NO_FILE:
+        # Templates without a file differ by name; this never agrees with the hook's look.
+        filename = _source(frame)[0]
+    return (code, filename, instruction)
 
 
 def _line(frame: FrameType | None) -> Line | None:
     if frame is None:
         return None
-    code, lineno = frame.f_code, frame.f_lineno
-    key = (code.co_filename, code.co_name, lineno)
-    line = _lines.get(key)
+    filename, lineno, function = _source(frame)
+    line = _lines.get((filename, lineno))
     if line is None:
         if len(_lines) >= _MOST_KEPT:
             _lines.clear()
-        line = Line(code, lineno, frame.f_globals.get("__jinja_template__"))
-        _lines[key] = line
+        line = _lines[filename, lineno] = Line(filename, lineno, function)
     return line
+
+
+def _source(frame: FrameType) -> tuple[str, int, str]:
+    """Return the file, line and function of a frame as the user wrote them."""
+    code = frame.f_code
+    template = frame.f_globals.get("__jinja_template__")
+    if template is None:
+        return (code.co_filename, frame.f_lineno, _function(code))
+    filename = code.co_filename if code.co_filename != _NO_FILE else template.name or _NO_FILE
+    lineno = int(template.get_corresponding_lineno(frame.f_lineno))
+    return (str(filename), lineno, str(template.name or "template"))
+
+
+def _function(code: CodeType) -> str:
+    names = code.co_qualname.split(".")
+    while names and names[-1] in (*_INLINE, "<locals>"):
+        names.pop()
+    return ".".join(names).rpartition("<locals>.")[2] or "<module>"
 
 
 def _passes_on(frame: FrameType) -> bool:
     """Tell whether this is a wrapper such as a logging decorator makes.
 
-    It takes only ``*args, **kwargs`` and calls what the scope around it, or its object, holds.
+    It takes ``*args, **kwargs`` and is calling something with these very arguments just now.
     """
     code = frame.f_code
     if not (code.co_flags & _VARARGS and code.co_flags & _VARKEYWORDS):
         return False
-    if code.co_argcount == 0:
-        return bool(code.co_freevars)
-    return code.co_argcount == 1 and code.co_varnames[0] == "self"
+    calls = (
+        _CALL_WITH_ARGUMENTS in code.co_code[::2]
+        if code.co_flags & _COROUTINE  # it awaits what it called
+        else code.co_code[frame.f_lasti] == _CALL_WITH_ARGUMENTS
+    )
+    return calls and _reads_arguments(code, frame.f_lineno)
 
 
-def _is_around(frame: FrameType, asked: FrameType) -> bool:
-    """Tell whether a frame is the function that a comprehension of ``asked`` stands in."""
-    code = asked.f_code
+def _reads_arguments(code: CodeType, lineno: int) -> bool:
+    """Tell whether a line reads the ``*args`` of its function."""
+    name = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
+    for instruction in dis.get_instructions(code):
+        at = instruction.positions.lineno if instruction.positions is not None else None
+        names = (
+            instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+        )
+        if at == lineno and instruction.opname.startswith("LOAD_FAST") and name in names:
+            return True
+    return False
+
+
+def _is_around(code: CodeType, inner: CodeType) -> bool:
+    """Tell whether a function is the one that a comprehension stands in."""
     return (
-        code.co_name in _INLINE
-        and frame.f_code.co_filename == code.co_filename
-        and code in frame.f_code.co_consts
+        inner.co_name in _INLINE
+        and code.co_filename == inner.co_filename
+        and inner in code.co_consts
     )
 
 
@@ -256,7 +292,7 @@ def is_application(filename: str) -> bool:
 def _is_application(filename: str) -> bool:
     if filename.startswith("<"):
         # Generated code is a library's, but for a prompt's and a template's without a file.
-        return filename.startswith(("<stdin>", "<ipython", "<template>"))
+        return filename.startswith((*_PROMPTS, _NO_FILE))
     path = os.path.abspath(filename)
     if path.startswith(_ours()):
         return False
@@ -270,10 +306,12 @@ def _in_packages(path: str) -> bool:
     return f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path
 
 
+@cache
 def _ours() -> str:
     return os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
 
 
+@cache
 def _library_directories() -> tuple[str, ...]:
     """Return where libraries live: Python's own, its scripts, and the framework's checkouts."""
     paths = sysconfig.get_paths()

@@ -13,6 +13,7 @@ from itertools import compress, groupby
 from operator import attrgetter, itemgetter, sub
 from typing import Any
 
+from flask_perfkit.allowances import Allowance
 from flask_perfkit.callsite import Site
 from flask_perfkit.fingerprint import (
     Shape,
@@ -22,7 +23,7 @@ from flask_perfkit.fingerprint import (
     operation_of,
     shape_of,
 )
-from flask_perfkit.profile import MOST_EXECUTIONS, Cause, CauseKey, Executions
+from flask_perfkit.profile import MOST_EXECUTIONS, MOST_VALUES, Cause, CauseKey, Executions
 from flask_perfkit.reason import Reason, path_of, reason_of
 
 Record = tuple[str, Any, int, int, Site, Any, Any, Any]
@@ -31,7 +32,6 @@ seen of the rows, the statement as it was invoked, its execution options."""
 
 _MOST_CAUSES = 2_000
 _MOST_CALLERS = 1_000
-_MOST_VALUES = 10_000
 _MOST_REASONS = 1_000
 _SECONDS = 1e-9
 
@@ -44,17 +44,23 @@ _rows, _fetched, _error = attrgetter("rows"), attrgetter("fetched"), attrgetter(
 class Causes(dict[CauseKey, Cause]):
     """The causes of one recorder."""
 
-    def add(self, records: Iterable[Record], flushes: Sequence[int]) -> None:
+    def add(
+        self,
+        records: Iterable[Record],
+        flushes: Sequence[int],
+        allowances: tuple[Allowance, ...] = (),
+    ) -> None:
         """Count records under their causes.
 
         :param flushes: when sessions began and ended to flush, in turn.
+        :param allowances: what was allowed while the records were made.
         """
         groups: defaultdict[tuple[str, Site], list[Record]] = defaultdict(list)
         for key, run in groupby(records, _text_and_site):
             groups[key] += run
         for (sql, site), same in groups.items():
             for group in _by_path(same):
-                self._add(sql, site, group, flushes)
+                self._add(sql, site, group, flushes, allowances)
 
     def absorb(self, causes: Iterable[Cause]) -> None:
         """Add the causes that another recorder saw."""
@@ -64,12 +70,21 @@ class Causes(dict[CauseKey, Cause]):
                 known.merge(cause)
             elif len(self) < _MOST_CAUSES:
                 self[cause.key] = cause.copy()
+            else:
+                self._rest().merge(cause)
 
-    def _add(self, sql: str, site: Site, records: list[Record], flushes: Sequence[int]) -> None:
+    def _add(
+        self,
+        sql: str,
+        site: Site,
+        records: list[Record],
+        flushes: Sequence[int],
+        allowances: tuple[Allowance, ...],
+    ) -> None:
         _, parameters, started, ended, _, seen, statements, options = zip(*records, strict=True)
         shape = shape_of(sql)
-        reason = _reason(sql, site, statements[0], options[0], shape)
-        cause = self._cause(shape, reason, site)
+        reason = _reason(shape, site, statements[0], options[0])
+        cause = self._cause(shape, reason, site, allowances)
         count = len(records)
         cause.count += count
         cause.duration += (sum(ended) - sum(started)) * _SECONDS
@@ -80,8 +95,10 @@ class Causes(dict[CauseKey, Cause]):
         self._add_rows(cause, started, ended, seen)
         _add_values(cause, shape, parameters)
         flushed, direct = _flushed(started, flushes)
-        cause.flushes += flushed
+        cause.flushes += len(flushed)
         cause.direct += direct
+        if flushed and len(cause.flushed_at) < MOST_VALUES:
+            cause.flushed_at |= flushed
 
     def _add_rows(
         self, cause: Cause, started: Sequence[int], ended: Sequence[int], seen: Sequence[Any]
@@ -94,39 +111,51 @@ class Causes(dict[CauseKey, Cause]):
             sum(filter(None, fetched)) - sum(compress(ended, fetched))
         ) * _SECONDS
         cause.errors += sum(map(bool, errors))
-        if seen[0].branches is not None:
+        last = seen[-1]
+        if last.branches is not None:
             for each in seen:
                 cause.joined = max(cause.joined, (each.rows, each.expected))
-            cause.collections = seen[0].branches.collections
+            cause.collections = last.branches.collections
+        if last.widths:
+            cause.widths.update(last.widths)
         if cause.count <= MOST_EXECUTIONS or not cause.executions:
             cause.executions.append(Executions(started, ended, fetched, rows, errors))
 
-    def _cause(self, shape: Shape, reason: Reason, site: Site) -> Cause:
+    def _cause(
+        self, shape: Shape, reason: Reason, site: Site, allowances: tuple[Allowance, ...]
+    ) -> Cause:
         asked = site.asked
         line = (asked.filename, asked.lineno) if asked else (None, None)
-        cause = self.get((shape.text, reason.subject, *line))
-        if cause is None:
-            full = len(self) >= _MOST_CAUSES
-            cause = Cause(
-                sql="(more statements)" if full else shape.text,
-                operation=operation_of(shape.text),
-                reason=reason,
-                filename=line[0],
-                lineno=line[1],
-                function=asked.function if asked else None,
-            )
-            if not full:
-                self[cause.key] = cause
+        cause = self.get((shape.text, reason.subject, *line, allowances))
+        if cause is not None:
+            return cause
+        if len(self) >= _MOST_CAUSES:
+            return self._rest()
+        cause = Cause(
+            sql=shape.text,
+            operation=operation_of(shape.text),
+            reason=reason,
+            filename=line[0],
+            lineno=line[1],
+            function=asked.function if asked else None,
+            allowances=allowances,
+        )
+        self[cause.key] = cause
         return cause
 
+    def _rest(self) -> Cause:
+        """Return the one that counts what there is no room for."""
+        rest = Cause("(more statements)", "", Reason("statement", "?"), None, None, None)
+        return self.setdefault(rest.key, rest)
 
-def _flushed(started: Sequence[int], flushes: Sequence[int]) -> tuple[int, int]:
-    """Return in how many flushes executions lie, and how many lie in none."""
+
+def _flushed(started: Sequence[int], flushes: Sequence[int]) -> tuple[set[int], int]:
+    """Return when the flushes began that executions lie in, and how many lie in none."""
     if not flushes:
-        return 0, len(started)
+        return set(), len(started)
     places = [bisect_right(flushes, moment) for moment in started]
     inside = [place for place in places if place % 2]
-    return len(set(inside)), len(places) - len(inside)
+    return {flushes[place - 1] for place in inside}, len(places) - len(inside)
 
 
 def _by_path(records: list[Record]) -> Iterator[list[Record]]:
@@ -150,31 +179,30 @@ def _by_path(records: list[Record]) -> Iterator[list[Record]]:
 
 def _add_values(cause: Cause, shape: Shape, parameters: Sequence[Any]) -> None:
     rows = in_rows(parameters)
-    if len(cause.values) < _MOST_VALUES:
+    if len(cause.values) < MOST_VALUES:
         cause.values.update(fingerprints(rows, shape.literals))
     if len(rows) > 1:
-        cause.moves |= moving(rows, shape)
+        for comparison, one_way in moving(rows, shape).items():
+            cause.moves[comparison] = cause.moves.get(comparison, True) and one_way
     if cause.count > len(rows) and cause.literals != shape.literals:
-        cause.moves.update(
-            comparison
-            for before, now, comparison in zip(
-                cause.literals, shape.literals, shape.literals_compared, strict=False
-            )
-            if before != now
-        )
+        for before, now, comparison in zip(
+            cause.literals, shape.literals, shape.literals_compared, strict=False
+        ):
+            if before != now:
+                cause.moves.setdefault(comparison, True)
     cause.literals = shape.literals
 
 
 _reasons: dict[Any, Reason] = {}
 
 
-def _reason(sql: str, site: Site, statement: Any, options: Any, shape: Shape) -> Reason:
+def _reason(shape: Shape, site: Site, statement: Any, options: Any) -> Reason:
     try:
         path = path_of(statement)
         refreshed = options["_sa_orm_load_options"]._refresh_state is not None
     except (AttributeError, KeyError):
         path, refreshed = None, False
-    key = (sql, site, path, refreshed)
+    key = (shape.text, site, path, refreshed)
     reason = _reasons.get(key)
     if reason is None:
         if len(_reasons) >= _MOST_REASONS:

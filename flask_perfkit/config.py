@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import re
+import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PREFIX = "PERFKIT_"
 
-_CREDENTIALS_IN_URL = re.compile(r"(?<=://)\S*(?=@)")
+_PASSWORD_IN_QUERY = re.compile(r"(?<=password=)[^&'\"]*", re.IGNORECASE)
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
 
 
@@ -29,7 +29,9 @@ class _Check:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 def _is_count(value: Any) -> bool:
@@ -41,7 +43,12 @@ def _is_names(value: Any) -> bool:
 
 
 def _is_url(value: Any, schemes: tuple[str, ...]) -> bool:
-    return isinstance(value, str) and urlsplit(value).scheme in schemes and "://" in value
+    if not isinstance(value, str) or "://" not in value:
+        return False
+    try:
+        return urlsplit(value).scheme in schemes
+    except ValueError:  # brackets that hold no address
+        return False
 
 
 def _is_storage_url(value: Any) -> bool:
@@ -221,12 +228,19 @@ def _derived(values: dict[str, Any], *, debug: bool) -> dict[str, Any]:
 def _unknown(key: str, known: Mapping[str, object]) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(key, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else "known are " + ", ".join(sorted(known))
+    near = get_close_matches(
+        key.removeprefix(PREFIX), (name.removeprefix(PREFIX) for name in known)
+    )
+    hint = f"did you mean {PREFIX}{near[0]}?" if near else "known are " + ", ".join(sorted(known))
     return f"{key} is no setting of Flask-PerfKit; {hint}"
 
 
 def _shown(value: Any, *, secret: bool) -> str:
     if secret:
         return f"a hidden value of type {type(value).__name__}"
-    return _CREDENTIALS_IN_URL.sub("***", repr(value))[:200]
+    text = _PASSWORD_IN_QUERY.sub("***", repr(value))
+    credentials, at, host = text.rpartition("@")
+    if at:
+        scheme, slashes, _ = credentials.rpartition("://")
+        text = f"{scheme}{slashes}***@{host}"
+    return text[:200]

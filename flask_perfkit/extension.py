@@ -5,11 +5,19 @@ The only module that knows them all.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Unpack
 
+from flask import current_app
+
+from flask_perfkit.allow import Allow, allow
+from flask_perfkit.batching import batch_lazy_loads
 from flask_perfkit.callsite import claim
+from flask_perfkit.commands import perfkit as perfkit_commands
 from flask_perfkit.config import Settings
 from flask_perfkit.errors import SetupError
+from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.commands import watch_commands
 from flask_perfkit.hooks.flask import watch_requests
@@ -17,13 +25,18 @@ from flask_perfkit.hooks.redis import watch_redis
 from flask_perfkit.hooks.sqlalchemy import watch_statements
 from flask_perfkit.sinks import Sink
 from flask_perfkit.sinks.call import call_with_findings
-from flask_perfkit.sinks.log import log_findings
+from flask_perfkit.sinks.log import log_findings, log_unmatched
 from flask_perfkit.sinks.signal import send_signal
 from flask_perfkit.sinks.strict import raise_findings
 from flask_perfkit.state import State
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from flask_perfkit.findings import Finding
+    from flask_perfkit.pagination.decorator import PageOptions, View
+    from flask_perfkit.pagination.schemas import AnySchema
+    from flask_perfkit.proof import Proof
 
 
 class PerfKit:
@@ -63,23 +76,53 @@ class PerfKit:
             return
         claim(app.import_name, app.root_path)
         watch_statements()
+        if settings.auto_batch:
+            batch_lazy_loads()
         watch_commands(app, state)
-        _watch_calls()
-        watch_requests(app, state, at_first_request=_watch_calls)
+        app.cli.add_command(perfkit_commands)
+        _watch_calls(app, state)
+        watch_requests(app, state, at_first_request=partial(_watch_calls, app, state))
+
+    @staticmethod
+    def paginated(schema: AnySchema, **options: Unpack[PageOptions]) -> Callable[[View], View]:
+        """Answer with one page of the query that a view returns.
+
+        Takes what :func:`flask_perfkit.pagination.paginated` takes.
+        """
+        from flask_perfkit.pagination.decorator import paginated
+
+        return paginated(schema, **options)
+
+    @staticmethod
+    def prove(finding: Finding) -> Proof:
+        """Try the fix of a finding of the current application on a GET that was recorded.
+
+        See :func:`flask_perfkit.proof.prove`.
+        """
+        from flask_perfkit.proof import prove
+
+        return prove(current_app, finding)
+
+    def allow(self, kind: str, subject: str = "*", *, reason: str = "") -> Allow:
+        """Allow findings of a kind about a subject: :func:`flask_perfkit.allow.allow`."""
+        return allow(kind, subject, reason=reason)
 
 
-def _watch_calls() -> None:
-    """Watch what the application has imported by now; a second time finds what is new."""
+def _watch_calls(app: Flask, state: State) -> None:
+    """Watch what the application has imported and set by now; again finds what is new."""
     watch_redis()
     watch_blocking_calls()
+    if app.debug or app.testing:
+        state.notes_reads = True
+        watch_attributes()
 
 
 def _sinks(app: Flask, settings: Settings) -> tuple[Sink, ...]:
     on_finding = settings.on_finding
     if on_finding == "log":
-        return (log_findings, send_signal(app))
+        return (log_findings, log_unmatched, send_signal(app))
     if on_finding == "raise":
-        return (send_signal(app), raise_findings)
+        return (log_unmatched, send_signal(app), raise_findings)
     if callable(on_finding):
-        return (call_with_findings(on_finding), send_signal(app))
+        return (call_with_findings(on_finding), log_unmatched, send_signal(app))
     return (send_signal(app),)

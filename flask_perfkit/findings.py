@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from flask_perfkit.allowances import Allowance
 
 SEVERITIES = {
     "n_plus_one": "error",
@@ -25,6 +27,16 @@ SEVERITIES = {
     "redis_keys": "error",
 }
 """Every kind of finding with its severity."""
+
+
+def check_kind(kind: str) -> None:
+    """Refuse what is no kind of finding.
+
+    :raises ValueError: it names those that there are.
+    """
+    if kind not in SEVERITIES:
+        raise ValueError(f"{kind!r} is no kind of finding; allowed is {', '.join(SEVERITIES)}")
+
 
 _RANK = {"error": 0, "warning": 1, "info": 2}
 
@@ -62,6 +74,22 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain data that JSON can hold."""
         return {**asdict(self), "severity": self.severity}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedFinding(Finding):
+    """A finding that the code allows, by the ``allowance`` which says why and where."""
+
+    allowance: Allowance
+
+
+def allow_covered(finding: Finding, allowances: Iterable[Allowance]) -> Finding:
+    """Return the finding as an allowed one, if an allowance covers it."""
+    for allowance in allowances:
+        if allowance.covers(finding.kind, finding.subject):
+            values = {item.name: getattr(finding, item.name) for item in fields(finding)}
+            return AllowedFinding(**values, allowance=allowance)
+    return finding
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -15,20 +15,23 @@ _MOST_KEPT = 1_000
 _LONGEST_KEPT = 10_000
 
 _CAST = r"(?:::[\w ]+(?:\([^()]*\))?(?:\[\])*)?"
-_PLACEHOLDER = r"(?:\?|%\(\w+\)s|%s|(?<![:\w]):\w+|\$\d+)"
-_NAME = r"(?<!\w)(?:[A-Za-z_]\w*|\"[^\"]*\"|`[^`]*`)(?:\.(?:\w+|\"[^\"]*\"|`[^`]*`))*"
+_PLACEHOLDER = r"(?:\?|%\(\w+\)s|%s|(?<![:\w]):\w+|(?<!\w)\$\d+)"
+_NAME = r"(?<![\w.])(?:[A-Za-z_]\w*+|\"[^\"]*+\"|`[^`]*+`)(?:\.(?:\w++|\"[^\"]*+\"|`[^`]*+`))*+"
 _TOKENS = re.compile(
     rf"""
     (?P<comment> --[^\n]* | /\*.*?\*/ )
   | (?P<placeholder> {_PLACEHOLDER} )
-  | (?: (?P<column> {_NAME} ) \s* )?
-    (?P<operator> <= | >= | <> | != | = | < | >
-      | \b(?:LIKE|ILIKE|IN|BETWEEN|LIMIT|OFFSET|VALUES|ANY)\b )
+  | (?P<operator> \b(?:LIMIT|OFFSET|VALUES)\b )
+  | (?: (?P<column> {_NAME} ) \s*+ (?:\bNOT\s+)? )?
+    (?P<comparison> <= | >= | <> | != | = | < | > | \b(?:LIKE|ILIKE|IN|BETWEEN)\b )
   | (?P<name> "(?:[^"]|"")*" | `[^`]*` )
   | \b[eE]'(?:[^'\\]|\\.|'')*'
+  | (?<=\bESCAPE\ )'\\'
+  | '(?:[^'\\]|''|\\(?!'))*\\'.*  # MySQL goes on after \', others end: it is safe to go on
+  | (?P<open> '(?:[^']|'')*'(?=\w) | '(?:[^']|'')*\Z )
   | (?:\b[nNxXbB])?'(?:[^']|'')*'
-  | (?<!\w)\$(?P<tag>\w*)\$.*?\$(?P=tag)\$
-  | (?<![\w$.])(?:0[xX][0-9a-fA-F]+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+)(?!\w)
+  | (?<!\w)\$(?P<tag>\w*)\$.*?\$(?-i:(?P=tag))\$
+  | (?<![\w$.])(?:0[xbo][\da-f_]+|\d[\d_]*(?:\.[\d_]*)?(?:e[+-]?\d+)?|\.\d+)(?!\w)
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
@@ -39,7 +42,13 @@ _IN = re.compile(
 )
 _ROW = r"\((?:[^()]|\([^()]*\))*\)"
 _ROWS = re.compile(rf"\b(VALUES\s*{_ROW})(?:\s*,\s*{_ROW})+", re.IGNORECASE)
+_SIGN = re.compile(r"([=<>(,]\s*|\b(?:SELECT|BETWEEN|AND|THEN|ELSE)\s+)[-+]\s*\?", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
+_FIRST_WORD = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*.*?\*/)*+(\w+)", re.DOTALL)
+_WRITE = re.compile(
+    rf"(?<!\bFOR )(?<!\bKEY )(?<!\bDO )\b({'|'.join(WRITES)})\s+[\w\"`]", re.IGNORECASE
+)
+_LONGEST_GAP = 100
 _BARE = ("?", "%s")
 
 
@@ -87,25 +96,36 @@ def _shape_of(sql: str) -> Shape:
     literals_compared: list[Comparison] = []
     compared: dict[object, Comparison] = {}
     comparison = Comparison("", "")
+    values_end = 0
+    unpaired = False
 
     def replace(match: re.Match[str]) -> str:
-        nonlocal comparison
+        nonlocal comparison, values_end, unpaired
         token = match[0]
-        if match["operator"]:
-            comparison = Comparison(match["column"] or "", match["operator"].upper())
-        elif match["placeholder"]:
+        between = sql[values_end : min(match.start(), values_end + _LONGEST_GAP)]
+        among_values = not between.strip(" \n\t(),-+")
+        if operator := match["operator"] or match["comparison"]:
+            comparison = Comparison(match["column"] or "", operator.upper())
+            values_end = match.end()
+            return token
+        if match["name"] and (not among_values or sql.startswith(".", match.end())):
+            return token
+        if among_values:
+            values_end = match.end()
+        if match["placeholder"]:
             # A name that comes again is one value, a bare mark is the next one.
             compared.setdefault(len(compared) if token in _BARE else token, comparison)
             return "?"
-        elif match["comment"]:
+        if match["comment"]:
             return " "
-        elif not match["name"]:
-            literals.append(hash(token))
-            literals_compared.append(comparison)
-            return "?"
-        return token
+        unpaired = unpaired or match["open"] is not None
+        literals.append(hash(token))
+        literals_compared.append(comparison)
+        return "?"
 
-    text = _TOKENS.sub(replace, sql)
+    text = _SIGN.sub(r"\1?", _TOKENS.sub(replace, sql))
+    if unpaired:  # a faulty statement: what is inside of quotes cannot be told
+        return _shape_of(sql.partition("'")[0] + "?")
     keys = max(map(_members, _IN.findall(text)), default=0)
     text = _ROWS.sub(r"\1, ...", _IN.sub("IN (...)", text))
     text = _SPACE.sub(" ", text).strip()[:LONGEST_SHAPE]
@@ -117,18 +137,23 @@ def _members(members: str) -> int:
 
 
 def operation_of(sql: str) -> str:
-    """Return the first word of a statement, of the part after the named queries where it has."""
-    word = sql.lstrip("( ").partition(" ")[0].upper()
+    """Return the first word of a statement, the write where named queries come before one."""
+    match = _FIRST_WORD.match(sql)
+    word = match[1].upper() if match else ""
     if word == "WITH":
-        return next((write for write in WRITES if f" {write} " in sql.upper()), "SELECT")
+        writes = {write.upper() for write in _WRITE.findall(sql)}
+        return next((write for write in WRITES if write in writes), "SELECT")
     return word
 
 
 def in_rows(parameters: Sequence[Any]) -> list[Any]:
     """Return sets of parameters, as the driver got them, each as a row in one order."""
+    if None in parameters:  # those of writes and of failed executions are not kept
+        kept = [each for each in parameters if each is not None]
+        return in_rows(kept) if kept else [()] * len(parameters)
     if isinstance(parameters[0], dict):
         return list(map(tuple, map(dict.values, parameters)))
-    return list(parameters) if parameters[0] is not None else [()] * len(parameters)
+    return list(parameters)
 
 
 def fingerprints(rows: Sequence[Any], literals: tuple[int, ...]) -> Iterable[int]:
@@ -143,14 +168,29 @@ def fingerprints(rows: Sequence[Any], literals: tuple[int, ...]) -> Iterable[int
     return [hash((literals, mark)) for mark in marks] if literals else marks
 
 
-def moving(rows: Sequence[Any], shape: Shape) -> set[Comparison]:
-    """Return what those parameters are compared with that differ between executions."""
-    columns = zip(shape.compared, zip(*rows, strict=False), strict=False)
-    return {comparison for comparison, column in columns if _differs(column)}
+def moving(rows: Sequence[Any], shape: Shape) -> dict[Comparison, bool]:
+    """Return what those parameters are compared with that differ between executions.
+
+    With each comes whether its values go one way only, up or down.
+    """
+    found: dict[Comparison, bool] = {}
+    for comparison, column in zip(shape.compared, zip(*rows, strict=False), strict=False):
+        if _differs(column):
+            # Of "(day, id) < (?, ?)" the first goes one way, the others begin anew.
+            found[comparison] = found.get(comparison, False) or _goes_one_way(column)
+    return found
+
+
+def _goes_one_way(column: tuple[Any, ...]) -> bool:
+    try:
+        ordered = sorted(column)
+        return list(column) in (ordered, ordered[::-1])
+    except (TypeError, ValueError):
+        return True  # such as a value and None, or arrays: nothing speaks against it
 
 
 def _differs(column: tuple[Any, ...]) -> bool:
     try:
         return len(set(column)) > 1
     except TypeError:
-        return any(value != column[0] for value in column)
+        return len(set(map(repr, column))) > 1

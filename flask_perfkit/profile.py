@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
-from flask_perfkit.findings import Finding
+from flask_perfkit.allowances import Allowance
+from flask_perfkit.findings import AllowedFinding, Finding
 from flask_perfkit.fingerprint import Comparison
 from flask_perfkit.reason import Reason
 
 MOST_EXECUTIONS = 1_000
 """Executions of one cause that are kept one by one; beyond that they are counted."""
 
+MOST_VALUES = 10_000
+"""Sets of parameters of one cause that are told apart."""
+
 MOST_CALLERS = 10
 """Callers that a finding names."""
 
 _SECONDS = 1e-9
+
+_started = attrgetter("started")
 
 
 class Executions(NamedTuple):
@@ -57,7 +63,7 @@ class Query(NamedTuple):
     error: str | None
 
 
-CauseKey = tuple[str, str, str | None, int | None]
+CauseKey = tuple[str, str, str | None, int | None, tuple[Allowance, ...]]
 
 
 @dataclass(slots=True)
@@ -65,9 +71,11 @@ class Cause:
     """All executions of one statement for one reason at one line.
 
     ``keys`` counts the members of all IN lists, ``flushes`` and ``direct`` the executions by
-    whether a flush sent them. ``joined`` is, of a select that joins, the largest number of rows
-    and how many there would be without a product of collections; ``collections`` are those that
-    it may be of.
+    whether a flush sent them, ``flushed_at`` when these flushes began. ``moves`` is what differs
+    between executions, with whether it goes one way only. ``joined`` is, of a select that joins,
+    the largest number of rows and how many there would be without a product of collections;
+    ``collections`` are those that it may be of. ``widths`` are the average lengths of columns,
+    where they are measured. ``allowances`` held while it was executed.
     """
 
     sql: str
@@ -84,14 +92,17 @@ class Cause:
     slowest: float = 0.0
     keys: int = 0
     flushes: int = 0
+    flushed_at: set[int] = field(default_factory=set)
     direct: int = 0
     callers: Counter[tuple[str, int]] = field(default_factory=Counter)
     values: set[int] = field(default_factory=set)
-    moves: set[Comparison] = field(default_factory=set)
+    moves: dict[Comparison, bool] = field(default_factory=dict)
     literals: tuple[int, ...] = ()
     errors: int = 0
     joined: tuple[int, int] = (0, 0)
     collections: tuple[str, ...] = ()
+    widths: dict[str, float] = field(default_factory=dict)
+    allowances: tuple[Allowance, ...] = ()
     executions: list[Executions] = field(default_factory=list)
 
     @property
@@ -102,12 +113,19 @@ class Cause:
     @property
     def key(self) -> CauseKey:
         """What makes two executions have one cause."""
-        return (self.sql, self.reason.subject, self.filename, self.lineno)
+        return (self.sql, self.reason.subject, self.filename, self.lineno, self.allowances)
 
     @property
     def started(self) -> int:
         """When the first execution began, on the clock of ``perf_counter_ns``."""
-        return min(some.started[0] for some in self.executions)
+        started: int = min(map(_started, self.executions))[0]
+        return started
+
+    def has_between(self, moments: Iterable[int]) -> bool:
+        """Tell whether one of the moments lies between the executions that were kept."""
+        first = self.started
+        last = max(some.started[-1] for some in self.executions)
+        return any(first < moment < last for moment in moments)
 
     @property
     def time(self) -> float:
@@ -125,7 +143,9 @@ class Cause:
             self,
             callers=self.callers.copy(),
             values=set(self.values),
-            moves=set(self.moves),
+            widths=dict(self.widths),
+            moves=dict(self.moves),
+            flushed_at=set(self.flushed_at),
             executions=list(self.executions),
         )
 
@@ -142,10 +162,12 @@ class Cause:
         self.direct += other.direct
         self.errors += other.errors
         self.joined = max(self.joined, other.joined)
+        self.widths.update(other.widths)
         self.callers.update(other.callers)
         self.values |= other.values
-        self.moves |= other.moves
-        if self.count <= MOST_EXECUTIONS:
+        self.moves.update(other.moves)
+        self.flushed_at |= other.flushed_at
+        if self.count <= MOST_EXECUTIONS or not self.executions:
             self.executions += other.executions
 
     def queries(self, zero: int) -> Iterator[Query]:
@@ -171,6 +193,7 @@ class Call:
     """All calls of one name at one line that are no statements.
 
     ``kind`` is ``"redis"`` or ``"blocking"``; of the keys only fingerprints are kept.
+    ``allowances`` held while it was called.
     """
 
     kind: str
@@ -182,6 +205,7 @@ class Call:
     duration: float = 0.0
     keys: set[int] = field(default_factory=set)
     callers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    allowances: tuple[Allowance, ...] = ()
 
     @property
     def common_callers(self) -> tuple[tuple[str, int, int], ...]:
@@ -220,8 +244,11 @@ class Profile:
     """One request, command or block: what it asked for, how long it took, what was found.
 
     Durations are in seconds, ``memory_delta`` in bytes (None where it is not measured).
-    ``sql_duration`` is the time to execute; fetching is apart in each query. ``zero`` is the
-    start on the clock of ``perf_counter_ns``.
+    ``sql_duration`` is the time to execute; fetching is apart in each query. ``touched``
+    are the mapped attributes that were read, None where nobody notes them; ``zero`` is the start
+    on the clock of ``perf_counter_ns``. ``allowances`` are what the code allowed, ``allowed`` the
+    findings that they kept out of ``findings``, ``unmatched`` those of its own that have nothing
+    to allow any more.
     """
 
     endpoint: str | None = None
@@ -236,7 +263,11 @@ class Profile:
     cache_calls: tuple[Call, ...] = ()
     blocking_calls: tuple[Call, ...] = ()
     findings: tuple[Finding, ...] = ()
+    allowances: tuple[Allowance, ...] = ()
+    allowed: tuple[AllowedFinding, ...] = ()
+    unmatched: tuple[Allowance, ...] = ()
     memory_delta: int | None = None
+    touched: frozenset[str] | None = None
     zero: int = 0
 
     @property
@@ -271,5 +302,6 @@ class Profile:
             "cache_calls": [call.to_dict() for call in self.cache_calls],
             "blocking_calls": [call.to_dict() for call in self.blocking_calls],
             "findings": [finding.to_dict() for finding in self.findings],
+            "allowed": [finding.to_dict() for finding in self.allowed],
             "memory_delta": self.memory_delta,
         }

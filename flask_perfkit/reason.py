@@ -8,11 +8,14 @@ about which nothing can be told falls back to its table.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
+from sqlalchemy import JSON, Column, LargeBinary, String
 from sqlalchemy.orm import Mapper, RelationshipProperty
+from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.orm.mapper import _all_registries
 
 _TABLE = re.compile(
@@ -23,6 +26,8 @@ _TABLE = re.compile(
 _NAMED_QUERY = re.compile(
     r"(?:\bWITH(?:\s+RECURSIVE)?|,)\s+([\w\"]+)\s*(?:\([^()]*\)\s*)?AS\b", re.IGNORECASE
 )
+_SHORT = 255
+_WIDE = (String, LargeBinary, JSON)
 _LOADERS = {
     "joined": "joinedload",
     "selectin": "selectinload",
@@ -34,8 +39,15 @@ _LIMIT_AT_END = re.compile(r"\b(?:LIMIT|FETCH\s+(?:FIRST|NEXT))\b[^()]*$", re.IG
 _TOP = re.compile(r"^\s*SELECT\s+(?:DISTINCT\s+)?TOP\b", re.IGNORECASE)
 
 
+AUTO_BATCH = "perfkit_auto_batch"
+"""The execution option that auto-batching gives to its statements."""
+
 NO_TABLE = "(no table)"
 """What a statement is about that reads none."""
+
+_INNERMOST = re.compile(r"\([^()]*\)")
+_NO_NAMES = ("SELECT", "SET", "LATERAL", "UNNEST")
+_CATALOGS = ("sqlite_", "pg_", "information_schema")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +78,14 @@ class Eager:
 class Reason:
     """Why a statement was sent.
 
-    ``kind`` is ``"lazy"`` (a relationship was touched), ``"column"`` (a deferred or expired
-    column was), ``"batch"`` (a loader fetches for many parents at once) or ``"statement"``
-    (the code asked). ``entity`` and its mapped bases are the rows' class, ``parents`` the
-    classes of the object that was touched, ``steps`` the relationships walked as far as the
-    ORM says; ``loads`` says why a column had to be loaded: it was ``"deferred"`` (in ``group``,
-    if it has one), ``"expired"``, or ``"polymorphic"`` (of a subclass's table, after a select
-    of the base). ``eager`` is what a statement loads along.
+    ``kind`` is ``"lazy"`` (a relationship was touched), ``"auto_batch"`` (one was, and it is
+    loaded for others too), ``"column"`` (a deferred or expired column was touched), ``"batch"``
+    (a loader fetches for many parents at once) or ``"statement"`` (the code asked). ``entity``
+    and its mapped bases are the rows' class, ``parents`` the classes of the object that was
+    touched, ``steps`` the relationships walked as far as the ORM says; ``loads`` says why a
+    column had to be loaded: it was ``"deferred"`` (in ``group``, if it has one), ``"expired"``,
+    or ``"polymorphic"`` (of a subclass's table, after a select of the base). ``eager`` is what a
+    statement loads along.
     """
 
     kind: str
@@ -116,7 +129,7 @@ def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expir
         if load is not None:
             reason = _orm_reason(statement, load, touched, expired, limited)
             if reason is not None:
-                return reason
+                return replace(reason, kind="auto_batch") if AUTO_BATCH in options else reason
     except (AttributeError, IndexError, KeyError, TypeError):
         pass  # another release keeps it elsewhere: the table still tells what was read
     mapper = _subject_mapper(statement, sql)
@@ -127,18 +140,60 @@ def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expir
         mapper.class_.__name__,
         _names(mapper),
         limited=limited,
-        eager=tuple(_eager(statement, mapper)),
+        eager=(*_others(statement, mapper), *_eager(statement, mapper)),
     )
 
 
+def is_of_catalog(sql: str) -> bool:
+    """Tell whether a statement reads the database's catalog, as a migration does."""
+    return table_of(sql).lower().startswith(_CATALOGS)
+
+
+@lru_cache(maxsize=1_000)
 def table_of(sql: str) -> str:
-    """Return the table that a statement is about: the first that is no named query's."""
+    """Return the table that a statement is about.
+
+    That is the first one of the outermost select that is no named query's, or else the first.
+    """
     named = [name.strip('"') for name in _NAMED_QUERY.findall(sql)]
-    for match in _TABLE.finditer(sql):
-        name = match[1].rpartition(".")[2].strip('"`[]')
-        if name not in named and name.upper() not in ("SELECT", "SET", "LATERAL", "UNNEST"):
-            return name
+    outer = sql
+    while _INNERMOST.search(outer):
+        outer = _INNERMOST.sub(" … ", outer)  # no name, so that no word behind is taken for one
+    for text in (outer, sql):
+        for match in _TABLE.finditer(text):
+            schema, _, name = match[1].rpartition(".")
+            if schema.lower() in _CATALOGS:
+                return schema
+            name = name.strip('"`[]')
+            if name not in named and name.upper() not in _NO_NAMES:
+                return name
     return named[0] if named else NO_TABLE
+
+
+def code_of(column: str, subject: str) -> str:
+    """Return a column of a statement as code: ``Document.user_id``, ``metrics.c.id``.
+
+    :param column: as the statement has it, with or without its table.
+    :param subject: the model or table that the statement is about.
+    """
+    table, _, name = column.replace('"', "").replace("`", "").rpartition(".")
+    mapper = mapper_of(table.rpartition(".")[2]) if table else None
+    if mapper is None:
+        mapper = _mapper_named(subject)
+    if mapper is None:
+        return f"{subject}.c.{name or 'id'}"
+    if not name:
+        name = mapper.primary_key[0].name
+    columns = mapper.local_table.c
+    key = next(
+        (each.key for each in mapper.column_attrs if each.columns[0] is columns.get(name)), name
+    )
+    return f"{mapper.class_.__name__}.{key}"
+
+
+def is_mapped(subject: str) -> bool:
+    """Tell whether a subject is a model, and not a table by itself."""
+    return _mapper_named(subject) is not None
 
 
 def _orm_reason(
@@ -189,6 +244,15 @@ def _column_reason(
         loads=loads,
         group=getattr(attribute, "group", None),
     )
+
+
+def _others(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
+    """Yield the entities that a statement selects beside the first."""
+    for column in getattr(statement, "_raw_columns", ()):
+        annotations = getattr(column, "_annotations", {})
+        other = getattr(annotations.get("parententity"), "mapper", None)
+        if other is not None and other is not mapper and "proxy_key" not in annotations:
+            yield Eager((), _names(other))
 
 
 def _eager(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
@@ -251,6 +315,11 @@ def _subject_mapper(statement: Any, sql: str) -> Mapper[Any] | None:
     return mapper_of(table)
 
 
+def _mapper_named(name: str) -> Mapper[Any] | None:
+    mappers = (mapper for registry in _all_registries() for mapper in registry.mappers)
+    return next((mapper for mapper in mappers if mapper.class_.__name__ == name), None)
+
+
 def mapper_of(table: str) -> Mapper[Any] | None:
     """Return the mapper of a table, the base class where several share one."""
     found = None
@@ -261,3 +330,36 @@ def mapper_of(table: str) -> Mapper[Any] | None:
             ):
                 found = mapper
     return found
+
+
+def attribute_name(attribute: Any) -> str:
+    """Return a mapped attribute as findings call it: ``Model.name``, the class that maps it."""
+    return f"{attribute.prop.parent.class_.__name__}.{attribute.key}"
+
+
+def texts_of(compiled: Any) -> Iterator[tuple[int, str]]:
+    """Yield the columns of entities that may be wide: their places in a row and their names."""
+    entities = getattr(getattr(compiled, "compile_state", None), "_entities", ())
+    if not any(hasattr(entity, "mapper") for entity in entities):
+        return  # columns by themselves: what becomes of them cannot be seen
+    for place, entry in enumerate(compiled._result_columns):
+        length = getattr(entry.type, "length", None)
+        if isinstance(entry.type, _WIDE) and (length is None or length > _SHORT):
+            name = _mapped_name(entry.objects)
+            if name is not None:
+                yield place, name
+
+
+def _mapped_name(objects: Iterable[Any]) -> str | None:
+    column = next((each for each in objects if isinstance(each, Column)), None)
+    if column is None or column.table is None:
+        return None
+    table = getattr(column.table, "element", column.table)
+    mapper = mapper_of(table.name)
+    if mapper is None or column.key not in table.c:
+        return None
+    try:
+        attribute = mapper.get_property_by_column(table.c[column.key])
+    except UnmappedColumnError:
+        return None
+    return f"{attribute.parent.class_.__name__}.{attribute.key}"

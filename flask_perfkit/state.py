@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from flask_perfkit.config import Settings
 from flask_perfkit.sinks import Sink
 
+MOST_REPLAYS = 200
+"""Requests that are kept to be asked again, one an endpoint."""
 
-@dataclass(frozen=True, slots=True)
+
+class Replay(NamedTuple):
+    """A GET as it was asked, to ask it again; in memory only, never shown.
+
+    ``path`` and ``query`` are ``PATH_INFO`` and ``QUERY_STRING`` as WSGI spells them.
+    """
+
+    path: str
+    query: str
+    headers: tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
 class State:
     """The settings of an application and where its profiles go.
 
     ``watches_all`` says that the sinks want every profile, not only those with findings or
-    while somebody listens to the signal.
+    while somebody listens to the signal. ``notes_reads`` says that
+    reads of attributes are noted, ``replays`` are GETs with findings by endpoint, kept
+    in debug and tests.
     """
 
     settings: Settings
     db: Any
     sinks: tuple[Sink, ...]
     watches_all: bool = False
+    notes_reads: bool = False
+    replays: dict[str, Replay] = field(default_factory=dict)

@@ -47,6 +47,23 @@ def _failed_if_skipped_in_ci(report: Report) -> Report:
     return report
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Call slow what one run of is enough.
+
+    That is what PostgreSQL is asked as well as SQLite, the suites that wait for servers and
+    processes, and of the labelled views all but what is found in them.
+    """
+    for item in items:
+        name, where = item.name, item.path.parts
+        if (
+            "postgresql" in name
+            or "cache" in where
+            or "batching" in where
+            or ("corpus" in where and "labels" not in name)
+        ):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """Run PostgreSQL on a unix socket; without fsync, since nothing of it outlives the run."""

@@ -105,4 +105,8 @@ def test_wheel_installs_into_an_empty_environment(wheel: Path, tmp_path: Path) -
     scripts = environment / ("Scripts" if sys.platform == "win32" else "bin")
     _run(sys.executable, "-m", "pip", "--python", scripts / "python", "install", wheel)
     _run(scripts / "python", "-W", "error", "-c", "import flask_perfkit")
-    assert "perfkit" in _run(scripts / "flask", "--help")
+    app = tmp_path / "app.py"
+    app.write_text(
+        "import flask, flask_perfkit\napp = flask.Flask(__name__)\nflask_perfkit.PerfKit(app)\n"
+    )
+    assert "audit" in _run(scripts / "flask", "--app", app, "perfkit", "--help")

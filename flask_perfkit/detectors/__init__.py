@@ -15,10 +15,13 @@ from flask_perfkit.detectors import (
     n_plus_one,
     n_plus_one_cache,
     n_plus_one_write,
+    python_aggregation,
     redis_keys,
     slow_query,
     slow_request,
     unbounded_result,
+    unused_columns,
+    unused_eager_load,
 )
 from flask_perfkit.faults import log_once
 from flask_perfkit.findings import Finding, worst_first
@@ -33,6 +36,9 @@ DETECTORS: tuple[Callable[[Profile, Settings], list[Finding]], ...] = (
     slow_request.detect,
     unbounded_result.detect,
     cartesian_product.detect,
+    python_aggregation.detect,
+    unused_eager_load.detect,
+    unused_columns.detect,
     blocking_call.detect,
     redis_keys.detect,
 )

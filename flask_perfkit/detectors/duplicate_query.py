@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.n_plus_one import is_loop
 from flask_perfkit.detectors.wording import finding_of, milliseconds, place, short_sql
 from flask_perfkit.findings import Finding
 from flask_perfkit.fingerprint import WRITES
-from flask_perfkit.profile import Cause, Profile
-from flask_perfkit.reason import NO_TABLE, table_of
+from flask_perfkit.profile import MOST_VALUES, Cause, Profile
+from flask_perfkit.reason import NO_TABLE, is_of_catalog, table_of
 
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:
     """Find reads that were repeated though nothing was written to their table between."""
-    written = {table_of(cause.sql) for cause in profile.causes if cause.operation in WRITES}
+    writes = [cause for cause in profile.causes if cause.operation in WRITES]
     return [
         _finding(cause, profile)
         for cause in profile.causes
         if cause.count >= settings.n_plus_one_threshold
         and cause.operation == "SELECT"
-        and len(cause.values) < cause.count
+        and len(cause.values) < min(cause.count, MOST_VALUES)
         and not is_loop(cause)
-        and table_of(cause.sql) not in written | {NO_TABLE}
+        and not is_of_catalog(cause.sql)
+        and not _may_change(cause, writes)
     ]
+
+
+def _may_change(cause: Cause, writes: list[Cause]) -> bool:
+    """Tell whether the answer may be another each time: its table was written in between."""
+    table = table_of(cause.sql)
+    if table == NO_TABLE:
+        return True  # such as the next value of a sequence
+    return any(
+        cause.has_between(chain.from_iterable(some.started for some in write.executions))
+        for write in writes
+        if table_of(write.sql) == table
+    )
 
 
 def _finding(cause: Cause, profile: Profile) -> Finding:

@@ -15,11 +15,15 @@ _DEEPEST = 8
 
 
 class Loading(NamedTuple):
-    """A loader option as code, the advice around it, and the line where it goes."""
+    """A loader option as code, the advice around it, and the line where it goes.
+
+    ``at_once`` says that one statement brought the objects that the code started from.
+    """
 
     code: str
     advice: str
     origin: tuple[str, int] | None
+    at_once: bool = False
 
 
 def loading_fix(cause: Cause, profile: Profile) -> Loading:
@@ -37,13 +41,14 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
         return Loading(*_refresh_at_once(cause), origin)
     code = ".".join(_options(steps, cause.reason, _descends(cause, source)))
     where = f"the select at {line(*origin)}" if origin else "the select of the parents"
-    return Loading(code, f"add {code} to {where} (instead of {cause.count} queries)", origin)
+    advice = f"add {code} to {where} (instead of {cause.count} queries)"
+    return Loading(code, advice, origin, source is not None and source.count == 1)
 
 
 def _descends(cause: Cause, source: Cause | None) -> bool:
     """Tell whether a tree is walked down: more nodes were asked than the code selected."""
     reason = cause.reason
-    if not (reason.kind == "lazy" and reason.entity[0] in reason.parents):
+    if not (reason.kind in ("lazy", "auto_batch") and reason.entity[0] in reason.parents):
         return False
     return source is not None and cause.count > max(source.rows, 1)
 
@@ -77,18 +82,23 @@ def _as_loaded(steps: tuple[Step, ...], source: Cause | None, reason: Reason) ->
     What is loaded lazily has none, or one that does not do.
     """
     eager = source.reason.eager if source is not None else ()
-    loaders = {str(each.steps[-1]): each.steps[-1].loader for each in reversed(eager)}
-    if reason.kind == "lazy":
+    loaders = {str(each.steps[-1]): each.steps[-1].loader for each in reversed(eager) if each.steps}
+    if reason.kind in ("lazy", "auto_batch"):
         loaders.pop(reason.subject, None)
+    if not eager and not any(step.loader for step in steps):
+        return steps
     return tuple(replace(step, loader=loaders.get(str(step), "")) for step in steps)
 
 
 def _bringer(
     cause: Cause, wanted: Reason, profile: Profile
 ) -> tuple[Cause | None, tuple[Step, ...]]:
-    """Return the cause that brought the objects, and the way that it loaded along to them."""
-    found: list[tuple[int, Cause, tuple[Step, ...]]] = []
-    for other in profile.causes:
+    """Return the cause that brought the objects, and the way that it loaded along to them.
+
+    That is the last one before with rows for all of them, or the one with the most rows.
+    """
+    found: list[tuple[bool, int, int, Cause, tuple[Step, ...]]] = []
+    for place, other in enumerate(profile.causes):
         if (
             other is cause
             or other.operation != "SELECT"
@@ -98,10 +108,12 @@ def _bringer(
             continue
         way = _way_brought(other.reason, wanted)
         if way is not None:
-            found.append((other.started, other, way))
+            enough = other.rows >= len(cause.values)
+            rank = other.started if enough else other.rows
+            found.append((enough, rank, place, other, way))
     if not found:
         return None, ()
-    _, source, way = max(found, key=itemgetter(0))
+    *_, source, way = max(found, key=itemgetter(0, 1, 2))
     return source, way
 
 

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import re
 
+from flask_perfkit.batching.growth import statements
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.loading import loading_fix
 from flask_perfkit.detectors.wording import finding_of, milliseconds, place, short_sql
 from flask_perfkit.findings import Finding
 from flask_perfkit.profile import Cause, Profile
+from flask_perfkit.reason import code_of, is_of_catalog
 
 _GOING_ON = {"OFFSET", "LIMIT", "<", ">", "<=", ">=", "BETWEEN"}
-_AGGREGATE = re.compile(r"SELECT\s+(?:count|sum|avg|min|max|exists)\s*\(", re.IGNORECASE)
+_AGGREGATE = re.compile(
+    r"SELECT\s+\(?(?P<name>count|sum|avg|min|max|exists)\s*\(\s*(?P<column>[\w.\"]+)?",
+    re.IGNORECASE,
+)
 _FEW_KEYS = 4
 _FEW_VALUES = 3
 
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:
     """Find causes that sent one statement for each of many objects."""
+    threshold = settings.n_plus_one_threshold
     return [
-        _finding(cause, profile)
+        _finding(cause, profile, settings)
         for cause in profile.causes
-        if cause.acts >= settings.n_plus_one_threshold and is_loop(cause)
+        if (cause.acts >= threshold and is_loop(cause))
+        or (cause.keys >= threshold and cause.reason.kind == "auto_batch")
     ]
 
 
 def is_loop(cause: Cause) -> bool:
     """Tell whether a cause asks for one object at a time, and not in batches or pages."""
-    if cause.operation != "SELECT" or cause.reason.kind == "batch":
+    if cause.operation != "SELECT" or cause.reason.kind in ("batch", "auto_batch"):
         return False
-    if len(cause.values) < _FEW_VALUES:
+    if is_of_catalog(cause.sql):
+        return False
+    if len(cause.values) < min(_FEW_VALUES, cause.count):
         return False  # the same few answers again: duplicate_query
     if cause.reason.kind in ("lazy", "column"):
         return True
@@ -45,10 +54,13 @@ def _is_paging(cause: Cause) -> bool:
     # "day < ? OR (day = ? AND id < ?)" is a keyset spelled out: what is equal is a range too.
     if not ranges or not equal <= ranges:
         return False
-    return cause.most_rows > 1 or any(operator == "OFFSET" for _, operator in cause.moves)
+    if any(operator == "OFFSET" for _, operator in cause.moves):
+        return True
+    goes_on = any(cause.moves[move] for move in cause.moves if move.operator in _GOING_ON)
+    return cause.most_rows > 1 and goes_on
 
 
-def _finding(cause: Cause, profile: Profile) -> Finding:
+def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
     if cause.reason.kind == "statement":
         fix, origin = _statement_fix(cause), None
         advice = f"ask once before the loop: {fix} (1 query)"
@@ -57,6 +69,10 @@ def _finding(cause: Cause, profile: Profile) -> Finding:
         loading = loading_fix(cause, profile)
         fix, advice, origin = loading.code, loading.advice, loading.origin
         what = f"{cause.reason.subject} loaded {cause.count} times"
+        if cause.reason.kind == "auto_batch":
+            what += f" by auto-batching, for {cause.keys} objects"
+        elif cause.reason.kind == "lazy" and loading.at_once and settings.auto_batch is False:
+            advice += f", or set PERFKIT_AUTO_BATCH (about {statements(cause.count)} queries)"
     message = f"{what} ({milliseconds(cause.time)}) {place(cause)}; {advice}"
     return finding_of("n_plus_one", cause, profile, message=message, fix=fix, origin=origin)
 
@@ -64,7 +80,16 @@ def _finding(cause: Cause, profile: Profile) -> Finding:
 def _statement_fix(cause: Cause) -> str:
     entity = cause.reason.subject
     column = next((column for column, operator in cause.moves if operator == "="), "")
-    key = f"{entity}.{column.rpartition('.')[2] or 'id'}".replace('"', "")
-    if _AGGREGATE.match(cause.sql):
-        return f"select({key}, func.count()).where({key}.in_(keys)).group_by({key})"
+    key = code_of(column, entity)
+    aggregate = _AGGREGATE.match(cause.sql)
+    if aggregate is not None:
+        function = _function(aggregate, entity)
+        return f"select({key}, {function}).where({key}.in_(keys)).group_by({key})"
     return f"select({entity}).where({key}.in_(keys))"
+
+
+def _function(aggregate: re.Match[str], entity: str) -> str:
+    name, column = aggregate["name"].lower(), aggregate["column"]
+    if name in ("count", "exists") or not column:
+        return "func.count()"
+    return f"func.{name}({code_of(column, entity)})"

@@ -7,6 +7,7 @@ from flask_perfkit.detectors.wording import finding_of, milliseconds, place
 from flask_perfkit.findings import Finding
 from flask_perfkit.fingerprint import WRITES
 from flask_perfkit.profile import Cause, Profile
+from flask_perfkit.reason import code_of, is_mapped
 
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:
@@ -14,18 +15,23 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
 
     A flush that writes several tables is one cause all the same: its first table stands for it.
     """
-    findings = []
-    flushed_at = set()
+    findings: list[Finding] = []
+    flushed: list[Cause] = []
     for cause in sorted(profile.causes, key=lambda cause: cause.started):
         if cause.operation not in WRITES or cause.acts < settings.n_plus_one_threshold:
             continue
-        line = (cause.filename, cause.lineno)
-        if _writes_many(cause) or (cause.flushes and line in flushed_at):
+        if _writes_many(cause) or any(_is_of_flushes(cause, other) for other in flushed):
             continue
         if cause.flushes:
-            flushed_at.add(line)
+            flushed.append(cause)
         findings.append(_finding(cause, profile))
     return findings
+
+
+def _is_of_flushes(cause: Cause, other: Cause) -> bool:
+    """Tell whether the same flushes sent both."""
+    same_line = (cause.filename, cause.lineno) == (other.filename, other.lineno)
+    return same_line and bool(cause.flushed_at & other.flushed_at)
 
 
 def _writes_many(cause: Cause) -> bool:
@@ -44,15 +50,15 @@ def _finding(cause: Cause, profile: Profile) -> Finding:
 
 
 def _fix(cause: Cause) -> str:
-    entity = cause.reason.subject
+    entity, key = cause.reason.subject, code_of("", cause.reason.subject)
     if cause.operation == "INSERT":
-        return (
-            f"collect the objects and session.add_all(them) with one flush, or "
-            f"session.execute(insert({entity}), rows)"
-        )
+        rows = f"session.execute(insert({entity}), rows)"
+        if not is_mapped(entity):
+            return f"collect the rows and {rows}"
+        return f"collect the objects and session.add_all(them) with one flush, or {rows}"
     if cause.operation == "DELETE":
-        return f"session.execute(delete({entity}).where({entity}.id.in_(ids)))"
+        return f"session.execute(delete({entity}).where({key}.in_(ids)))"
     return (
         f"change the objects and flush once after the loop, or "
-        f"session.execute(update({entity}).where({entity}.id.in_(ids)).values(...))"
+        f"session.execute(update({entity}).where({key}.in_(ids)).values(...))"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.wording import line, milliseconds
-from flask_perfkit.findings import Finding
+from flask_perfkit.findings import Finding, allow_covered
 from flask_perfkit.profile import Profile
 
 
@@ -13,27 +13,31 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
     limit = settings.slow_request
     if limit is None or profile.duration <= limit or profile.status is None:
         return []  # commands and blocks may take their time
-    slowest = max(profile.causes, key=lambda cause: cause.time, default=None)
-    fix = "profile the view: the time is not spent in the database"
-    if slowest is not None and profile.sql_duration > profile.duration / 2:
-        at = line(slowest.filename, slowest.lineno) if slowest.filename else "library code"
-        fix = f"begin with the {slowest.count} statements at {at}: {milliseconds(slowest.time)}"
+    fix = _where_to_begin(profile, settings)
     name = profile.endpoint or profile.path or "request"
     message = (
         f"slow_request: {name} took {milliseconds(profile.duration)} "
         f"(threshold {milliseconds(limit)}), {milliseconds(profile.sql_duration)} of it in "
         f"{profile.query_count} statements; {fix}"
     )
-    return [
-        Finding(
-            kind="slow_request",
-            subject=name,
-            message=message,
-            fix=fix,
-            duration=profile.duration,
-            filename=profile.view.filename if profile.view else None,
-            lineno=profile.view.lineno if profile.view else None,
-            function=profile.view.function if profile.view else None,
-            endpoint=profile.endpoint,
-        )
-    ]
+    finding = Finding(
+        kind="slow_request",
+        subject=name,
+        message=message,
+        fix=fix,
+        duration=profile.duration,
+        filename=profile.view.filename if profile.view else None,
+        lineno=profile.view.lineno if profile.view else None,
+        function=profile.view.function if profile.view else None,
+        endpoint=profile.endpoint,
+    )
+    return [allow_covered(finding, profile.allowances)]
+
+
+def _where_to_begin(profile: Profile, settings: Settings) -> str:
+    if profile.causes:
+        most = max(profile.causes, key=lambda cause: cause.time)
+        if most.time > profile.duration / 2 or most.count >= settings.n_plus_one_threshold:
+            at = line(most.filename, most.lineno) if most.filename else "library code"
+            return f"begin with the {most.count} statements at {at}: {milliseconds(most.time)}"
+    return "profile the view: the time is not spent in the database"

@@ -20,7 +20,7 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
         and cause.operation == "SELECT"
         and not cause.reason.limited
         and cause.reason.kind != "batch"
-        and cause.keys < cause.most_rows
+        and cause.keys < cause.most_rows * cause.count
     ]
 
 

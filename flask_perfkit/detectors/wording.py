@@ -6,27 +6,24 @@ import os
 from functools import lru_cache
 from typing import Any
 
-from flask_perfkit.findings import Finding
-from flask_perfkit.profile import Call, Cause, Profile
+from flask_perfkit.findings import Finding, allow_covered
+from flask_perfkit.profile import Call, Cause, Profile, View
 
 
 def finding_of(
     kind: str, cause: Cause | Call, profile: Profile, *, message: str, fix: str, **more: Any
 ) -> Finding:
-    """Return a finding about one cause, with all that the cause tells."""
-    if isinstance(cause, Cause):
-        values: dict[str, Any] = {
-            "subject": cause.reason.subject,
-            "duration": cause.time,
-            "sql": cause.sql,
-        }
-    else:
-        values = {"subject": cause.name, "duration": cause.duration}
-    values |= {
+    """Return a finding about one cause, with all that the cause tells.
+
+    Where no application code was on the stack, as when a response is made of what a view
+    returned, the finding names the view.
+    """
+    at: Cause | Call | View | None = cause if cause.filename is not None else profile.view
+    values: dict[str, Any] = {
         "count": cause.count,
-        "filename": cause.filename,
-        "lineno": cause.lineno,
-        "function": cause.function,
+        "filename": at.filename if at is not None else None,
+        "lineno": at.lineno if at is not None else None,
+        "function": at.function if at is not None else None,
         "callers": cause.common_callers,
         "endpoint": profile.endpoint,
     }
@@ -34,7 +31,8 @@ def finding_of(
         values |= {"subject": cause.reason.subject, "duration": cause.time, "sql": cause.sql}
     else:
         values |= {"subject": cause.name, "duration": cause.duration}
-    return Finding(kind=kind, message=f"{kind}: {message}", fix=fix, **(values | more))
+    finding = Finding(kind=kind, message=f"{kind}: {message}", fix=fix, **(values | more))
+    return allow_covered(finding, cause.allowances)
 
 
 def place(cause: Cause | Call) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
 import time
 from asyncio import _get_running_loop
 from collections.abc import Callable
 from functools import wraps
 from sys import _getframe
 from time import perf_counter_ns
+from types import ModuleType
 from typing import Any
 
 from flask_perfkit.callsite import is_application, walk
@@ -18,6 +20,15 @@ from flask_perfkit.faults import log_once
 from flask_perfkit.recorder import current
 
 _sleep = time.sleep
+
+
+class _Thread(threading.local):
+    """Whether a watched call blocks this thread now: what it calls itself is part of it."""
+
+    is_blocked = False
+
+
+_thread = _Thread()
 
 
 def watch_blocking_calls() -> None:
@@ -36,10 +47,11 @@ def watch_blocking_calls() -> None:
 def _replace_copies(replacement: Callable[..., Any]) -> None:
     """Give the application's modules that said ``from time import sleep`` the same function."""
     for module in list(sys.modules.values()):
-        filename = getattr(module, "__file__", None)
+        names = vars(module) if isinstance(module, ModuleType) else {}
+        filename = names.get("__file__")  # some modules import when an attribute is asked for
         if not isinstance(filename, str) or not is_application(filename):
             continue
-        for name, value in list(vars(module).items()):
+        for name, value in list(names.items()):
             if value is _sleep:
                 setattr(module, name, replacement)
 
@@ -56,10 +68,14 @@ def _noting(
         recorder = current()
         if recorder is None or _get_running_loop() is None or not blocks(*args):
             return call(*args, **kwargs)
+        if _thread.is_blocked:
+            return call(*args, **kwargs)
         started = perf_counter_ns()
+        _thread.is_blocked = True
         try:
             return call(*args, **kwargs)
         finally:
+            _thread.is_blocked = False
             try:
                 site = walk(None, _getframe(), None)
                 recorder.note("blocking", name, 0, started, perf_counter_ns(), site)

@@ -11,6 +11,7 @@ from flask_perfkit.analysis import analyse
 from flask_perfkit.callsite import stop_at
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
+from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.recorder import Recorder, enter, leave
 from flask_perfkit.sinks import deliver
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from flask_perfkit.state import State
 
+_OURS = "perfkit"
 _SECONDS = 1e-9
 
 
@@ -29,7 +31,9 @@ def watch_commands(app: Flask, state: State) -> None:
 
     def get_watched(ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = get_command(ctx, cmd_name)
-        return _watched(command, state) if command is not None else None
+        if command is None or command.name == _OURS:
+            return command
+        return _watched(command, state)
 
     app.cli.get_command = get_watched  # type: ignore[method-assign]
 
@@ -41,6 +45,8 @@ def _watched(command: click.Command, state: State) -> click.Command:
 
     def recorded(ctx: click.Context) -> Any:
         recorder = Recorder()
+        recorder.stands_alone = True
+        recorder.touched = {} if are_watched() else None
         token = enter(recorder)
         try:
             result = invoke(ctx)
@@ -63,6 +69,8 @@ def _report(recorder: Recorder, state: State, name: str) -> None:
     try:
         recorder.close()
         profile = analyse(recorder, state.settings, duration=duration, endpoint=name, method="CLI")
+        if recorder.parent is not None:
+            recorder.parent.report((*profile.findings, *profile.allowed))
         deliver(profile, state.sinks)
     except FindingError:
         raise

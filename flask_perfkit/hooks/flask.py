@@ -15,17 +15,18 @@ from random import random
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from flask import current_app, got_request_exception
+from flask import current_app, got_request_exception, request
 
 from flask_perfkit.analysis import analyse, is_unremarkable
 from flask_perfkit.callsite import is_application, stop_at
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
-from flask_perfkit.profile import View
+from flask_perfkit.profile import Profile, View
 from flask_perfkit.recorder import Recorder, current, enter, leave
 from flask_perfkit.signals import request_profiled
 from flask_perfkit.sinks import deliver
 from flask_perfkit.sinks.headers import server_timing
+from flask_perfkit.state import MOST_REPLAYS, Replay
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -37,11 +38,13 @@ if TYPE_CHECKING:
 _LONGEST_METHOD = 20
 _LONGEST_PATH = 200
 _SECONDS = 1e-9
+_ASKED_AGAIN = ("Accept", "Accept-Language", "Authorization", "Cookie", "Host")
 
 
 class RequestRecorder(Recorder):
     """The recorder of one request, with what Flask made of it."""
 
+    stands_alone = True
     environ: WSGIEnvironment
     asked: Request | None = None
     response: Response | None = None
@@ -67,23 +70,33 @@ def _noting_response(
     speaks_early = settings.server_timing or settings.on_finding == "raise"
 
     def noting(response: Response) -> Response:
-        response = process_response(response)
         recorder = current()
-        if isinstance(recorder, RequestRecorder):
-            recorder.response = response
-            # Flask takes the request out of the environ before we are asked again.
-            recorder.asked = recorder.environ.get("werkzeug.request")
-            if speaks_early and not recorder.spoke:
-                _speak_early(recorder, response, settings)
+        if type(recorder) is not RequestRecorder:
+            recorder = _request_of(recorder)
+            if recorder is None:
+                return process_response(response)
+        # Flask takes the request out of the environ before we are asked again.
+        recorder.asked = recorder.environ.get("werkzeug.request")
+        recorder.response = response  # if a hook fails this is what is sent
+        response = recorder.response = process_response(response)
+        if speaks_early and not recorder.spoke:
+            _speak_early(recorder, response, settings)
         return response
 
     return noting
 
 
+def _request_of(recorder: Recorder | None) -> RequestRecorder | None:
+    """Return the request that is around the block of another recorder."""
+    while recorder is not None and not isinstance(recorder, RequestRecorder):
+        recorder = recorder.parent
+    return recorder
+
+
 def _note_failure(app: Flask, **_: Any) -> None:
     """Note the request that fails: where the error is passed on, no response is made."""
-    recorder = current()
-    if isinstance(recorder, RequestRecorder):
+    recorder = _request_of(current())
+    if recorder is not None:
         recorder.asked = recorder.environ.get("werkzeug.request")
 
 
@@ -102,8 +115,14 @@ class _WatchedApplication:
             return self._wsgi_app(environ, start_response)
         if self._at_first_request is not None:
             self._set_up()
-        recorder = RequestRecorder()
+        try:
+            recorder = RequestRecorder()
+        except Exception:
+            log_once("beginning to watch a request")
+            return self._wsgi_app(environ, start_response)
         recorder.environ = environ
+        if self._state.notes_reads:
+            recorder.touched = {}
         token = enter(recorder)
         try:
             body = self._wsgi_app(environ, start_response)
@@ -112,11 +131,17 @@ class _WatchedApplication:
             _report(recorder, self._app, self._state, failed=True)
             raise
         leave(token)
-        response = recorder.response
-        if response is not None and response.is_sequence and not self._has_news(recorder):
-            recorder.discard()
+        try:
+            response = recorder.response
+            if response is not None and response.is_sequence and not self._has_news(recorder):
+                recorder.discard()
+                return body
+            return self._watch(body, recorder)
+        except FindingError:
+            raise
+        except Exception:
+            log_once("watching a response")
             return body
-        return self._watch(body, recorder)
 
     def _set_up(self) -> None:
         set_up, self._at_first_request = self._at_first_request, None
@@ -226,13 +251,31 @@ def _report(recorder: RequestRecorder, app: Flask, state: State, *, failed: bool
     try:
         recorder.close()
         facts = _facts(recorder, app, failed=failed)
-        if facts["endpoint"] not in state.settings.exclude:
-            deliver(analyse(recorder, state.settings, **facts), state.sinks)
+        if facts["endpoint"] in state.settings.exclude:
+            return
+        profile = analyse(recorder, state.settings, **facts)
+        if profile.findings and recorder.touched is not None:
+            _keep_to_ask_again(recorder, profile, state)
+        if recorder.parent is not None:
+            recorder.parent.report((*profile.findings, *profile.allowed))
+        deliver(profile, state.sinks)
     except FindingError:
         if not (failed or recorder.spoke):
             raise
     except Exception:
         log_once("reporting a request")
+
+
+def _keep_to_ask_again(recorder: RequestRecorder, profile: Profile, state: State) -> None:
+    """Keep a GET with findings in memory, so that a fix can be tried on it."""
+    asked = recorder.asked
+    if asked is None or profile.endpoint is None or asked.method != "GET":
+        return
+    if len(state.replays) < MOST_REPLAYS or profile.endpoint in state.replays:
+        headers = tuple((name, value) for name, value in asked.headers if name in _ASKED_AGAIN)
+        state.replays[profile.endpoint] = Replay(
+            asked.environ["PATH_INFO"], asked.environ.get("QUERY_STRING", ""), headers
+        )
 
 
 def _speak_early(recorder: RequestRecorder, response: Response, settings: Settings) -> None:
@@ -242,8 +285,8 @@ def _speak_early(recorder: RequestRecorder, response: Response, settings: Settin
     """
     try:
         facts = _facts(recorder, current_app, failed=False)
-        if facts["endpoint"] in settings.exclude:
-            return
+        if facts["endpoint"] in settings.exclude or request != recorder.asked:
+            return  # a request inside of this one that is not watched itself says nothing
         profile = analyse(recorder, settings, **facts)
         if settings.server_timing:
             response.headers.add("Server-Timing", server_timing(profile))
@@ -279,11 +322,11 @@ def _file_wrapper(environ: WSGIEnvironment) -> Any:
     return wrapper if isinstance(wrapper, type) else ()
 
 
-def _view(app: Flask, endpoint: str | None, request: Request | None) -> View | None:
+def _view(app: Flask, endpoint: str | None, asked: Request | None) -> View | None:
     """Find where the function lies that answers a request; None where it is a library's."""
     view: Any = app.view_functions.get(endpoint) if endpoint is not None else None
-    if request is not None and hasattr(view, "view_class"):
-        view = getattr(view.view_class, request.method.lower(), view.view_class.dispatch_request)
+    if asked is not None and hasattr(view, "view_class"):
+        view = getattr(view.view_class, asked.method.lower(), view.view_class.dispatch_request)
     code = getattr(unwrap(view), "__code__", None) if view is not None else None
     if code is None or not is_application(code.co_filename):
         return None

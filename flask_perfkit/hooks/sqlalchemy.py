@@ -7,7 +7,7 @@ every statement, which costs more than everything that is done here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import dropwhile
 from sys import _getframe
@@ -17,19 +17,24 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.cursor import _DEFAULT_FETCH, CursorFetchStrategy
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Session
 
-from flask_perfkit.callsite import memory, walk
+from flask_perfkit.callsite import memory, position_of, walk
 from flask_perfkit.faults import log_once
 from flask_perfkit.fingerprint import WRITES, operation_of
+from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.joins import Branches, branches_of
-from flask_perfkit.reason import reads_one_row
+from flask_perfkit.reason import reads_one_row, texts_of
 from flask_perfkit.recorder import MOST_RECORDS, Recorder, current
 
 _now = perf_counter_ns
 
 _MANY_ROWS = 100
 """Rows from which on it is worth to ask whether a join multiplied them."""
+
+_SAMPLE = 50
+"""Rows whose columns are measured."""
 
 
 class Rows(CursorFetchStrategy):
@@ -44,6 +49,7 @@ class Rows(CursorFetchStrategy):
     fetched: int | None = None
     error: str | None = None
     branches: Branches | None = None
+    widths: Mapping[str, float] = {}
 
     def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
         try:
@@ -81,26 +87,36 @@ _FETCHED = None
 """Said of a statement whose rows are counted while they are fetched, as most are."""
 
 
-class JoinedRows(Rows):
-    """The rows of a select that joins, with how many there would be without a product."""
+class StudiedRows(Rows):
+    """Rows of which more is told than their number.
 
-    def __init__(self, branches: Branches) -> None:
+    Of a select that joins, how many rows there would be without a product; where it is
+    watched what is read of objects, how wide the columns are on average.
+    """
+
+    def __init__(self, branches: Branches | None, texts: tuple[tuple[int, str], ...]) -> None:
         self.branches = branches
+        self.texts = texts
+        self.widths: dict[str, float] = {}
 
     def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
         rows = super().fetchall(result, dbapi_cursor)
-        if len(rows) >= _MANY_ROWS and self.branches is not None:
-            try:
+        try:
+            if self.branches is not None and len(rows) >= _MANY_ROWS:
                 self.expected = self.branches.rows_of(rows)
-            except Exception:
-                log_once("counting the rows of a join")
+            some = rows[:_SAMPLE]
+            for place, name in self.texts:
+                width = sum(len(row[place]) for row in some if isinstance(row[place], str | bytes))
+                self.widths[name] = width / max(len(some), 1)
+        except Exception:
+            log_once("studying rows")
         return rows
 
 
 class _Apart:
     """A way to see the rows of statements that need more than counting.
 
-    It is false, so that the hook can tell it from what was seen by one test.
+    It is false, as None is, so that one test tells the hook what needs no looking at.
     """
 
     def __init__(self, see: Callable[[Any, Any, Any], tuple[Any, Rows]]) -> None:
@@ -108,10 +124,6 @@ class _Apart:
 
     def __bool__(self) -> bool:
         return False
-
-
-_others = False
-"""Whether somebody else listens to ``do_execute`` too; then they are asked after us."""
 
 
 def watch_statements() -> None:
@@ -127,34 +139,31 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
     recorder = current()
     if recorder is None:
         return None
-    if not recorder:
-        _look_for_others(context.dialect)
     started = _now()
     try:
-        if _others:
-            _execute_with_others(cursor, statement, parameters, context)
+        if context.dialect is recorder.alone_on:
+            cursor.execute(statement, parameters)
         else:
-            context.dialect.do_execute(cursor, statement, parameters, context)
+            _execute_with_others(recorder, cursor, statement, parameters, context)
     except BaseException as error:
-        _record_rare(recorder, statement, started, context, _failed(error))
+        _record_rare(recorder, statement, started, context, _failed, error)
         raise
     ended = _now()
     try:
         try:
             depth, above, key, site, seen = memory[statement]
-            frame, last = _getframe(depth), _getframe(above)
-            if (frame.f_code, frame.f_lasti, last.f_code, last.f_lasti) != key:
+            if (position_of(_getframe(depth)), position_of(_getframe(above))) != key:
                 site = walk(statement, _getframe(), seen)
         except (KeyError, ValueError):
             seen = _way_to_see(statement, context)
             site = walk(statement, _getframe(), seen)
-        if seen is None:  # _FETCHED
-            if context._is_server_side:
+        if not seen:
+            if seen is not None:  # a way of its own
+                parameters, seen = seen.see(cursor, parameters, context)
+            elif context._is_server_side:
                 seen = _NOTHING_SEEN
             else:
                 context.cursor_fetch_strategy = seen = Rows()
-        elif not seen:  # a way of its own
-            parameters, seen = seen.see(cursor, parameters, context)
         recorder.append(
             (
                 statement,
@@ -201,16 +210,22 @@ def _execute_rarely(
         if not any(listener(*arguments) for listener in _after_us(context.dialect, method)):
             getattr(context.dialect, method)(*arguments)
     except BaseException as error:
-        _record_rare(recorder, statement, started, context, _failed(error))
+        _record_rare(recorder, statement, started, context, _failed, error)
         raise
-    _record_rare(recorder, statement, started, context, _written(cursor))
+    _record_rare(recorder, statement, started, context, _written, cursor)
 
 
 def _record_rare(
-    recorder: Recorder, statement: str, started: int, context: Any, seen: Rows
+    recorder: Recorder,
+    statement: str,
+    started: int,
+    context: Any,
+    see: Callable[[Any], Rows],
+    outcome: Any,
 ) -> None:
     ended = _now()
     try:
+        seen = see(outcome)
         site = walk(None, _getframe(), None)
         invoked, options = context.invoked_statement, context.execution_options
         recorder.append((statement, None, started, ended, site, seen, invoked, options))
@@ -230,10 +245,13 @@ def _way_to_see(statement: str, context: Any) -> Rows | _Apart | None:
         return _NOTHING_SEEN
     try:
         branches = branches_of(context.compiled)
+        texts = tuple(texts_of(context.compiled)) if are_watched() else ()
     except Exception:
-        log_once("looking at a join")
-        branches = None
-    return _FETCHED if branches is None else _Apart(partial(_see_joined, branches))
+        log_once("looking at the columns of a statement")
+        return _FETCHED
+    if branches is None and not texts:
+        return _FETCHED
+    return _Apart(partial(_see_studied, branches, texts))
 
 
 def _see_written(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
@@ -244,10 +262,16 @@ def _see_written(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]
     return None, seen
 
 
-def _see_joined(branches: Branches, cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
+def _see_studied(
+    branches: Branches | None,
+    texts: tuple[tuple[int, str], ...],
+    cursor: Any,
+    parameters: Any,
+    context: Any,
+) -> tuple[Any, Rows]:
     if context._is_server_side:
         return parameters, _NOTHING_SEEN
-    rows = JoinedRows(branches)
+    rows = StudiedRows(branches, texts)
     context.cursor_fetch_strategy = rows
     return parameters, rows
 
@@ -264,21 +288,16 @@ def _failed(error: BaseException) -> Rows:
     return seen
 
 
-def _look_for_others(dialect: Any) -> None:
-    """Notice, once a request, listeners that would not be called because we answer first."""
-    global _others
-    try:
-        if not _others and len(tuple(dialect.dispatch.do_execute)) > 1:
-            _others = True
-    except Exception:
-        log_once("looking for other listeners")
-
-
-def _execute_with_others(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
-    for listener in _after_us(context.dialect, "do_execute"):
-        if listener(cursor, statement, parameters, context):
-            return
-    context.dialect.do_execute(cursor, statement, parameters, context)
+def _execute_with_others(
+    recorder: Recorder, cursor: Any, statement: str, parameters: Any, context: Any
+) -> None:
+    """Execute where others may listen too: SQLAlchemy does not ask them once we answered."""
+    dialect = context.dialect
+    others = tuple(_after_us(dialect, "do_execute"))
+    if not others and getattr(dialect.do_execute, "__func__", None) is DefaultDialect.do_execute:
+        recorder.alone_on = dialect
+    if not any(listener(cursor, statement, parameters, context) for listener in others):
+        dialect.do_execute(cursor, statement, parameters, context)
 
 
 def _after_us(dialect: Any, method: str) -> Iterator[Callable[..., bool | None]]:
@@ -291,13 +310,19 @@ def _after_us(dialect: Any, method: str) -> Iterator[Callable[..., bool | None]]
 def _before_flush(session: Session, flush_context: Any, instances: Any) -> None:
     recorder = current()
     if recorder is not None:
-        recorder.begin_flush()
+        try:
+            recorder.begin_flush()
+        except Exception:
+            log_once("noting a flush")
 
 
 def _after_flush(session: Session, flush_context: Any) -> None:
     recorder = current()
     if recorder is not None:
-        recorder.end_flush()
+        try:
+            recorder.end_flush()
+        except Exception:
+            log_once("noting a flush")
 
 
 _LISTENERS: dict[str, Callable[..., bool | None]] = {

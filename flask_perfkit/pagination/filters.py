@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from marshmallow import ValidationError, fields, validate
-from sqlalchemy import BigInteger, Enum, SmallInteger
+from sqlalchemy import BigInteger, Enum, SmallInteger, literal
 
 from flask_perfkit.pagination.order import element_of
 
@@ -49,6 +49,9 @@ class Filter:
 
     def condition(self, value: Any) -> ColumnElement[bool]:
         """Return the condition for the WHERE clause."""
+        if isinstance(value, bool):
+            # By itself SQLAlchemy compares True and False for equality only.
+            value = literal(value, self.column.type)
         return _OPERATORS[self.operator](self.column, value)
 
 

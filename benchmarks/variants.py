@@ -1,0 +1,137 @@
+"""What is compared: the bare application, PerfKit, and what users could run instead.
+
+Nothing is imported here, so that a worker can measure what an import costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+Install = Callable[["Flask"], str | None]
+"""Sets an application up; returns what a reader of the figures must know."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to run the application.
+
+    ``load`` imports what it needs and returns what sets the application up; ``config`` is the
+    application's; ``distributions`` are those whose versions belong to its figures.
+    """
+
+    name: str
+    load: Callable[[], Install]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    distributions: tuple[str, ...] = ()
+
+
+def _nothing() -> Install:
+    return lambda app: None
+
+
+def _floor() -> Install:
+    from floor import install
+
+    return install
+
+
+def _perfkit() -> Install:
+    from flask_perfkit import PerfKit
+
+    def install(app: Flask) -> None:
+        PerfKit(app)
+
+    return install
+
+
+def _prometheus() -> Install:
+    from prometheus_client import CollectorRegistry
+    from prometheus_flask_exporter import PrometheusMetrics
+
+    def install(app: Flask) -> None:
+        PrometheusMetrics(app, registry=CollectorRegistry())
+
+    return install
+
+
+def _opentelemetry(sampled: bool) -> Install:
+    from opentelemetry.instrumentation.flask import FlaskInstrumentor
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import (
+        BatchSpanProcessor,
+        SpanExporter,
+        SpanExportResult,
+    )
+    from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON
+
+    class Dropping(SpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            return SpanExportResult.SUCCESS
+
+    def install(app: Flask) -> str | None:
+        from application import db
+
+        provider = TracerProvider(sampler=ALWAYS_ON if sampled else ALWAYS_OFF)
+        provider.add_span_processor(BatchSpanProcessor(Dropping()))
+        FlaskInstrumentor().instrument_app(app, tracer_provider=provider)
+        with app.app_context():
+            engine = db.engine
+        instrumentor = SQLAlchemyInstrumentor()
+        instrumentor.instrument(engine=engine, tracer_provider=provider)
+        if instrumentor.is_instrumented_by_opentelemetry:
+            return None
+        instrumentor.instrument(engine=engine, tracer_provider=provider, skip_dep_check=True)
+        wanted = " ".join(instrumentor.instrumentation_dependencies())
+        return f"asks for {wanted}, would see no statement here, and was forced (skip_dep_check)"
+
+    return install
+
+
+def _sentry(rate: float) -> Install:
+    import sentry_sdk
+    from sentry_sdk.transport import Transport
+
+    class Dropping(Transport):
+        def capture_envelope(self, envelope: Any) -> None:
+            pass
+
+    def install(app: Flask) -> None:
+        sentry_sdk.init(dsn="http://key@localhost/1", transport=Dropping, traces_sample_rate=rate)
+
+    return install
+
+
+_OTEL = (
+    "opentelemetry-sdk",
+    "opentelemetry-instrumentation-flask",
+    "opentelemetry-instrumentation-sqlalchemy",
+)
+
+_PATIENT = {"PERFKIT_SLOW_REQUEST": 60.0}
+"""Counting opcodes makes a request last longer than the second after which it is reported."""
+
+BARE, PERFKIT = "bare", "PerfKit"
+
+VARIANTS = (
+    Variant(BARE, _nothing),
+    Variant("bare again", _nothing),
+    Variant("floor, by hand", _floor),
+    Variant(PERFKIT, _perfkit, _PATIENT),
+    Variant("PerfKit, unsampled", _perfkit, {"PERFKIT_SAMPLE_RATE": 0.0, **_PATIENT}),
+    Variant("SQLALCHEMY_RECORD_QUERIES", _nothing, {"SQLALCHEMY_RECORD_QUERIES": True}),
+    Variant(
+        "prometheus-flask-exporter",
+        _prometheus,
+        distributions=("prometheus-flask-exporter", "prometheus-client"),
+    ),
+    Variant("OpenTelemetry, sampled", lambda: _opentelemetry(True), distributions=_OTEL),
+    Variant("OpenTelemetry, unsampled", lambda: _opentelemetry(False), distributions=_OTEL),
+    Variant("sentry-sdk, rate 1.0", lambda: _sentry(1.0), distributions=("sentry-sdk",)),
+    Variant("sentry-sdk, rate 0.0", lambda: _sentry(0.0), distributions=("sentry-sdk",)),
+)

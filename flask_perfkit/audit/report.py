@@ -1,0 +1,35 @@
+"""An audit as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sized
+
+from flask_perfkit.audit.audit import Audit
+
+
+def lines_of(audit: Audit) -> Iterator[str]:
+    """Yield the report of an audit: findings worst first, proofs, what was not looked at."""
+    yield f"{_count(audit.profiles, 'request')}, {_count(audit.findings, 'finding')}"
+    proofs = {id(proof.finding): proof for proof in audit.proofs}
+    for finding in audit.findings:
+        yield ""
+        yield f"{finding.severity.upper()}  {finding.endpoint or ''}"
+        yield f"  {finding.message}"
+        proof = proofs.get(id(finding))
+        if proof is not None:
+            yield f"  {proof.message}"
+    failed = [profile for profile in audit.profiles if (profile.status or 0) >= 500]
+    if failed:
+        yield ""
+        yield "Answered with an error:"
+        for profile in failed:
+            yield f"  {profile.path}: {profile.status}"
+    if audit.missed:
+        yield ""
+        yield "Not audited:"
+        for address in audit.missed:
+            yield f"  {address.endpoint}: {address.reason}"
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

@@ -1,0 +1,45 @@
+"""unused_columns: wide columns loaded for many rows and never read.
+
+Found where reads of attributes are noted, in debug and tests.
+"""
+
+from __future__ import annotations
+
+from flask_perfkit.config import Settings
+from flask_perfkit.detectors.touching import is_idle
+from flask_perfkit.detectors.wording import finding_of, place
+from flask_perfkit.findings import Finding
+from flask_perfkit.profile import Cause, Profile
+
+_MANY_ROWS = 10
+_WIDE = 200
+
+
+def detect(profile: Profile, settings: Settings) -> list[Finding]:
+    """Find selects with columns that took space and time for nothing, one finding a select."""
+    if profile.touched is None or (profile.status or 0) >= 500:
+        return []
+    findings = []
+    for cause in profile.causes:
+        wide = sorted(
+            (
+                (width, name)
+                for name, width in cause.widths.items()
+                if width >= _WIDE and is_idle(name, profile.touched)
+            ),
+            reverse=True,
+        )
+        if wide and cause.most_rows >= _MANY_ROWS:
+            findings.append(_finding(cause, profile, wide))
+    return findings
+
+
+def _finding(cause: Cause, profile: Profile, wide: list[tuple[float, str]]) -> Finding:
+    names = [name for _, name in wide]
+    size = sum(width for width, _ in wide) * cause.rows / 1024
+    fix = ", ".join(f"defer({name})" for name in names)
+    message = (
+        f"{', '.join(names)} loaded for {cause.rows:,} rows (about {size:,.0f} KB) {place(cause)} "
+        f"and never read; add {fix}, or name what is needed with load_only()"
+    )
+    return finding_of("unused_columns", cause, profile, message=message, fix=fix, subject=names[0])

@@ -1,0 +1,147 @@
+"""Pages by a cursor: the rows beyond a place in the order, found by an index."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Integer, bindparam, or_, select, tuple_, union_all
+
+from flask_perfkit.pagination.app import current_endpoint, current_secrets
+from flask_perfkit.pagination.cursor import Place, read_cursor, write_cursor
+from flask_perfkit.pagination.fingerprint import fingerprint
+from flask_perfkit.pagination.layout import Laid, lay_out
+from flask_perfkit.pagination.pages import CursorPage
+from flask_perfkit.pagination.rows import Fetched
+from flask_perfkit.pagination.sealing import require_sealing
+from flask_perfkit.pagination.totals import count_rows
+from flask_perfkit.pagination.visibility import hides_any
+
+if TYPE_CHECKING:
+    from sqlalchemy import BindParameter, Dialect, Select
+
+    from flask_perfkit.pagination.order import Expression, Term
+    from flask_perfkit.pagination.params import CursorParams
+    from flask_perfkit.pagination.ranges import Range
+    from flask_perfkit.pagination.rows import Source
+    from flask_perfkit.pagination.statement import AnySelect
+    from flask_perfkit.pagination.totals import Total
+
+# By name, so that all statements of a shape share their compiled form.
+_LIMIT: BindParameter[int] = bindparam("perfkit_limit", type_=Integer())
+
+
+def keyset_page(
+    source: Source,
+    statement: AnySelect,
+    terms: Sequence[Term],
+    params: CursorParams,
+    total: Total,
+    dumped: Collection[str] | None,
+) -> CursorPage:
+    """Return the page that the cursor leads to, or the first one.
+
+    :param dumped: the names that the response shows of an item; None for all.
+    """
+    laid = lay_out(statement, terms, source.bind.dialect.name, for_cursor=True)
+    text = _Text.of(laid, source.bind.dialect, dumped)
+    place = text.read(params.cursor) if params.cursor else None
+    backward = place is not None and place.backward
+    rows = _rows(source, laid, place, params.page_size + 1)
+    items = rows.items(params.page_size)
+    goes_on = len(rows) > params.page_size
+    # What lies where the cursor came from need not be looked up: its row, or one beside it.
+    came_from = place is not None and bool(items)
+    has_next, has_previous = (came_from, goes_on) if backward else (goes_on, came_from)
+    nearest, furthest = _ends(rows, len(items))
+    first, last = (furthest, nearest) if backward else (nearest, furthest)
+    is_tied = first[:-1] == last[:-1]
+    return CursorPage(
+        items[::-1] if backward else items,
+        params.page_size,
+        next_cursor=text.write(Place(False, is_tied, last)) if has_next else None,
+        previous_cursor=text.write(Place(True, is_tied, first)) if has_previous else None,
+        total=count_rows(source, statement, total),
+    )
+
+
+def _ends(rows: Fetched, count: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    return (rows.added(0), rows.added(count - 1)) if count else ((), ())
+
+
+class _Text(NamedTuple):
+    """Writes and reads the cursors of one query."""
+
+    fingerprint: bytes
+    secrets: tuple[bytes, ...]
+    is_sealed: bool
+
+    @classmethod
+    def of(cls, laid: Laid, dialect: Dialect, dumped: Collection[str] | None) -> _Text:
+        is_sealed = hides_any(laid.layout.names, dumped)
+        if is_sealed:
+            require_sealing()
+        return cls(_fingerprint(laid, dialect), current_secrets(), is_sealed)
+
+    def write(self, place: Place) -> str:
+        return write_cursor(place, self.fingerprint, self.secrets, sealed=self.is_sealed)
+
+    def read(self, text: str) -> Place:
+        return read_cursor(text, self.fingerprint, self.secrets)
+
+
+def _fingerprint(laid: Laid, dialect: Dialect) -> bytes:
+    layout, parameters = laid.layout, laid.parameters
+    if layout.sql is None or parameters is None:
+        compiled = laid.statement.order_by(*layout.order_by).compile(dialect=dialect)
+        layout.sql = str(compiled)
+        parameters = list(compiled.bind_names) if parameters is None else parameters
+    return fingerprint(layout.sql, parameters, dialect, current_endpoint())
+
+
+def _rows(source: Source, laid: Laid, place: Place | None, limit: int) -> Fetched:
+    layout, page = laid.layout, laid.statement
+    parameters, direction = {_LIMIT.key: limit}, layout.keyset.forward
+    order_by = direction.order_by
+    if place is not None:
+        direction = layout.keyset.backward if place.backward else direction
+        ranges, order_by = direction.ranges(place), direction.order_by
+        parameters |= direction.parameters(place)
+        if len(ranges) == 1:
+            page, order_by = _where(page, ranges[0].condition), ranges[0].order_by
+        elif layout.finds_by_key and layout.ways.ranges_rows:
+            page = _where(page, _among(laid, ranges))
+        else:
+            page = _where(page, or_(*(part.condition for part in ranges)))
+    page = page.order_by(*order_by).add_columns(*layout.keyset.columns).limit(_LIMIT)
+    return Fetched(source.execute(page, parameters), layout.items)
+
+
+def _where(statement: Select[Any], condition: Expression) -> Select[Any]:
+    if statement._group_by_clauses:
+        return statement.having(condition)
+    return statement.where(condition)
+
+
+def _among(laid: Laid, ranges: Sequence[Range]) -> Expression:
+    """Return the condition that a row is among the first of one of the ranges.
+
+    Their keys are found by one index range after the other. An OR over the
+    ranges would read the index from its beginning.
+    """
+    layout = laid.layout
+    keys = laid.statement.with_only_columns(*layout.keyset.columns, maintain_column_froms=True)
+    found = union_all(
+        *(
+            select(keys.where(part.condition).order_by(*part.order_by).limit(_LIMIT).subquery())
+            for part in ranges
+        )
+    ).subquery()
+    told_apart = {hash(column) for column in layout.identity}
+    pairs = [
+        (term.value, column)
+        for term, column in zip(layout.terms, found.c, strict=True)
+        if hash(term.value) in told_apart
+    ]
+    row, rows = [value for value, _ in pairs], select(*(column for _, column in pairs))
+    return row[0].in_(rows) if len(row) == 1 else tuple_(*row).in_(rows)

@@ -1,0 +1,81 @@
+"""Authors with two collections, for tests that ask a database by themselves, without Flask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+
+from flask_perfkit import Finding, QueryCounter
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+book_tags = sa.Table(
+    "book_tags",
+    Base.metadata,
+    sa.Column("book_id", sa.ForeignKey("books.id"), primary_key=True),
+    sa.Column("tag_id", sa.ForeignKey("tags.id"), primary_key=True),
+)
+
+
+class Author(Base):
+    __tablename__ = "authors"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    biography: Mapped[str] = mapped_column(sa.Text)
+    books: Mapped[list[Book]] = relationship(
+        back_populates="author", foreign_keys="Book.author_id", order_by="Book.id"
+    )
+    awards: Mapped[list[Award]] = relationship()
+
+
+class Book(Base):
+    __tablename__ = "books"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    pages: Mapped[int]
+    author_id: Mapped[int] = mapped_column(sa.ForeignKey("authors.id"))
+    editor_id: Mapped[int] = mapped_column(sa.ForeignKey("authors.id"))
+    author: Mapped[Author] = relationship(back_populates="books", foreign_keys=author_id)
+    editor: Mapped[Author] = relationship(foreign_keys=editor_id)
+    tags: Mapped[list[Tag]] = relationship(secondary=book_tags)
+
+
+class Award(Base):
+    __tablename__ = "awards"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    author_id: Mapped[int] = mapped_column(sa.ForeignKey("authors.id"))
+
+
+class Tag(Base):
+    __tablename__ = "tags"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+
+def fill(session: Session) -> None:
+    """Add 10 authors, each with 6 books of 100 pages and 6 awards; each book has 5 tags."""
+    tags = [Tag(name=f"tag {number}") for number in range(5)]
+    editor = Author(name="Editor", biography="none", id=11)
+    session.add_all([editor, *tags])
+    session.flush()
+    for number in range(1, 11):
+        author = Author(id=number, name=f"author {number}", biography="b" * 500)
+        author.awards = [Award() for _ in range(6)]
+        author.books = [
+            Book(title=f"book {each}", pages=100, editor_id=editor.id, tags=tags)
+            for each in range(6)
+        ]
+        session.add(author)
+    session.commit()
+
+
+def findings(ask: Callable[[Session], object], session: Session, kind: str) -> list[Finding]:
+    """Return the findings of one kind that a function leaves, which gets the session."""
+    with QueryCounter() as counter:
+        ask(session)
+    return [finding for finding in counter.findings if finding.kind == kind]

@@ -1,0 +1,1 @@
+"""Views with known problems and views without: what detection is judged by."""

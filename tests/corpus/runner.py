@@ -1,0 +1,178 @@
+"""Find the views of the corpus, gather their labels, run them, and keep what came of it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import Engine
+
+from flask_perfkit import Finding, Profile, QueryCounter
+from flask_perfkit.signals import request_profiled
+
+from . import seed, views
+from .app import create_app, dispose
+from .labels import Label, LabelError, Line, read_all
+from .prove import pasted
+from .witness import Witness, witnessing
+
+_HTTP_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+
+@dataclass
+class View:
+    """A view, a command or a job, with what its labels say."""
+
+    name: str
+    module: ModuleType = field(repr=False)
+    how: str
+    target: Any = field(repr=False)
+    rule: str = ""
+    method: str = "GET"
+    labels: list[Label] = field(default_factory=list, repr=False)
+
+    def of(self, *words: str) -> list[Label]:
+        """Return the labels that begin with one of ``words``."""
+        return [label for label in self.labels if label.word in words]
+
+    def run(self, app: Flask) -> None:
+        """Run the view as its labels ask, and check that it did its work."""
+        if self.how == "command":
+            group, command = self.name.split(".")
+            result = app.test_cli_runner().invoke(args=[group, command.replace("_", "-")])
+            assert result.exit_code == 0, result.output
+        elif self.how == "job":
+            self.target(app)
+        else:
+            self._request(app)
+
+    def _request(self, app: Flask) -> None:
+        path, status, repeat = self.rule, 200, 1
+        for label in self.of("REQUEST"):
+            for name in label.names:
+                path = name if name.startswith("/") else path + name if "?" in name else path
+            status = int(label.settings.get("status", status))
+            repeat = int(label.settings.get("repeat", repeat))
+        for _ in range(repeat):
+            response = app.test_client().open(path, method=self.method)
+            body = response.get_data(as_text=True)
+            response.close()
+            assert response.status_code == status, body[:500]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a view ran, and what was found in it: when it was new, and when it ran again."""
+
+    witness: Witness
+    findings: tuple[Finding, ...]
+    findings_again: tuple[Finding, ...]
+
+
+class Outcomes:
+    """Runs views on one database, whose rows are brought back after each that wrote."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._apps: dict[str, Flask] = {}
+        self._known: dict[str, Outcome] = {}
+
+    def of(self, view: View) -> Outcome:
+        """Return what came of ``view``; it runs twice when it is first asked for."""
+        if view.name not in self._known:
+            _, findings = self._run(view)
+            self._known[view.name] = Outcome(*self._run(view), findings)
+        return self._known[view.name]
+
+    def with_option(self, view: View, code: str, subject: str, *, instead: bool) -> Witness | None:
+        """Run ``view`` with a loader option pasted in; None where no select takes it."""
+        with pasted(code, subject, instead=instead) as statements:
+            witness, _ = self._run(view)
+        return witness if statements else None
+
+    def close(self) -> None:
+        """Close the connections of every application."""
+        for app in self._apps.values():
+            dispose(app)
+
+    def _run(self, view: View) -> tuple[Witness, tuple[Finding, ...]]:
+        url = self._engine.url.render_as_string(hide_password=False)
+        key = view.module.__name__
+        app = self._apps.get(key) or self._apps.setdefault(key, create_app(view.module, url))
+        findings: list[Finding] = []
+
+        def keep(sender: Flask, profile: Profile) -> None:
+            findings.extend(profile.findings)
+
+        try:
+            with witnessing() as witness, request_profiled.connected_to(keep, sender=app):
+                if view.how == "job":
+                    with QueryCounter() as counter:
+                        view.run(app)
+                    findings.extend(counter.findings)
+                else:
+                    view.run(app)
+        finally:
+            if any(execution.writes for execution in witness.executions):
+                seed.reset(self._engine)
+        return witness, tuple(findings)
+
+
+@cache
+def all_views() -> tuple[View, ...]:
+    """Return every view of the corpus with its labels."""
+    found: dict[str, View] = {}
+    for info in pkgutil.iter_modules(views.__path__):
+        module = importlib.import_module(f"{views.__name__}.{info.name}")
+        found |= {view.name: view for view in _views(module)}
+    for label in read_all():
+        _assign(label, found)
+    return tuple(found.values())
+
+
+def _assign(label: Label, found: dict[str, View]) -> None:
+    if unknown := set(label.views) - found.keys():
+        raise LabelError(f"{label.line}: no such view: {', '.join(sorted(unknown))}")
+    owners = [found[name] for name in label.views] or [
+        view for view in found.values() if _inside(label.line, view.target)
+    ]
+    if not owners:
+        raise LabelError(f"{label.line}: this {label.word} belongs to no view; add @endpoint")
+    for view in owners:
+        view.labels.append(label)
+        if label.word == "REQUEST" and label.names and label.names[0] in _HTTP_METHODS:
+            view.method = label.names[0]
+
+
+def _inside(line: Line, target: Any) -> bool:
+    filename, lineno = line
+    if filename != inspect.getsourcefile(target):
+        return False
+    source, start = inspect.getsourcelines(target)
+    return start <= lineno < start + len(source)
+
+
+def _views(module: ModuleType) -> Iterator[View]:
+    app = create_app(module, "sqlite://")
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint != "static":
+            target = _innermost(app.view_functions[rule.endpoint])
+            method = next(m for m in _HTTP_METHODS if m in rule.methods)
+            yield View(rule.endpoint, module, "request", target, rule.rule, method)
+    group = app.cli.commands.get(module.bp.name)
+    for command in getattr(group, "commands", {}).values():
+        target = _innermost(command.callback)
+        yield View(f"{module.bp.name}.{target.__name__}", module, "command", target)
+    for job in getattr(module, "JOBS", ()):
+        yield View(f"{module.bp.name}.{job.__name__}", module, "job", _innermost(job))
+
+
+def _innermost(function: Callable[..., Any]) -> Any:
+    return getattr(function, "view_class", None) or inspect.unwrap(function)

@@ -1,0 +1,1 @@
+"""One module a theme; each is the whole of a small application."""

@@ -1,0 +1,117 @@
+"""Counts the Python instructions of requests, in a process of its own: ``instructions.py KIND``.
+
+KIND is ``bare`` (no PerfKit in the process), ``watched``, or ``unwatched`` (PerfKit is there and
+watches statements, but not these requests). Prints path -> instructions as JSON.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask, jsonify
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+db = SQLAlchemy()
+
+
+class User(db.Model):  # type: ignore[name-defined, misc]
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+
+class Document(db.Model):  # type: ignore[name-defined, misc]
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str]
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("user.id"))
+    user: Mapped[User] = relationship()
+
+
+def queries(count: int) -> str:
+    """Ask one statement again and again: up to four times are no finding."""
+    for number in range(count):
+        by_id = sa.select(Document.id, Document.title).where(Document.id == number)
+        db.session.execute(by_id).all()
+    return "ok"
+
+
+def n_plus_one() -> Any:
+    """Send 101 statements: one for the documents, one for the owner of each."""
+    documents = db.session.scalars(sa.select(Document))
+    return jsonify([document.user.name for document in documents])
+
+
+def make_app(kind: str) -> Flask:
+    app = Flask("instructions", root_path=".")
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    app.config["PERFKIT_SLOW_REQUEST"] = None  # counting makes requests slow
+    app.config["PERFKIT_SAMPLE_RATE"] = 0.0 if kind == "unwatched" else 1.0
+    db.init_app(app)
+    app.add_url_rule("/plain", view_func=lambda: "ok")
+    app.add_url_rule("/queries/<int:count>", view_func=queries)
+    app.add_url_rule("/n_plus_one", view_func=n_plus_one)
+    if kind != "bare":
+        from flask_perfkit import PerfKit
+
+        logger = logging.getLogger("flask_perfkit")
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+        PerfKit(app)
+    with app.app_context():
+        db.create_all()
+        db.session.add_all(User(id=number, name=f"user {number}") for number in range(1, 101))
+        db.session.add_all(
+            Document(id=number, title=f"document {number}", user_id=number)
+            for number in range(1, 101)
+        )
+        db.session.commit()
+    return app
+
+
+def instructions_of(work: Callable[[], object]) -> int:
+    counted = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal counted
+        if event == "call":
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        elif event == "opcode":
+            counted += 1
+        return trace
+
+    gc.disable()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(None)
+        gc.enable()
+    return counted
+
+
+def main(kind: str) -> None:
+    client = make_app(kind).test_client()
+    figures = {}
+    for path in ("/plain", "/queries/1", "/queries/3", "/queries/4", "/queries/20", "/n_plus_one"):
+
+        def ask(path: str = path) -> None:
+            response = client.get(path)
+            _ = response.data
+            response.close()
+
+        for _ in range(3):
+            ask()
+        instructions_of(ask)
+        figures[path] = instructions_of(ask)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

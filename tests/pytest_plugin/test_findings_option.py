@@ -1,0 +1,235 @@
+"""``--perfkit``: a finding of severity error fails the test in which it shows up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+Run = Callable[..., pytest.RunResult]
+
+WITH_AND_WITHOUT = pytest.mark.parametrize("with_perfkit", [True, False])
+
+
+def settings(**values: object) -> str:
+    """Return the start of a test file whose application gets these settings."""
+    return f"""
+import pytest
+
+@pytest.fixture
+def settings():
+    return {values!r}
+"""
+
+
+@WITH_AND_WITHOUT
+def test_names_the_problem_to_those_who_never_saw_perfkit(
+    run: Run, place: str, with_perfkit: bool
+) -> None:
+    result = run(
+        "--perfkit",
+        test_shop=settings(with_perfkit=with_perfkit)
+        + """
+def test_users(client):
+    assert client.get("/users").json["user 0"] == 2
+
+def test_cured(client):
+    assert client.get("/cured").json["user 0"] == 2
+""",
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "PerfKit found n_plus_one of User.documents.",
+            "What the test asserts holds, but the code that it runs does avoidable work:",
+            f"n_plus_one: User.documents loaded 7 times (* ms) at {place} in *list_users; add *",
+            f"    {place}:  return {{user.name: len(user.documents) for user in users}}  # asks",
+            "    shop.py:*:  users = db.session.scalars(db.select(User)).all()",
+            '    perfkit.allow("n_plus_one", "User.documents", reason="...")',
+            "FAILED test_shop.py::test_users - Failed: PerfKit found n_plus_one of User*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*pytest_plugin.py*")  # no traceback into the plugin
+
+
+def test_counts_several_problems_in_its_first_line(run: Run) -> None:
+    result = run(
+        "--perfkit",
+        test_shop="""
+import shop
+
+def test_two_lines(app):
+    with app.app_context():
+        users = shop.db.session.scalars(shop.db.select(shop.User)).all()
+        [len(user.documents) for user in users]
+        for number in range(6):
+            shop.db.session.add(shop.User(name="new"))
+            shop.db.session.commit()
+""",
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["PerfKit found n_plus_one* of User* and 1 more."])
+
+
+def test_is_silent_without_the_option(run: Run) -> None:
+    result = run(test_shop="def test_users(client): client.get('/users')")
+
+    result.assert_outcomes(passed=1)
+
+
+@WITH_AND_WITHOUT
+def test_several_requests_are_no_loop(run: Run, with_perfkit: bool) -> None:
+    result = run(
+        "--perfkit",
+        test_shop=settings(with_perfkit=with_perfkit)
+        + """
+def test_each(client):
+    for id in range(1, 8):
+        assert client.get(f"/users/{id}").status_code == 200
+        assert client.post("/users").status_code == 201
+""",
+    )
+
+    result.assert_outcomes(passed=1)
+
+
+def test_warnings_fail_no_test(run: Run) -> None:
+    result = run("--perfkit", test_shop="def test_again(client): client.get('/again')")
+
+    result.assert_outcomes(passed=1)  # six times the same parameters: a duplicate_query
+
+
+def test_the_settings_of_the_application_hold(run: Run) -> None:
+    result = run(
+        "--perfkit",
+        test_shop=settings(PERFKIT_N_PLUS_ONE_THRESHOLD=8)
+        + "def test_users(client): client.get('/users')",
+    )
+
+    result.assert_outcomes(passed=1)
+
+
+def test_needs_no_flask_application(run: Run) -> None:
+    result = run(
+        "--perfkit",
+        test_core="""
+import sqlalchemy as sa
+
+QUERY = sa.text("SELECT name FROM t WHERE id = :id")
+
+def names(connection):
+    return [connection.scalar(QUERY, {"id": id}) for id in range(5)]
+
+def test_names():
+    engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+    with engine.connect() as connection:
+        connection.execute(sa.text("CREATE TABLE t (id INTEGER, name TEXT)"))
+        assert names(connection) == [None] * 5
+    engine.dispose()
+""",
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["n_plus_one: 5 executions of SELECT name FROM t WHERE id = ?*"])
+
+
+def test_fixtures_may_do_what_they_like(run: Run) -> None:
+    result = run(
+        "--perfkit",
+        test_shop="""
+import pytest
+
+@pytest.fixture
+def asked(client):
+    client.get("/users")
+    yield
+    client.get("/users")
+
+def test_nothing(asked):
+    pass
+""",
+    )
+
+    result.assert_outcomes(passed=1)
+
+
+def test_keeps_the_error_of_the_test_itself(run: Run) -> None:
+    result = run(
+        "--perfkit",
+        test_shop="""
+def test_users(client):
+    assert client.get("/users").json["user 0"] == 3
+""",
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E       assert 2 == 3"])
+    result.stdout.no_fnmatch_line("PerfKit found*")
+
+
+def test_an_expected_failure_may_be_a_finding(run: Run) -> None:
+    result = run(
+        "--perfkit",
+        test_shop="""
+import pytest
+
+@pytest.mark.xfail(reason="known", strict=True)
+def test_users(client):
+    client.get("/users")
+""",
+    )
+
+    result.assert_outcomes(xfailed=1)
+
+
+def test_watches_coroutines_that_run_in_a_context_of_their_own(run: Run) -> None:
+    result = run(
+        "--perfkit",
+        test_shop="""
+import unittest
+
+import shop
+
+class UsersTest(unittest.IsolatedAsyncioTestCase):
+    async def asyncSetUp(self):
+        self.client = shop.create_app().test_client()
+        with self.client.application.app_context():
+            shop.fill()
+            self.addCleanup(shop.db.engine.dispose)
+
+    async def test_users(self):
+        assert self.client.get("/users").status_code == 200
+""",
+    )
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["n_plus_one: User.documents loaded 7 times*"])
+
+
+def test_the_set_up_of_a_unittest_class_is_no_part_of_the_test(run: Run) -> None:
+    result = run(
+        "--perfkit",
+        test_shop="""
+import unittest
+
+import shop
+
+class UsersTest(unittest.TestCase):
+    def setUp(self):
+        self.client = shop.create_app().test_client()
+        with self.client.application.app_context():
+            shop.fill()
+            self.addCleanup(shop.db.engine.dispose)
+        self.client.get("/users")
+
+    def test_cured(self):
+        self.client.get("/cured")
+
+    def test_users(self):
+        self.client.get("/users")
+""",
+    )
+
+    result.assert_outcomes(passed=1, failed=1)

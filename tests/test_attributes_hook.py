@@ -1,0 +1,162 @@
+"""What is loaded and never read, where reads of attributes are noted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from bookshelf import Author, Award, Base, Book, fill
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import (
+    InstrumentedAttribute,
+    Session,
+    defer,
+    joinedload,
+    load_only,
+    selectinload,
+    subqueryload,
+)
+
+from flask_perfkit import Finding, QueryCounter
+from flask_perfkit.hooks.attributes import are_watched, watch_attributes
+
+UNREAD = ("unused_eager_load", "unused_columns")
+
+
+@pytest.fixture
+def session(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.setattr(InstrumentedAttribute, "__get__", InstrumentedAttribute.__get__)
+    watch_attributes()
+    engine = create_engine(database_url)
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        fill(session)
+        session.expunge_all()
+        yield session
+    engine.dispose()
+
+
+def unread(counter: QueryCounter) -> dict[str, Finding]:
+    return {each.subject: each for each in counter.findings if each.kind in UNREAD}
+
+
+# Relationships
+
+
+@pytest.mark.parametrize(
+    ("loader", "way"),
+    [
+        (joinedload, "a join"),
+        (selectinload, "its own statement"),
+        (subqueryload, "its own statement"),
+    ],
+    ids=["joinedload", "selectinload", "subqueryload"],
+)
+def test_a_collection_that_nothing_touched(session: Session, loader: object, way: str) -> None:
+    loaded = select(Author).options(loader(Author.books), defer(Author.biography))  # type: ignore[operator]
+    with QueryCounter() as counter:
+        assert len([author.name for author in session.scalars(loaded).unique()]) == 11
+    finding = unread(counter)["Author.books"]
+    assert (finding.kind, finding.severity) == ("unused_eager_load", "info")
+    assert finding.fix == "drop the option that loads Author.books"
+    assert f"was loaded in {way}" in finding.message
+
+
+def test_one_of_two_that_nothing_touched(session: Session) -> None:
+    loaded = select(Author).options(selectinload(Author.books), selectinload(Author.awards))
+    with QueryCounter() as counter:
+        for author in session.scalars(loaded):
+            assert (author.biography, author.books) is not None
+    assert [each for each in unread(counter) if each != "Book.title"] == ["Author.awards"]
+
+
+@pytest.mark.parametrize("loader", [joinedload, selectinload], ids=["join", "statement"])
+def test_a_collection_that_was_touched_is_none(session: Session, loader: object) -> None:
+    loaded = select(Author).options(loader(Author.awards), defer(Author.biography))  # type: ignore[operator]
+    with QueryCounter() as counter:
+        awards = [len(author.awards) for author in session.scalars(loaded).unique()]
+    assert sorted(awards) == [0] + [6] * 10
+    assert unread(counter) == {}
+
+
+def test_a_collection_that_one_of_many_touched_is_none(session: Session) -> None:
+    loaded = select(Author).options(selectinload(Author.awards), defer(Author.biography))
+    with QueryCounter() as counter:
+        authors = session.scalars(loaded).all()
+        assert authors[0].awards is not None
+    assert unread(counter) == {}
+
+
+def test_a_lazy_load_is_none(session: Session) -> None:
+    with QueryCounter() as counter:
+        award = session.get_one(Award, 1)
+        assert award.author_id is not None
+    assert unread(counter) == {}
+
+
+def test_objects_that_go_another_way_are_none(session: Session) -> None:
+    with QueryCounter() as counter:
+        loaded = select(Author).options(selectinload(Author.books))
+        assert len([vars(author) for author in session.scalars(loaded)]) == 11
+    assert unread(counter) == {}
+
+
+# Columns
+
+
+def test_a_wide_column_that_nothing_read(session: Session) -> None:
+    with QueryCounter() as counter:
+        assert len([author.name for author in session.scalars(select(Author))]) == 11
+    (finding,) = unread(counter).values()
+    assert (finding.kind, finding.severity) == ("unused_columns", "info")
+    assert (finding.subject, finding.fix) == ("Author.biography", "defer(Author.biography)")
+    assert "loaded for 11 rows (about 5 KB)" in finding.message  # ten times 500 characters
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        select(Author).options(defer(Author.biography)),
+        select(Author).options(load_only(Author.name)),
+    ],
+    ids=["defer", "load_only"],
+)
+def test_the_fix_ends_it(session: Session, statement: object) -> None:
+    with QueryCounter() as counter:
+        assert len([author.name for author in session.scalars(statement)]) == 11  # type: ignore[call-overload]
+    assert unread(counter) == {}
+
+
+def test_a_column_that_was_read_is_none(session: Session) -> None:
+    with QueryCounter() as counter:
+        assert sum(len(author.biography) for author in session.scalars(select(Author))) == 5004
+    assert unread(counter) == {}
+
+
+def test_a_narrow_column_is_none(session: Session) -> None:
+    with QueryCounter() as counter:
+        assert {book.pages for book in session.scalars(select(Book))} == {100}
+    assert unread(counter) == {}
+
+
+def test_a_few_rows_are_none(session: Session) -> None:
+    with QueryCounter() as counter:
+        few = select(Author).where(Author.id < 10)
+        assert len([author.name for author in session.scalars(few)]) == 9
+    assert unread(counter) == {}
+
+
+# Watching
+
+
+def test_watching_twice_is_watching_once(session: Session) -> None:
+    watched = InstrumentedAttribute.__get__
+    watch_attributes()
+    assert InstrumentedAttribute.__get__ is watched
+    assert are_watched()
+
+
+def test_outside_of_a_block_attributes_are_as_ever(session: Session) -> None:
+    author = session.get_one(Author, 1)
+    assert (author.name, len(author.books)) == ("author 1", 6)
+    assert str(Author.name) == "Author.name"

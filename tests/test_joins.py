@@ -1,0 +1,127 @@
+"""What a join that multiplies its rows looks like in a real database, and what only resembles it.
+
+Each of 10 authors has 6 books and 6 awards: 60 rows of each, and 360 pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from bookshelf import Author, Award, Base, Book, Tag, fill, findings
+from sqlalchemy.orm import Session, aliased, joinedload, selectinload
+
+from flask_perfkit import QueryCounter
+
+WITH_BOOKS = sa.select(Author).where(Author.id <= 10)
+
+
+@pytest.fixture
+def session(database_url: str) -> Iterator[Session]:
+    engine = sa.create_engine(database_url)
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        fill(session)
+        session.expunge_all()
+        yield session
+    engine.dispose()
+
+
+def two_collections(session: Session) -> list[Author]:
+    loaded = WITH_BOOKS.options(joinedload(Author.books), joinedload(Author.awards))
+    return list(session.scalars(loaded).unique())
+
+
+def test_two_joined_collections_multiply(session: Session) -> None:
+    (finding,) = findings(two_collections, session, "cartesian_product")
+    assert finding.fix in ("selectinload(Author.awards)", "selectinload(Author.books)")
+    assert "360 rows fetched where 120 would do" in finding.message
+    assert finding.function == "two_collections"
+
+
+def test_the_fix_ends_it(session: Session) -> None:
+    def fixed(session: Session) -> list[Author]:
+        loaded = WITH_BOOKS.options(joinedload(Author.books), selectinload(Author.awards))
+        return list(session.scalars(loaded).unique())
+
+    assert findings(fixed, session, "cartesian_product") == []
+    with QueryCounter() as counter:
+        authors = fixed(session)
+    assert [len(author.books) for author in authors] == [6] * 10
+    assert counter.count == 2
+
+
+def test_three_collections_name_one_to_load_apart(session: Session) -> None:
+    def three(session: Session) -> None:
+        tags = joinedload(Author.books).joinedload(Book.tags)
+        session.scalars(WITH_BOOKS.options(tags, joinedload(Author.awards))).unique().all()
+
+    (finding,) = findings(three, session, "cartesian_product")
+    # 300 pairs of book and tag and 60 awards, against 6 awards for each of the 300
+    assert "1,800 rows fetched where 360 would do" in finding.message
+    assert finding.fix.startswith("selectinload(")
+
+
+def test_parents_that_two_joins_repeat_are_found(session: Session) -> None:
+    def prolific(session: Session) -> None:
+        session.scalars(WITH_BOOKS.join(Author.books).join(Author.awards)).unique().all()
+
+    (finding,) = findings(prolific, session, "cartesian_product")
+    assert finding.subject == "Author"
+    assert "360 rows fetched where 10 would do" in finding.message
+    assert finding.fix == "select(Author).distinct(), or exists()"
+
+
+@pytest.mark.filterwarnings("ignore:SELECT statement has a cartesian product")
+def test_tables_that_nothing_joins_are_found(session: Session) -> None:
+    def forgotten(session: Session) -> None:
+        session.execute(sa.select(Tag, Award)).all()
+
+    (finding,) = findings(forgotten, session, "cartesian_product")
+    assert "300 rows fetched where 65 would do" in finding.message  # 5 tags, 60 awards
+
+
+EDITOR = aliased(Author)
+SILENT: dict[str, Any] = {
+    "one collection": WITH_BOOKS.options(joinedload(Author.books)),
+    "a collection by a table between": sa.select(Book).options(joinedload(Book.tags)),
+    "a chain": WITH_BOOKS.options(joinedload(Author.books).joinedload(Book.tags)),
+    "objects": sa.select(Book).options(joinedload(Book.author), joinedload(Book.editor)),
+    "an object's collection": sa.select(Book)
+    .where(Book.id <= 2)
+    .options(joinedload(Book.author).joinedload(Author.awards)),
+    "one after the other": WITH_BOOKS.options(
+        selectinload(Author.books), selectinload(Author.awards)
+    ),
+    "no pair of many": sa.select(Author)
+    .where(Author.id == 11)
+    .options(joinedload(Author.books), joinedload(Author.awards)),
+}
+
+
+@pytest.mark.parametrize("statement", SILENT.values(), ids=SILENT)
+def test_other_joins_are_none(session: Session, statement: Any) -> None:
+    def ask(session: Session) -> None:
+        session.scalars(statement).unique().all()
+
+    assert findings(ask, session, "cartesian_product") == []
+
+
+PAIRS: dict[str, Any] = {
+    "two entities": sa.select(Author, Book).join(Book, Book.author_id == Author.id),
+    "three entities in a row": sa.select(Author, Book, EDITOR)
+    .join(Book, Book.author_id == Author.id)
+    .join(EDITOR, Book.editor_id == EDITOR.id),
+    "by a table between": sa.select(Book, Tag).select_from(Book).join(Book.tags),
+    "columns": sa.select(Author.name, Book.title).join(Book, Book.author_id == Author.id),
+}
+
+
+@pytest.mark.parametrize("statement", PAIRS.values(), ids=PAIRS)
+def test_pairs_that_the_code_asks_for_are_none(session: Session, statement: Any) -> None:
+    def ask(session: Session) -> None:
+        session.execute(statement).all()
+
+    assert findings(ask, session, "cartesian_product") == []
