@@ -27,6 +27,7 @@ _TELLING = {
 """Kinds whose absence says something; the others come and go with time, data and settings."""
 
 _started, _ended, _site, _seen = map(itemgetter, (2, 3, 4, 5))
+_allowance = itemgetter(0)
 _asked, _rows, _expected = map(attrgetter, ("asked", "rows", "expected"))
 
 
@@ -44,7 +45,7 @@ def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
         blocking_calls=tuple(call for call in calls if call.kind == "blocking"),
         touched=_names(recorder.touched),
         zero=recorder.started,
-        allowances=tuple(allowance for allowance, _ in recorder.spans),
+        allowances=tuple(map(_allowance, recorder.spans)),
         **facts,
     )
     found: tuple[Finding, ...] = detect(profile, settings)

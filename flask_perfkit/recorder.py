@@ -122,7 +122,7 @@ class Recorder(list[Record]):
             del self[: len(records)]
             if self._causes is None:
                 self._causes = Causes()
-            if not self.closed:
+            if records and not self.closed:
                 flushes = self._flushes or []
                 for allowed, group in self._by_allowances(records):
                     self._causes.add(group, flushes, allowed)
