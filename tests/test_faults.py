@@ -107,7 +107,7 @@ HOOKED = {
     "hooks.flask": [
         "RequestRecorder", "_facts", "_view", "_request_of",
         "_note_failure", "_file_wrapper", "_WatchedBody", "analyse", "deliver", "server_timing",
-        "is_unremarkable", "is_application", "are_watched",
+        "is_unremarkable", "is_application",
     ],
     "hooks.sqlalchemy": [
         "walk", "position_of", "operation_of", "reads_one_row", "branches_of", "texts_of",

@@ -1,15 +1,25 @@
-"""Pages of a query: by their number, with marshmallow envelopes and clear errors."""
+"""Pages of a query: by their number or by a cursor, with marshmallow envelopes and clear errors."""
 
 from flask_perfkit.pagination.decorator import paginated
-from flask_perfkit.pagination.pages import Page
+from flask_perfkit.pagination.pages import CursorPage, Page
 from flask_perfkit.pagination.paging import paginate
-from flask_perfkit.pagination.params import PaginationParams
-from flask_perfkit.pagination.schemas import PaginationParamsSchema, page_schema, params_schema
+from flask_perfkit.pagination.params import CursorParams, PaginationParams
+from flask_perfkit.pagination.schemas import (
+    CursorParamsSchema,
+    PaginationParamsSchema,
+    cursor_page_schema,
+    page_schema,
+    params_schema,
+)
 
 __all__ = [
+    "CursorPage",
+    "CursorParams",
+    "CursorParamsSchema",
     "Page",
     "PaginationParams",
     "PaginationParamsSchema",
+    "cursor_page_schema",
     "page_schema",
     "paginate",
     "paginated",

@@ -1,10 +1,10 @@
-"""What the current application gives to a page: its settings and its session."""
+"""What the current application gives to a page: its settings, session and secrets."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from flask import current_app, has_app_context
+from flask import current_app, has_app_context, has_request_context, request
 
 from flask_perfkit.config import Settings
 from flask_perfkit.errors import SetupError
@@ -34,3 +34,26 @@ def current_session() -> AnySession:
     raise SetupError(
         "no session to page with: pass session=..., or set up Flask-SQLAlchemy on the application"
     )
+
+
+def current_secrets() -> tuple[bytes, ...]:
+    """Return the keys of cursors, from the oldest to the one in use.
+
+    That is ``PERFKIT_CURSOR_SECRET``, else ``SECRET_KEY``; before it come the
+    ``SECRET_KEY_FALLBACKS``, whose cursors still hold.
+
+    :raises SetupError: the application has none.
+    """
+    secret = current_settings().cursor_secret
+    if secret is None and has_app_context():
+        secret = current_app.secret_key
+    if not secret:
+        raise SetupError("cursors are signed: set SECRET_KEY or PERFKIT_CURSOR_SECRET")
+    fallbacks = current_app.config.get("SECRET_KEY_FALLBACKS") if has_app_context() else None
+    keys = (*(fallbacks or ()), secret)
+    return tuple(key.encode() if isinstance(key, str) else key for key in keys)
+
+
+def current_endpoint() -> str | None:
+    """Return the endpoint of the current request, if there is one."""
+    return request.endpoint if has_request_context() else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import wraps
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from flask import Response, current_app, request
@@ -12,16 +13,23 @@ from sqlalchemy.orm import Query
 
 from flask_perfkit.pagination.filters import Filter, narrow, read_filters
 from flask_perfkit.pagination.links import link_header
-from flask_perfkit.pagination.paging import paginate, require_default_sort, require_total
-from flask_perfkit.pagination.params import PaginationParams
-from flask_perfkit.pagination.schemas import load_parameters, page_schema, params_schema
+from flask_perfkit.pagination.order import sort_terms
+from flask_perfkit.pagination.pages import CursorPage, Page
+from flask_perfkit.pagination.paging import cut, require_default_sort, require_total
+from flask_perfkit.pagination.params import chosen_params
+from flask_perfkit.pagination.schemas import (
+    cursor_page_schema,
+    dumped_names,
+    load_parameters,
+    page_schema,
+    params_schema,
+)
 from flask_perfkit.pagination.statement import read_query
 
 if TYPE_CHECKING:
     from flask_perfkit.pagination.app import AnySession
     from flask_perfkit.pagination.filters import Filters
     from flask_perfkit.pagination.order import Sortable
-    from flask_perfkit.pagination.pages import Page
     from flask_perfkit.pagination.schemas import AnySchema
     from flask_perfkit.pagination.totals import Total
 
@@ -33,7 +41,7 @@ if TYPE_CHECKING:
         sortable: Sortable | None
         default_sort: str | None
         filters: Filters | None
-        total: Total
+        total: Total | EllipsisType
         session: AnySession | None
 
 
@@ -43,7 +51,7 @@ def paginated(
     sortable: Sortable | None = None,
     default_sort: str | None = None,
     filters: Filters | None = None,
-    total: Total = "exact",
+    total: Total | EllipsisType = ...,
     session: AnySession | None = None,
 ) -> Callable[[View], View]:
     """Answer with one page of the query that the view returns.
@@ -63,26 +71,23 @@ def paginated(
     require_default_sort(default_sort, sortable)
     narrowing = read_filters(filters or {})
     parameters = params_schema(sortable, {name: item.field for name, item in narrowing.items()})
-    envelope = page_schema(schema)
+    dumped = dumped_names(schema)
 
     def decorate(view: View) -> View:
         @wraps(view)
         def paginated_view(*args: Any, **kwargs: Any) -> Any:
             values = load_parameters(parameters(), request.args)
-            params = PaginationParams(*(values.pop(name) for name in ("page", "page_size", "sort")))
+            params = chosen_params(values)
             query = current_app.ensure_sync(view)(*args, **kwargs)
             if not isinstance(query, Select | CompoundSelect | Query):
                 return query
             statement, used_session = read_query(query, session)
-            page = paginate(
-                _narrowed(statement, narrowing, values),
-                params,
-                sortable=sortable,
-                default_sort=default_sort,
-                total=total,
-                session=used_session,
-            )
-            return _answer(page, envelope().dump(page))
+            statement = _narrowed(statement, narrowing, values)
+            sort = params.sort or default_sort
+            terms = sort_terms(sort, sortable) if sort else []
+            page = cut(statement, params, terms, total, used_session, dumped)
+            envelope = page_schema if isinstance(page, Page) else cursor_page_schema
+            return _answer(page, envelope(schema)().dump(page))
 
         return paginated_view
 
@@ -97,7 +102,7 @@ def _narrowed(statement: Any, filters: Mapping[str, Filter], values: Mapping[str
     return narrow(statement, filters, values)
 
 
-def _answer(page: Page, body: Any) -> Response:
+def _answer(page: Page | CursorPage, body: Any) -> Response:
     response = cast(Response, current_app.json.response(body))
     link = link_header(page)
     if link is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import CompoundSelect, Select, and_, inspect, select
+from sqlalchemy import CompoundSelect, Select, and_, func, inspect, select
 
-from flask_perfkit.pagination.identity import row_identity
-from flask_perfkit.pagination.order import Term
+from flask_perfkit.pagination.identity import Identity, is_repeating
+from flask_perfkit.pagination.order import Term, own_terms
 from flask_perfkit.pagination.statement import entity_of
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Enclosed(NamedTuple):
-    """A select over the subquery, with the order and the identity in its columns."""
+    """A select over the subquery, with the order and what tells rows apart in its columns."""
 
     statement: Select[Any]
     terms: list[Term]
-    identity: list[Expression]
+    identity: Sequence[Expression]
 
 
 def is_limited(statement: AnySelect) -> bool:
@@ -42,18 +42,17 @@ def must_be_enclosed(statement: Select[Any]) -> bool:
     return is_limited(statement) or bool(statement._distinct_on or extensions)
 
 
-def enclose(statement: AnySelect, terms: Sequence[Term]) -> Enclosed:
-    """Select the statement's rows from a subquery, with the terms in its columns."""
-    if isinstance(statement, CompoundSelect):
-        return _enclose_compound(statement, terms)
-    return _enclose_select(statement, terms)
-
-
-def _enclose_compound(statement: CompoundSelect[Any], terms: Sequence[Term]) -> Enclosed:
+def enclose_compound(statement: CompoundSelect[Any], terms: Sequence[Term]) -> Enclosed:
+    """Select the rows of a UNION or its like from a subquery; equal rows are numbered."""
     inner = statement if is_limited(statement) else statement.order_by(None)
     subquery = inner.subquery()
-    outer = select(*subquery.c).options(*statement._with_options)
-    return Enclosed(outer, [_in_union(term, subquery) for term in terms], list(subquery.c))
+    identity = list(subquery.c)
+    if is_repeating(statement):
+        subquery = select(*subquery.c, _number_within(identity)).subquery()
+        identity = list(subquery.c)
+    columns = list(subquery.c)[: len(statement.selected_columns)]
+    outer = select(*columns).options(*statement._with_options)
+    return Enclosed(outer, [_in_union(term, subquery) for term in terms], identity)
 
 
 def _in_union(term: Term, subquery: Subquery) -> Term:
@@ -76,14 +75,25 @@ class _Columns:
         return len(self.inner) - 1
 
 
-def _enclose_select(statement: Select[Any], terms: Sequence[Term]) -> Enclosed:
+def _number_within(columns: Sequence[Expression]) -> Expression:
+    """Return a column that numbers the rows which are the same in all of these."""
+    return func.row_number().over(partition_by=list(columns)).label("perfkit_number")
+
+
+def enclose_select(statement: Select[Any], terms: Sequence[Term], identity: Identity) -> Enclosed:
+    """Select the statement's rows from a subquery; rows that the identity mixes up are numbered."""
     if any(term.is_text for term in terms):
         raise ValueError("cannot follow the text() in an ORDER BY here: name a column instead")
     columns = _Columns()
     selected = list(_selected(statement, columns))
     ordered = [columns.add(term.value) for term in terms]
-    identity = [columns.add(expression) for expression in row_identity(statement)]
-    subquery = statement.with_only_columns(*columns.inner, maintain_column_froms=True).subquery()
+    told_apart = [columns.add(expression) for expression in identity.columns]
+    if not identity.is_unique:
+        told_apart.append(columns.add(_number_within(identity.columns)))
+    # Its own order decides which rows a LIMIT takes; by name it would find no column here.
+    own_order = [term.clause() for term in own_terms(statement)]
+    inner = statement.with_only_columns(*columns.inner, maintain_column_froms=True)
+    subquery = inner.order_by(None).order_by(*own_order).subquery()
     exported = list(subquery.c)
     outer: Select[Any] = select(
         *(
@@ -103,7 +113,7 @@ def _enclose_select(statement: Select[Any], terms: Sequence[Term]) -> Enclosed:
             Term(exported[position], term.descending, term.nulls)
             for position, term in zip(ordered, terms, strict=True)
         ],
-        [exported[position] for position in identity],
+        [exported[position] for position in told_apart],
     )
 
 

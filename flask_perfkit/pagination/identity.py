@@ -2,61 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import (
-    Alias,
-    BindParameter,
-    BooleanClauseList,
-    Join,
-    Over,
-    ScalarSelect,
-    Table,
-)
-from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import BinaryExpression, ClauseElement, ColumnClause, Grouping
+from sqlalchemy import CompoundSelect, FromClause, Over, ScalarSelect, Select, Table
+from sqlalchemy.sql.elements import ClauseElement, ColumnClause
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.sql.selectable import FromClause, FromGrouping
+from sqlalchemy.sql.selectable import AliasedReturnsRows, _CompoundSelectKeyword
 
+from flask_perfkit.pagination.froms import read_froms
 from flask_perfkit.pagination.order import resolved
-from flask_perfkit.pagination.statement import froms_of
 
 if TYPE_CHECKING:
-    from sqlalchemy.sql.selectable import Select
-
+    from flask_perfkit.pagination.froms import Froms
     from flask_perfkit.pagination.order import Expression
 
+_ALL = frozenset(
+    {
+        _CompoundSelectKeyword.UNION_ALL,
+        _CompoundSelectKeyword.INTERSECT_ALL,
+        _CompoundSelectKeyword.EXCEPT_ALL,
+    }
+)
 _AGGREGATES = frozenset({"count", "sum", "avg", "min", "max", "array_agg", "string_agg"})
 
 
-class _Fixed(NamedTuple):
-    """A column of which one value only remains once a row of ``by`` is known (None: always)."""
+class Identity(NamedTuple):
+    """Columns that tell rows apart.
 
-    column: ColumnClause[Any]
-    by: FromClause | None
+    :param is_unique: False where rows that are the same throughout may come twice.
+    """
+
+    columns: list[Expression]
+    is_unique: bool
 
 
-def row_identity(statement: Select[Any]) -> list[Expression]:
+def row_identity(statement: Select[Any], froms: Froms) -> Identity:
     """Return columns that no two rows of the statement share.
 
     A table whose primary key another table's row fixes, as at the far end of
-    a many-to-one join, adds nothing. A row source without a primary key
-    counts with all of its columns.
+    a many-to-one join, adds nothing. A row source without a key counts with
+    all of its columns.
     """
     if statement._group_by_clauses:
-        return [resolved(clause, statement) for clause in statement._group_by_clauses]
+        groups = [resolved(clause, statement) for clause in statement._group_by_clauses]
+        return Identity(groups, is_unique=True)
     if statement._distinct and not statement._distinct_on:
-        return _of_distinct(list(statement.selected_columns))
+        return Identity(_of_distinct(list(statement.selected_columns)), is_unique=True)
     if is_one_row(statement):
-        return []
-    sources: list[FromClause] = []
-    fixed: list[_Fixed] = []
-    for source in froms_of(statement):
-        fixed.extend(_read(source, sources))
-    for criterion in statement._where_criteria:
-        fixed.extend(_equalities(criterion))
-    return [column for source in _keys(sources, fixed) for column in _key(source)]
+        return Identity([], is_unique=True)
+    keys = [(source, _key(source)) for source in _keys(froms)]
+    columns = [column for source, key in keys for column in (source.c if key is None else key)]
+    return Identity(columns, all(key is not None for _, key in keys))
+
+
+def is_repeating(statement: CompoundSelect[Any]) -> bool:
+    """Whether the compound may hold a row twice: UNION ALL and its like."""
+    return statement.keyword in _ALL
 
 
 def is_one_row(statement: Select[Any]) -> bool:
@@ -85,82 +87,53 @@ def _of_distinct(columns: list[Expression]) -> list[Expression]:
 
 def _holds_key(columns: Collection[Expression], table: FromClause | None) -> bool:
     hashes = {hash(column) for column in columns}
-    return (
-        table is not None
-        and _has_key(table)
-        and all(hash(column) in hashes for column in table.primary_key)
-    )
+    key = None if table is None else _key(table)
+    return key is not None and all(hash(column) in hashes for column in key)
 
 
-def _has_key(source: FromClause) -> bool:
-    table = source.element if isinstance(source, Alias) else source
-    return isinstance(table, Table) and bool(list(source.primary_key))
+def _key(source: FromClause) -> list[Expression] | None:
+    """Return the columns that no two rows of a row source share, if there are any."""
+    inner = source.element if isinstance(source, AliasedReturnsRows) else source
+    if isinstance(inner, Table):
+        return list(source.primary_key) or None
+    if isinstance(inner, CompoundSelect):
+        return None if is_repeating(inner) else list(source.c)
+    if not isinstance(inner, Select):
+        return None
+    identity = row_identity(inner, read_froms(inner))
+    exported = [source.corresponding_column(column) for column in identity.columns]  # type: ignore[arg-type]
+    if not identity.is_unique or any(column is None for column in exported):
+        return None
+    return [column for column in exported if column is not None]
 
 
-def _key(source: FromClause) -> list[Expression]:
-    return list(source.primary_key if _has_key(source) else source.c)
-
-
-def _read(source: FromClause, sources: list[FromClause]) -> Iterator[_Fixed]:
-    """Note the tables under a FROM element, and yield what its joins fix."""
-    if isinstance(source, FromGrouping):
-        yield from _read(source.element, sources)
-    elif isinstance(source, Join):
-        yield from _read(source.left, sources)
-        inner: list[FromClause] = []
-        yield from _read(source.right, inner)
-        sources.extend(inner)
-        if source.full or source.onclause is None:
-            return
-        for fact in _equalities(source.onclause):
-            # A row of the left side that matches nothing is still there.
-            if not source.isouter or fact.column.table in inner:
-                yield fact
-    else:
-        sources.append(source)
-
-
-def _equalities(criterion: Any) -> Iterator[_Fixed]:
-    if isinstance(criterion, Grouping):
-        yield from _equalities(criterion.element)
-    elif isinstance(criterion, BooleanClauseList) and criterion.operator is operators.and_:
-        for clause in criterion.clauses:
-            yield from _equalities(clause)
-    elif isinstance(criterion, BinaryExpression) and criterion.operator is operators.eq:
-        for side, other in (
-            (criterion.left, criterion.right),
-            (criterion.right, criterion.left),
-        ):
-            if isinstance(side, ColumnClause) and isinstance(other, ColumnClause | BindParameter):
-                yield _Fixed(side, other.table if isinstance(other, ColumnClause) else None)
-
-
-def _keys(sources: list[FromClause], fixed: list[_Fixed]) -> list[FromClause]:
+def _keys(froms: Froms) -> list[FromClause]:
     """Leave out, from the last on, each source that the others fix."""
-    keys = list(sources)
-    for source in reversed(sources):
+    keys = list(froms.sources)
+    for source in reversed(froms.sources):
         rest = [key for key in keys if key is not source]
-        if _reaches(rest, sources, fixed):
+        if _reaches_all(rest, froms):
             keys = rest
     return keys
 
 
-def _reaches(keys: list[FromClause], sources: list[FromClause], fixed: list[_Fixed]) -> bool:
+def _reaches_all(keys: list[FromClause], froms: Froms) -> bool:
     known = list(keys)
-    pending = [source for source in sources if source not in known and _has_key(source)]
+    pending = [source for source in froms.sources if source not in known and _key(source)]
     while pending:
-        found = [source for source in pending if _is_fixed(source, known, fixed)]
+        found = [source for source in pending if _is_fixed(source, known, froms)]
         if not found:
             break
         known.extend(found)
         pending = [source for source in pending if source not in found]
-    return len(known) == len(sources)
+    return len(known) == len(froms.sources)
 
 
-def _is_fixed(source: FromClause, known: list[FromClause], fixed: list[_Fixed]) -> bool:
+def _is_fixed(source: FromClause, known: list[FromClause], froms: Froms) -> bool:
     determined = {
         fact.column.key
-        for fact in fixed
+        for fact in froms.fixed
         if fact.column.table == source and (fact.by is None or fact.by in known)
     }
-    return all(column.key in determined for column in source.primary_key)
+    key: list[Any] = _key(source) or []
+    return all(column.key in determined for column in key)

@@ -7,26 +7,28 @@ from urllib.parse import quote, urlencode
 
 from flask import request
 
+from flask_perfkit.pagination.pages import Page
+
 if TYPE_CHECKING:
-    from flask_perfkit.pagination.pages import Page
+    from flask_perfkit.pagination.pages import CursorPage
 
 # Many proxies and clients refuse a response with longer headers.
 _LONGEST_HEADER = 8_000
 
 
-def link_header(page: Page) -> str | None:
+def link_header(page: Page | CursorPage) -> str | None:
     """Return the header of a page of the current request; None where it is the only one.
 
     The links have no host: a proxy may have changed it, and a client can forge it.
     """
-    links = [f'<{_url(**target)}>; rel="{rel}"' for rel, target in _targets(page).items()]
-    header = ", ".join(links)
-    return header if 0 < len(header) <= _LONGEST_HEADER else None
-
-
-def _targets(page: Page) -> dict[str, dict[str, Any]]:
     if not page.has_next and not page.has_previous:
-        return {}
+        return None
+    targets = _numbers(page) if isinstance(page, Page) else _cursors(page)
+    header = ", ".join(f'<{_url(**target)}>; rel="{rel}"' for rel, target in targets.items())
+    return header if len(header) <= _LONGEST_HEADER else None
+
+
+def _numbers(page: Page) -> dict[str, dict[str, Any]]:
     numbers = {"first": 1}
     if page.has_previous:
         numbers["prev"] = page.page - 1
@@ -35,6 +37,11 @@ def _targets(page: Page) -> dict[str, dict[str, Any]]:
     if page.total_pages:
         numbers["last"] = page.total_pages
     return {rel: {"page": number} for rel, number in numbers.items()}
+
+
+def _cursors(page: CursorPage) -> dict[str, dict[str, Any]]:
+    cursors = {"first": "", "prev": page.previous_cursor, "next": page.next_cursor}
+    return {rel: {"cursor": cursor} for rel, cursor in cursors.items() if cursor is not None}
 
 
 def _url(**changes: Any) -> str:

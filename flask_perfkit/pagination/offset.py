@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask_perfkit.pagination.ordered import in_order
+from flask_perfkit.pagination.layout import lay_out
 from flask_perfkit.pagination.pages import Page
-from flask_perfkit.pagination.rows import fetch_items
+from flask_perfkit.pagination.rows import Fetched
 from flask_perfkit.pagination.totals import count_rows
 
 if TYPE_CHECKING:
@@ -30,23 +30,23 @@ def offset_page(
 ) -> Page:
     """Return the page of that number; beyond the last one it holds no items."""
     offset = (params.page - 1) * params.page_size
-    items = _items(source, statement, terms, offset, params.page_size + 1)
-    has_next = len(items) > params.page_size
-    del items[params.page_size :]
-    if total == "exact":
-        ends_here = not has_next and (items or offset == 0)
-        count = offset + len(items) if ends_here else count_rows(source, statement)
+    items, has_next = _items(source, statement, terms, offset, params.page_size)
+    if total == "exact" and not has_next and (items or offset == 0):
+        count: int | None = offset + len(items)
     else:
-        count = None
+        count = count_rows(source, statement, total)
     return Page(items, count, params.page, params.page_size, has_next)
 
 
 def _items(
-    source: Source, statement: AnySelect, terms: Sequence[Term], offset: int, limit: int
-) -> list[Any]:
+    source: Source, statement: AnySelect, terms: Sequence[Term], offset: int, size: int
+) -> tuple[list[Any], bool]:
     if offset > _LARGEST_OFFSET:
-        return []
-    ordered = in_order(statement, terms)
-    order = [term.clause() for term in ordered.terms]
-    page = ordered.statement.order_by(*order).limit(limit).offset(offset)
-    return fetch_items(source, page, ordered.identity)
+        return [], False
+    laid = lay_out(statement, terms, source.bind.dialect.name, for_cursor=False)
+    layout = laid.layout
+    page = laid.statement.order_by(*layout.order_by).limit(size + 1).offset(offset)
+    if layout.items.has_entity:
+        page = page.add_columns(*layout.identity_columns)
+    rows = Fetched(source.execute(page), layout.items)
+    return rows.items(size), len(rows) > size

@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import (
 from sqlalchemy.sql.selectable import Select
 
 from flask_perfkit.errors import ParameterError
-from flask_perfkit.pagination.statement import froms_of
+from flask_perfkit.pagination.froms import final_froms
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import InstrumentedAttribute
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME_SHOWN = 40
 _DIRECTIONS = {operators.asc_op: False, operators.desc_op: True}
+_OPPOSITE: dict[Nulls, Nulls] = {"first": "last", "last": "first"}
 _NULLS: dict[Any, Nulls] = {operators.nulls_first_op: "first", operators.nulls_last_op: "last"}
 
 
@@ -56,7 +57,7 @@ class Term:
         return isinstance(cast(Any, self.expression), TextClause)
 
     def clause(self) -> Any:
-        """Return the term as it stands in an ORDER BY."""
+        """Return the term as it stands in an ORDER BY of standard SQL."""
         if self.is_text:
             return self.expression
         clause = self.expression.desc() if self.descending else self.expression.asc()
@@ -64,13 +65,18 @@ class Term:
             return clause
         return nulls_first(clause) if self.nulls == "first" else nulls_last(clause)
 
+    def reversed(self) -> Term:
+        """Return the term that puts rows the other way round, NULLs included."""
+        nulls = None if self.nulls is None else _OPPOSITE[self.nulls]
+        return Term(self.expression, not self.descending, nulls)
+
 
 def sort_errors(sort: str, names: Collection[str]) -> list[str]:
     """Say what is wrong with a ``sort`` parameter when only these names may be used."""
-    unknown = [name for name, _ in _split(sort) if name not in names]
-    if not unknown:
+    unknown = next((name for name, _ in _split(sort) if name not in names), None)
+    if unknown is None:
         return []
-    shown = repr(unknown[0][:_LONGEST_NAME_SHOWN])
+    shown = repr(unknown[:_LONGEST_NAME_SHOWN])
     if not names:
         return [f"{shown} cannot be sorted by, nor anything else here."]
     return [f"{shown} cannot be sorted by; allowed are {', '.join(names)}."]
@@ -84,7 +90,11 @@ def sort_terms(sort: str, sortable: Sortable) -> list[Term]:
     messages = sort_errors(sort, sortable)
     if messages:
         raise ParameterError({"sort": messages})
-    return [Term(element_of(sortable[name]), descending) for name, descending in _split(sort)]
+    found = []
+    for name, descending in _split(sort):
+        term = _term(element_of(sortable[name]))
+        found.append(Term(term.expression, term.descending != descending, term.nulls))
+    return found
 
 
 def own_terms(statement: GenerativeSelect) -> list[Term]:
@@ -122,7 +132,7 @@ def resolved(clause: Any, statement: GenerativeSelect) -> Expression:
     return _term(clause, statement).expression
 
 
-def _term(clause: Any, statement: GenerativeSelect) -> Term:
+def _term(clause: Any, statement: GenerativeSelect | None = None) -> Term:
     descending, nulls = False, None
     while isinstance(clause, UnaryExpression | _label_reference):
         if isinstance(clause, UnaryExpression):
@@ -133,7 +143,7 @@ def _term(clause: Any, statement: GenerativeSelect) -> Term:
             else:
                 break
         clause = clause.element
-    if isinstance(clause, _textual_label_reference):
+    if isinstance(clause, _textual_label_reference) and statement is not None:
         clause = _named(clause.element, statement)
     return Term(clause, descending, nulls)
 
@@ -143,7 +153,7 @@ def _named(name: str, statement: GenerativeSelect) -> Expression:
     if name in selected:
         return selected[name]
     if isinstance(statement, Select):
-        for source in froms_of(statement):
+        for source in final_froms(statement):
             if name in source.c:
                 return source.c[name]
     raise ValueError(f"ORDER BY {name!r} names no column of the statement")

@@ -1,4 +1,4 @@
-"""Plain data: one page of a query."""
+"""Plain data: one page of a query, by its number or by a cursor."""
 
 from __future__ import annotations
 
@@ -32,3 +32,31 @@ class Page:
     def has_previous(self) -> bool:
         """Whether this is not the first page."""
         return self.page > 1
+
+
+@dataclass(frozen=True)
+class CursorPage:
+    """One page of a query, by a cursor.
+
+    :param items: entities where the query selects one entity, rows otherwise.
+    :param page_size: how many items a page holds at most.
+    :param next_cursor: leads to the page behind this one, if there is one.
+    :param previous_cursor: leads to the page before this one, if there is one.
+    :param total: how many items there are on all pages, where it was asked for.
+    """
+
+    items: list[Any]
+    page_size: int
+    next_cursor: str | None
+    previous_cursor: str | None
+    total: int | None = None
+
+    @property
+    def has_next(self) -> bool:
+        """Whether this page gives a cursor to the next one."""
+        return self.next_cursor is not None
+
+    @property
+    def has_previous(self) -> bool:
+        """Whether this page gives a cursor to the previous one."""
+        return self.previous_cursor is not None

@@ -2,45 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask_perfkit.pagination.statement import entity_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, Select
+    from sqlalchemy import Connection, Engine, Result, Select
 
     from flask_perfkit.pagination.app import AnySession
-    from flask_perfkit.pagination.order import Expression
 
 
 class Source(NamedTuple):
-    """Where pages come from: a session and what it runs on."""
+    """Where rows come from: a session, and what it runs on."""
 
     session: AnySession
     bind: Engine | Connection
 
-    def execute(self, statement: Any) -> Any:
-        return self.session.execute(statement, bind_arguments={"bind": self.bind})
+    def execute(self, statement: Any, parameters: dict[str, Any] | None = None) -> Result[Any]:
+        """Run a statement, also one that does not say itself which engine it is for."""
+        return self.session.execute(statement, parameters, bind_arguments={"bind": self.bind})
 
 
-def fetch_items(
-    source: Source, statement: Select[Any], identity: Sequence[Expression]
-) -> list[Any]:
-    """Return entities where the statement selects one entity, rows otherwise.
+class Items(NamedTuple):
+    """What the items of a statement are.
 
-    Joined eager loading repeats rows, so entities come once for each identity:
-    that keeps rows that the statement itself repeats.
+    :param width: how many entities and columns make one.
     """
+
+    width: int
+    has_entity: bool
+
+    @property
+    def are_entities(self) -> bool:
+        """Whether an item is one entity, and no row."""
+        return self.has_entity and self.width == 1
+
+
+def items_of(statement: Select[Any]) -> Items:
+    """Read what the items of a statement are."""
     entities = [entity_of(description) for description in statement.column_descriptions]
-    if not any(entities):
-        return list(source.execute(statement).all())
-    width = len(entities)
-    result = source.execute(statement.add_columns(*_labelled(identity))).unique()
-    if width == 1:
-        return [row[0] for row in result]
-    return list(result.freeze()().columns(*range(width)))
+    return Items(len(entities), any(entities))
 
 
-def _labelled(expressions: Sequence[Expression]) -> list[Expression]:
-    return [expression.label(f"perfkit_key_{i}") for i, expression in enumerate(expressions)]
+class Fetched:
+    """The rows of a page: each an item, and behind it the columns that were added."""
+
+    def __init__(self, result: Result[Any], items: Items) -> None:
+        # Joined eager loading of a collection repeats rows and demands this. With the added
+        # columns an entity then comes once for each row that the statement has without it.
+        if result._unique_filter_state is not None:
+            result = result.unique()
+        self._frozen = None if items.are_entities else result.freeze()
+        self._rows = result.all() if self._frozen is None else self._frozen().all()
+        self._width = items.width
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def items(self, most: int) -> list[Any]:
+        """Return the first items: entities as such, others as rows as wide as they were."""
+        rows = self._rows[:most]
+        if self._frozen is None:
+            return [row[0] for row in rows]
+        return list(self._frozen().columns(*range(self._width)).fetchmany(len(rows)))
+
+    def added(self, position: int) -> tuple[Any, ...]:
+        """Return the added columns of a row."""
+        return tuple(self._rows[position][self._width :])

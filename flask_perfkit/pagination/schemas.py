@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, post_dump, validate, validates_schema
 
 from flask_perfkit.errors import ParameterError
 from flask_perfkit.pagination.app import current_settings
@@ -33,14 +33,7 @@ class _PageSizeRange(validate.Validator):
         return validate.Range(min=self.min, max=self.max)(value)
 
 
-class PaginationParamsSchema(Schema):
-    """The query parameters of an offset page; other parameters are left alone."""
-
-    page = fields.Integer(
-        load_default=1,
-        validate=validate.Range(min=1),
-        metadata={"description": "Number of the page, from 1 on."},
-    )
+class _ListParamsSchema(Schema):
     page_size = fields.Integer(
         load_default=lambda: current_settings().page_size,
         validate=_PageSizeRange(),
@@ -49,18 +42,46 @@ class PaginationParamsSchema(Schema):
     sort = fields.String(load_default=None, metadata={"description": _SORT_HELP})
 
 
+class PaginationParamsSchema(_ListParamsSchema):
+    """The query parameters of a page by its number."""
+
+    page = fields.Integer(
+        load_default=1,
+        validate=validate.Range(min=1),
+        metadata={"description": "Number of the page, from 1 on."},
+    )
+
+
+class CursorParamsSchema(_ListParamsSchema):
+    """The query parameters of a page by a cursor."""
+
+    cursor = fields.String(
+        load_default=None,
+        metadata={"description": "next_cursor or previous_cursor of another page; empty: first."},
+    )
+
+
+class AnyPageParamsSchema(PaginationParamsSchema, CursorParamsSchema):
+    """The query parameters of a list that gives its pages either way."""
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def one_way(self, _: Any, original: Mapping[str, Any], **__: Any) -> None:
+        if "page" in original and "cursor" in original:
+            raise ValidationError("Not together with cursor.", "page")
+
+
 def params_schema(
     sortable: Collection[str], filters: Mapping[str, fields.Field[Any]]
-) -> type[PaginationParamsSchema]:
+) -> type[AnyPageParamsSchema]:
     """Return the schema class of a list's query parameters: page, order and filters.
 
     :raises ValueError: a filter has the name of a parameter of the page.
     """
-    taken = PaginationParamsSchema._declared_fields.keys() & filters.keys()
+    taken = AnyPageParamsSchema._declared_fields.keys() & filters.keys()
     if taken:
         raise ValueError(f"filters: the name {min(taken)!r} is a parameter of the page itself")
     attributes = {"sort": _sort_field(sortable), **filters}
-    return type("ListParamsSchema", (PaginationParamsSchema,), attributes)
+    return type("ListParamsSchema", (AnyPageParamsSchema,), attributes)
 
 
 def _sort_field(names: Collection[str]) -> fields.String:
@@ -118,8 +139,44 @@ def page_schema(item_schema: AnySchema) -> type[Schema]:
     )
 
 
-def _envelope(item_schema: AnySchema, suffix: str, **envelope: fields.Field[Any]) -> type[Schema]:
+class _CursorEnvelope(Schema):
+    @post_dump
+    def leave_out_what_nobody_asked_for(self, page: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if page["total"] is None:
+            del page["total"]
+        return page
+
+
+@lru_cache
+def cursor_page_schema(item_schema: AnySchema) -> type[Schema]:
+    """Return the schema class of a :class:`CursorPage` whose items that schema dumps."""
+    return _envelope(
+        item_schema,
+        "CursorPage",
+        _CursorEnvelope,
+        page_size=fields.Integer(required=True),
+        next_cursor=fields.String(required=True, allow_none=True),
+        previous_cursor=fields.String(required=True, allow_none=True),
+        has_next=fields.Boolean(required=True),
+        has_previous=fields.Boolean(required=True),
+        total=fields.Integer(),
+    )
+
+
+def dumped_names(item_schema: AnySchema) -> frozenset[str]:
+    """Return the names of the attributes whose values a schema shows as they are."""
+    schema = item_schema() if isinstance(item_schema, type) else item_schema
+    return frozenset(
+        field.attribute or name
+        for name, field in schema.dump_fields.items()
+        if not isinstance(field, fields.Method | fields.Function | fields.Constant)
+    )
+
+
+def _envelope(
+    item_schema: AnySchema, suffix: str, base: type[Schema] = Schema, **envelope: fields.Field[Any]
+) -> type[Schema]:
     item_class = item_schema if isinstance(item_schema, type) else type(item_schema)
-    items = fields.List(fields.Nested(item_schema), required=True)
+    items = fields.Nested(item_schema, many=True, required=True)
     name = f"{item_class.__name__.removesuffix('Schema')}{suffix}Schema"
-    return type(name, (Schema,), {"items": items, **envelope})
+    return type(name, (base,), {"items": items, **envelope})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CompoundSelect, FromClause, Select, func
+from sqlalchemy import CompoundSelect, Select
 from sqlalchemy.orm import LoaderCriteriaOption, Query
 
 from flask_perfkit.pagination.app import current_session
@@ -38,14 +38,6 @@ def bind_of(session: AnySession, statement: AnySelect) -> Engine | Connection:
     subject = statement._propagate_attrs.get("plugin_subject")
     mapper: Mapper[Any] | None = subject.mapper if subject is not None else None
     return session.get_bind(mapper=mapper, clause=statement)
-
-
-def froms_of(statement: Select[Any]) -> list[FromClause]:
-    """Return the tables, joins and subqueries whose rows the statement's rows are made of."""
-    # Counting keeps the joins that multiply rows and drops those of eager loading.
-    counting = statement.with_only_columns(func.count(), maintain_column_froms=True)
-    froms = counting.order_by(None).get_final_froms()
-    return [source for source in froms if isinstance(source, FromClause)]
 
 
 def criteria_of(statement: AnySelect) -> list[LoaderCriteriaOption]:

@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 Total = Literal["exact", None]
 
 
-def count_rows(source: Source, statement: AnySelect) -> int:
-    """Count the rows of a statement, without its order and its eager loading."""
+def count_rows(source: Source, statement: AnySelect, total: Total) -> int | None:
+    """Count the rows of a statement in the way asked for."""
+    return None if total is None else _exact(source, statement)
+
+
+def _exact(source: Source, statement: AnySelect) -> int:
     return int(source.execute(_counting(statement)).scalar_one())
 
 

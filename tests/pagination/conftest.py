@@ -1,10 +1,82 @@
 from __future__ import annotations
 
+import getpass
+import itertools
+import shutil
+import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from flask import Flask
 from paging_models import create_app, db
+
+_database_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[str]:
+    """Run the MariaDB that is installed, on a unix socket; return the socket's path."""
+    directory = Path(tempfile.mkdtemp(prefix="perfkit-mariadb-"))
+    user, socket = getpass.getuser(), directory / "socket"
+    place = ["--no-defaults", f"--user={user}", f"--datadir={directory / 'data'}"]
+    subprocess.run(
+        ["mariadb-install-db", *place, "--auth-root-authentication-method=normal"],
+        check=True,
+        capture_output=True,
+    )
+    with subprocess.Popen(
+        ["mariadbd", *place, f"--socket={socket}", "--skip-networking"], stderr=subprocess.DEVNULL
+    ) as server:
+        while not socket.exists():
+            assert server.poll() is None, "MariaDB did not start"
+            time.sleep(0.05)
+        yield str(socket)
+        server.terminate()
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def mariadb_url(mariadb_server: str) -> Iterator[str]:
+    import pymysql
+
+    name = f"test_{next(_database_numbers)}"
+    with pymysql.connect(unix_socket=mariadb_server, user="root") as connection:
+        cursor = connection.cursor()
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        yield f"mariadb+pymysql://root@/{name}?unix_socket={mariadb_server}&charset=utf8mb4"
+        cursor.execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: the test runs once on each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    fixture = {"postgresql": "postgres_url", "mariadb": "mariadb_url"}[request.param]
+    url: str = request.getfixturevalue(fixture)
+    return url
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "mariadb: needs the mariadbd of the system")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave MariaDB out unless ``-m mariadb`` asks for it: it comes in no wheel."""
+    on_mariadb = [item for item in items if "mariadb" in _parameters(item)]
+    for item in on_mariadb:
+        item.add_marker("mariadb")
+    if "mariadb" not in config.option.markexpr:
+        config.hook.pytest_deselected(items=on_mariadb)
+        items[:] = [item for item in items if item not in on_mariadb]
+
+
+def _parameters(item: pytest.Item) -> list[object]:
+    return list(item.callspec.params.values()) if hasattr(item, "callspec") else []
 
 
 @pytest.fixture

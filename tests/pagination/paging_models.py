@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import enum
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, ClassVar
+from uuid import UUID
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import ForeignKey
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Integer,
+    Numeric,
+    String,
+    Table,
+    TypeDecorator,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
@@ -19,24 +34,94 @@ db = SQLAlchemy(model_class=Base)
 
 class User(db.Model):
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(String(80))
     documents: Mapped[list[Document]] = relationship(back_populates="user", order_by="Document.id")
 
 
 class Document(db.Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
-    title: Mapped[str]
+    title: Mapped[str] = mapped_column(String(80))
     size: Mapped[int] = mapped_column(default=0)
     rank: Mapped[int | None]
     uploaded_at: Mapped[datetime] = mapped_column(default=datetime(2024, 1, 1))
     deleted: Mapped[bool] = mapped_column(default=False)
+    note: Mapped[str | None] = mapped_column(String(80), deferred=True)
     user: Mapped[User] = relationship(back_populates="documents")
+
+
+class Membership(db.Model):
+    """A composite primary key."""
+
+    user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    group_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    role: Mapped[str] = mapped_column(String(20))
+
+
+class Animal(db.Model):
+    """Joined inheritance: the columns of a child are NULL for its siblings."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    __mapper_args__: ClassVar = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}
+
+
+class Bird(Animal):
+    id: Mapped[int] = mapped_column(ForeignKey("animal.id"), primary_key=True)
+    wingspan: Mapped[int]
+    __mapper_args__: ClassVar = {"polymorphic_identity": "bird"}
+
+
+# No primary key: rows may be the same throughout.
+log = Table("log", db.metadata, Column("level", String(20)), Column("line", Integer))
+
+
+class Color(enum.Enum):
+    RED = 1
+    GREEN = 2
+    BLUE = 3
+
+
+class Celsius(TypeDecorator[float]):
+    """Kept in tenths of a degree."""
+
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, dialect: Any) -> int | None:
+        return None if value is None else round(value * 10)
+
+    def process_result_value(self, value: int | None, dialect: Any) -> float | None:
+        return None if value is None else value / 10
+
+
+class Everything(db.Model):
+    """A column of every type that can be sorted by."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    whole: Mapped[int | None]
+    big: Mapped[int | None] = mapped_column(BigInteger)
+    text: Mapped[str | None] = mapped_column(String(4000))
+    flag: Mapped[bool | None]
+    real: Mapped[float | None]
+    single: Mapped[float | None] = mapped_column(REAL)
+    price: Mapped[Decimal | None] = mapped_column(Numeric(12, 2))
+    moment: Mapped[datetime | None]
+    instant: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    day: Mapped[date | None]
+    clock: Mapped[time | None]
+    span: Mapped[timedelta | None]
+    key: Mapped[UUID | None]
+    color: Mapped[Color | None]
+    data: Mapped[bytes | None]
+    warmth: Mapped[float | None] = mapped_column(Celsius)
 
 
 def create_app(database_url: str, **config: object) -> Flask:
     app = Flask("paging")
-    app.config.update(TESTING=True, SQLALCHEMY_DATABASE_URI=database_url, **config)
+    app.config.update(
+        TESTING=True, SECRET_KEY="of the tests", SQLALCHEMY_DATABASE_URI=database_url, **config
+    )
     db.init_app(app)
     with app.app_context():
         db.create_all()

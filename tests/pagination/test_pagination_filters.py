@@ -25,6 +25,7 @@ from sqlalchemy import (
     LargeBinary,
     Numeric,
     SmallInteger,
+    String,
     cast,
     select,
 )
@@ -53,7 +54,7 @@ class Thing(db.Model):
     whole: Mapped[int | None]
     small: Mapped[int | None] = mapped_column(SmallInteger)
     big: Mapped[int | None] = mapped_column(BigInteger)
-    text: Mapped[str | None]
+    text: Mapped[str | None] = mapped_column(String(80))
     flag: Mapped[bool | None]
     real: Mapped[float | None]
     moment: Mapped[datetime | None]

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from paging_models import Document, add_documents, create_app, db
-from sqlalchemy import Select, select
+from paging_walk import walk
+from sqlalchemy import Select, func, select
 from sqlalchemy.dialects import postgresql
 
-from flask_perfkit.pagination import PaginationParams, paginate
+from flask_perfkit.pagination import CursorParams, PaginationParams, paginate
 
 
 @pytest.fixture(autouse=True)
@@ -35,5 +36,14 @@ def test_distinct_on_picks_its_rows_before_the_page_is_sorted() -> None:
     pages = [paginate(latest, PaginationParams(number, 2)) for number in (1, 2)]
     assert [[item.id for item in page.items] for page in pages] == [[7, 8], [9]]
     assert pages[0].total == 3
+    assert [item.id for item in walk(latest, 2)] == [7, 8, 9]
+    assert [item.id for item in walk(latest, 2, "-id", sortable={"id": Document.id})] == [9, 8, 7]
     page = paginate(latest, PaginationParams(sort="-id"), sortable={"id": Document.id})
     assert [item.id for item in page.items] == [9, 8, 7]
+
+
+def test_a_value_that_no_cursor_carries_is_refused_with_the_cure() -> None:
+    add_documents(3)
+    query = select(Document.id).order_by(func.string_to_array(Document.title, "t"))
+    with pytest.raises(TypeError, match="cannot carry a list: sort by a cast"):
+        paginate(query, CursorParams(page_size=1))

@@ -1,0 +1,193 @@
+"""How the rows of a statement are put in order: worked out once for all that differ in values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import BindParameter, CompoundSelect, Label, Over, Select, SelectBase, Table
+from sqlalchemy.sql.elements import ColumnClause
+from sqlalchemy.sql.visitors import iterate
+from sqlalchemy.util import LRUCache
+
+from flask_perfkit.pagination.dialects import ways_of
+from flask_perfkit.pagination.enclosed import enclose_compound, enclose_select, must_be_enclosed
+from flask_perfkit.pagination.froms import read_froms
+from flask_perfkit.pagination.identity import is_one_row, row_identity
+from flask_perfkit.pagination.nullability import may_be_null
+from flask_perfkit.pagination.order import own_terms, with_tie_break
+from flask_perfkit.pagination.ranges import Keyset
+from flask_perfkit.pagination.rows import Items, items_of
+from flask_perfkit.pagination.visibility import names_of_selected
+
+if TYPE_CHECKING:
+    from flask_perfkit.pagination.dialects import Ways
+    from flask_perfkit.pagination.enclosed import Enclosed
+    from flask_perfkit.pagination.froms import Froms
+    from flask_perfkit.pagination.identity import Identity
+    from flask_perfkit.pagination.order import Expression, Term
+    from flask_perfkit.pagination.statement import AnySelect
+
+_MOST_KEPT = 500
+
+
+@dataclass
+class Layout:
+    """The order of a statement's pages.
+
+    :param terms: the complete order: no two rows are equal in it.
+    :param identity: what alone tells rows apart.
+    :param nullable: for each term, whether it may be NULL.
+    :param names: for each term, the name under which an item shows its value, if any does.
+    :param items: what an item is.
+    :param is_plain: whether the database can find rows by the terms: it
+        neither groups them first nor takes them from a subquery.
+    :param sql: the text of the statement in this order, once somebody needed it.
+    """
+
+    ways: Ways
+    terms: tuple[Term, ...]
+    identity: Sequence[Expression]
+    nullable: tuple[bool, ...]
+    names: tuple[str | None, ...]
+    items: Items
+    is_plain: bool
+    sql: str | None = None
+
+    @cached_property
+    def order_by(self) -> list[Any]:
+        """The terms as they stand in an ORDER BY."""
+        return [clause for term in self.terms for clause in self.ways.order_by(term)]
+
+    @cached_property
+    def identity_columns(self) -> list[Label[Any]]:
+        """The identity under names that no column of the statement has."""
+        return [
+            column.label(f"perfkit_key_{number}") for number, column in enumerate(self.identity)
+        ]
+
+    @cached_property
+    def keyset(self) -> Keyset:
+        """The terms as rows are compared by them."""
+        return Keyset(self.terms, self.nullable, self.ways)
+
+
+class Laid(NamedTuple):
+    """A select without an order, to which an order, a WHERE and a LIMIT may be added.
+
+    :param parameters: the values in the statement; None where they are still to be found.
+    """
+
+    statement: Select[Any]
+    layout: Layout
+    parameters: Sequence[BindParameter[Any]] | None = None
+
+
+class _Shape(NamedTuple):
+    """What statements have in common that differ in their values only."""
+
+    key: tuple[Any, ...]
+    parameters: list[BindParameter[Any]]
+
+
+_kept: LRUCache[tuple[Any, ...], Layout] = LRUCache(_MOST_KEPT)
+
+
+def lay_out(
+    statement: AnySelect, terms: Sequence[Term], dialect_name: str, *, for_cursor: bool
+) -> Laid:
+    """Put a statement in the order of the terms, or in its own where there are none."""
+    ways = ways_of(dialect_name)
+    if isinstance(statement, CompoundSelect):
+        enclosed = enclose_compound(statement, terms or own_terms(statement))
+        return _laid_outside(enclosed, names_of_selected(enclosed.statement), ways)
+    if must_be_enclosed(statement):
+        return _laid_around(statement, terms or own_terms(statement), ways)
+    shape = _shape(statement, terms)
+    key = None if shape is None else (shape.key, dialect_name, for_cursor)
+    layout = None if key is None else _kept.get(key)
+    if layout is None:
+        terms = terms or own_terms(statement)
+        froms = read_froms(statement)
+        identity = row_identity(statement, froms)
+        if for_cursor and (not identity.is_unique or _has_window(statement, terms)):
+            return _laid_around(statement, terms, ways)
+        layout = _inside(statement, terms, froms, identity, ways)
+        if key is not None and _is_static(layout):
+            _kept[key] = layout
+    if statement._order_by_clauses:
+        statement = statement.order_by(None)
+    return Laid(statement, layout, None if shape is None else shape.parameters)
+
+
+def _shape(statement: Select[Any], terms: Sequence[Term]) -> _Shape | None:
+    keys = [part._generate_cache_key() for part in (statement, *(term.value for term in terms))]
+    found = [key for key in keys if key is not None]
+    if len(found) < len(keys):
+        return None
+    directions = [(term.descending, term.nulls) for term in terms]
+    return _Shape(
+        (*(key.key for key in found), *directions),
+        [parameter for key in found for parameter in key.bindparams],
+    )
+
+
+def _inside(
+    statement: Select[Any], terms: Sequence[Term], froms: Froms, identity: Identity, ways: Ways
+) -> Layout:
+    terms = with_tie_break(terms, identity.columns)
+    names = names_of_selected(statement)
+    return Layout(
+        ways,
+        terms,
+        identity.columns,
+        nullable=tuple(may_be_null(term.value, statement, froms) for term in terms),
+        names=tuple(names.get(hash(term.value)) for term in terms),
+        items=items_of(statement),
+        is_plain=not (statement._group_by_clauses or statement._distinct or is_one_row(statement)),
+    )
+
+
+def _laid_around(statement: Select[Any], terms: Sequence[Term], ways: Ways) -> Laid:
+    identity = row_identity(statement, read_froms(statement))
+    enclosed = enclose_select(statement, terms, identity)
+    inner = [*(term.value for term in terms), *identity.columns]
+    outer = [*(term.value for term in enclosed.terms), *enclosed.identity]
+    names = names_of_selected(statement)
+    shown = {hash(new): names.get(hash(old)) for new, old in zip(outer, inner, strict=False)}
+    return _laid_outside(enclosed, shown, ways)
+
+
+def _laid_outside(enclosed: Enclosed, names: Mapping[int, str | None], ways: Ways) -> Laid:
+    terms = with_tie_break(enclosed.terms, enclosed.identity)
+    layout = Layout(
+        ways,
+        terms,
+        enclosed.identity,
+        nullable=(True,) * len(terms),
+        # What only numbers equal rows tells nothing.
+        names=tuple(names.get(hash(term.value), "") for term in terms),
+        items=items_of(enclosed.statement),
+        is_plain=False,
+    )
+    return Laid(enclosed.statement, layout)
+
+
+def _has_window(statement: Select[Any], terms: Sequence[Term]) -> bool:
+    """Whether a condition would change what a window function sees."""
+    expressions = (*statement.selected_columns, *(term.value for term in terms))
+    return any(isinstance(part, Over) for expression in expressions for part in iterate(expression))
+
+
+def _is_static(layout: Layout) -> bool:
+    """Whether the layout holds tables only: no value, alias or subquery of one statement."""
+    expressions = (*(term.value for term in layout.terms), *layout.identity)
+    return not any(
+        isinstance(part, BindParameter | SelectBase)
+        or (isinstance(part, ColumnClause) and not isinstance(part.table, Table | None))
+        or getattr(part._annotations.get("parententity"), "is_aliased_class", False)
+        for expression in expressions
+        for part in iterate(expression)
+    )

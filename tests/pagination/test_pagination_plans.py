@@ -1,0 +1,153 @@
+"""A deep page costs what an early one costs: counted in what the database reads, not in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from paging_models import Document, User, db
+from sqlalchemy import Engine, Index, event, insert, select, text
+
+from flask_perfkit.pagination import CursorPage, CursorParams, PaginationParams, paginate
+
+ROWS = 20_000
+INDEXES = (
+    Index("ix_uploaded", Document.uploaded_at, Document.id),
+    Index("ix_rank", Document.rank, Document.id),
+    Index("ix_size", Document.size, Document.id),
+    Index("ix_size_down", Document.size.desc(), Document.id),
+)
+for index in INDEXES:  # they are made here only
+    Document.__table__.indexes.discard(index)
+
+SORTABLE: dict[str, Any] = {
+    "uploaded_at": Document.uploaded_at,
+    "rank": Document.rank,
+    "size": Document.size,
+    "id": Document.id,
+}
+
+
+@pytest.fixture
+def filled(app: Flask) -> None:
+    """Fill the table: times of three rows each, four sizes, no rank in every fifth row."""
+    db.session.add(User(id=1, name="u"))
+    db.session.flush()
+    start = datetime(2024, 1, 1)
+    db.session.execute(
+        insert(Document),
+        [
+            {
+                "id": number,
+                "user_id": 1,
+                "title": f"t{number}",
+                "size": number % 4,
+                "rank": None if number % 5 == 0 else number * 7 % ROWS,
+                "uploaded_at": start + timedelta(seconds=number // 3),
+            }
+            for number in range(1, ROWS + 1)
+        ],
+    )
+    db.session.commit()
+    with db.engine.begin() as connection:
+        for index in INDEXES:
+            index.create(connection)
+    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if connection.dialect.name == "mariadb":
+            connection.execute(text("ANALYZE TABLE document")).all()
+        else:
+            connection.execute(text("VACUUM"))
+            connection.execute(text("ANALYZE"))
+
+
+class Effort:
+    """What the database did: steps on SQLite, pages on PostgreSQL, rows on MariaDB."""
+
+    amount = 0
+
+
+@contextmanager
+def effort_of(engine: Engine) -> Iterator[Effort]:
+    effort = Effort()
+    run = {"sqlite": _count_steps, "postgresql": _count_pages, "mariadb": _count_rows}
+    measure = run[engine.dialect.name]
+
+    def measured(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
+        effort.amount += measure(cursor, statement, parameters)
+
+    event.listen(engine.dialect, "do_execute", measured)
+    yield effort
+    event.remove(engine.dialect, "do_execute", measured)
+
+
+def _count_steps(cursor: Any, statement: str, parameters: Any) -> int:
+    steps = 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+
+    cursor.connection.set_progress_handler(step, 1)
+    cursor.execute(statement, parameters).fetchall()
+    cursor.connection.set_progress_handler(None, 0)
+    return steps
+
+
+def _count_pages(cursor: Any, statement: str, parameters: Any) -> int:
+    cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
+    plan = cursor.fetchone()[0][0]["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+def _count_rows(cursor: Any, statement: str, parameters: Any) -> int:
+    def rows_read() -> int:
+        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
+        return sum(int(count) for _, count in cursor.fetchall())
+
+    before = rows_read()
+    cursor.execute(statement, parameters)
+    cursor.fetchall()
+    return rows_read() - before
+
+
+# What a page of ten needs at most; a walk through the table needs over a hundred times as much.
+ENOUGH = {"sqlite": 3_000, "postgresql": 120, "mariadb": 120}
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(
+    "sort",
+    [
+        "id",
+        "-uploaded_at",
+        "uploaded_at",
+        "rank",  # NULLs behind on PostgreSQL, in front elsewhere
+        "-rank",
+        "size",  # a quarter of the table ties
+        "-size,id",  # two directions
+    ],
+)
+def test_a_deep_page_reads_no_more_than_an_early_one(sort: str) -> None:
+    def page_at(cursor: str | None, size: int = 10) -> CursorPage:
+        return paginate(select(Document.id), CursorParams(cursor, size, sort), sortable=SORTABLE)
+
+    efforts = {}
+    for depth in (10, ROWS // 2, ROWS * 9 // 10):
+        here = page_at(page_at(None, depth).next_cursor)
+        for cursor in (here.next_cursor, here.previous_cursor):
+            with effort_of(db.engine) as effort:
+                page_at(cursor)
+            efforts[depth, cursor == here.next_cursor] = effort.amount
+    assert 0 < max(efforts.values()) <= ENOUGH[db.engine.dialect.name], efforts
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_measure_tells_a_walk_from_a_look_up() -> None:
+    with effort_of(db.engine) as effort:
+        deep = PaginationParams(page=ROWS // 11, page_size=10)
+        paginate(select(Document).order_by(Document.uploaded_at), deep, total=None)
+    assert effort.amount > ENOUGH[db.engine.dialect.name]
