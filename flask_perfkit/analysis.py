@@ -26,9 +26,9 @@ _TELLING = {
 }
 """Kinds whose absence says something; the others come and go with time, data and settings."""
 
-_started, _ended, _site, _seen = map(itemgetter, (2, 3, 4, 5))
-_allowance = itemgetter(0)
-_asked, _rows, _expected = map(attrgetter, ("asked", "rows", "expected"))
+_asked, _started, _ended, _seen = map(itemgetter, (0, 2, 3, 4))
+_allowance, _site = itemgetter(0), itemgetter(1)
+_line, _rows, _expected = map(attrgetter, ("asked", "rows", "expected"))
 
 
 def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
@@ -109,7 +109,10 @@ def is_unremarkable(recorder: Recorder, settings: Settings) -> bool:
         return False
     if not recorder:
         return True
-    if max(Counter(map(_asked, map(_site, recorder))).values()) >= settings.n_plus_one_threshold:
+    if (
+        max(Counter(map(_line, map(_site, map(_asked, recorder)))).values())
+        >= settings.n_plus_one_threshold
+    ):
         return False
     slowest = max(map(sub, map(_ended, recorder), map(_started, recorder)))
     if settings.slow_query is not None and slowest > settings.slow_query * _NANOSECONDS:
