@@ -256,7 +256,8 @@ def _report(recorder: RequestRecorder, app: Flask, state: State, *, failed: bool
         profile = analyse(recorder, state.settings, **facts)
         if profile.findings and recorder.touched is not None:
             _keep_to_ask_again(recorder, profile, state)
-        recorder.pass_on((*profile.findings, *profile.allowed))
+        if recorder.parent is not None:
+            recorder.parent.report((*profile.findings, *profile.allowed))
         deliver(profile, state.sinks)
     except FindingError:
         if not (failed or recorder.spoke):

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Integer, bindparam, or_, select, union_all
+from sqlalchemy import Integer, bindparam, or_, select, tuple_, union_all
 
 from flask_perfkit.pagination.app import current_endpoint, current_secrets
 from flask_perfkit.pagination.cursor import Place, read_cursor, write_cursor
 from flask_perfkit.pagination.fingerprint import fingerprint
 from flask_perfkit.pagination.layout import Laid, lay_out
-from flask_perfkit.pagination.order import Term
 from flask_perfkit.pagination.pages import CursorPage
 from flask_perfkit.pagination.rows import Fetched
 from flask_perfkit.pagination.sealing import require_sealing
@@ -19,11 +18,11 @@ from flask_perfkit.pagination.totals import count_rows
 from flask_perfkit.pagination.visibility import hides_any
 
 if TYPE_CHECKING:
-    from sqlalchemy import BindParameter, Dialect, Label, Select
+    from sqlalchemy import BindParameter, Dialect, Select
 
-    from flask_perfkit.pagination.order import Expression
+    from flask_perfkit.pagination.order import Expression, Term
     from flask_perfkit.pagination.params import CursorParams
-    from flask_perfkit.pagination.ranges import Direction, Range
+    from flask_perfkit.pagination.ranges import Range
     from flask_perfkit.pagination.rows import Source
     from flask_perfkit.pagination.statement import AnySelect
     from flask_perfkit.pagination.totals import Total
@@ -101,23 +100,20 @@ def _fingerprint(laid: Laid, dialect: Dialect) -> bytes:
 
 
 def _rows(source: Source, laid: Laid, place: Place | None, limit: int) -> Fetched:
-    layout, statement = laid.layout, laid.statement
-    keyset, parameters = layout.keyset, {_LIMIT.key: limit}
-    columns, direction = keyset.columns, keyset.forward
-    if place is None:
-        page = statement.order_by(*direction.order_by)
-    else:
-        direction = keyset.backward if place.backward else direction
-        ranges = direction.ranges(place)
+    layout, page = laid.layout, laid.statement
+    parameters, direction = {_LIMIT.key: limit}, layout.keyset.forward
+    order_by = direction.order_by
+    if place is not None:
+        direction = layout.keyset.backward if place.backward else direction
+        ranges, order_by = direction.ranges(place), direction.order_by
         parameters |= direction.parameters(place)
         if len(ranges) == 1:
-            page = _where(statement, ranges[0].condition).order_by(*ranges[0].order_by)
-        elif layout.is_plain and layout.ways.ranges_rows:
-            page, columns = _united(laid, ranges, direction)
+            page, order_by = _where(page, ranges[0].condition), ranges[0].order_by
+        elif layout.finds_by_key and layout.ways.ranges_rows:
+            page = _where(page, _among(laid, ranges))
         else:
-            beyond = or_(*(part.condition for part in ranges))
-            page = _where(statement, beyond).order_by(*direction.order_by)
-    page = page.add_columns(*columns).limit(_LIMIT)
+            page = _where(page, or_(*(part.condition for part in ranges)))
+    page = page.order_by(*order_by).add_columns(*layout.keyset.columns).limit(_LIMIT)
     return Fetched(source.execute(page, parameters), layout.items)
 
 
@@ -127,32 +123,25 @@ def _where(statement: Select[Any], condition: Expression) -> Select[Any]:
     return statement.where(condition)
 
 
-def _united(
-    laid: Laid, ranges: Sequence[Range], direction: Direction
-) -> tuple[Select[Any], list[Label[Any]]]:
-    """Find the page's keys by one index range after the other, then the rows by their keys.
+def _among(laid: Laid, ranges: Sequence[Range]) -> Expression:
+    """Return the condition that a row is among the first of one of the ranges.
 
-    An OR over the ranges would read the index from its beginning.
+    Their keys are found by one index range after the other. An OR over the
+    ranges would read the index from its beginning.
     """
-    layout, statement = laid.layout, laid.statement
-    keys = layout.keyset.columns
-    narrow = statement.with_only_columns(*keys, maintain_column_froms=True)
-    branches = [
-        select(narrow.where(part.condition).order_by(*part.order_by).limit(_LIMIT).subquery())
-        for part in ranges
+    layout = laid.layout
+    keys = laid.statement.with_only_columns(*layout.keyset.columns, maintain_column_froms=True)
+    found = union_all(
+        *(
+            select(keys.where(part.condition).order_by(*part.order_by).limit(_LIMIT).subquery())
+            for part in ranges
+        )
+    ).subquery()
+    told_apart = {hash(column) for column in layout.identity}
+    pairs = [
+        (term.value, column)
+        for term, column in zip(layout.terms, found.c, strict=True)
+        if hash(term.value) in told_apart
     ]
-    found = union_all(*branches).subquery("perfkit_page")
-    columns = list(found.c)
-    identity = {hash(column) for column in layout.identity}
-    for term, nullable, column in zip(layout.terms, layout.nullable, columns, strict=True):
-        if hash(term.value) in identity:
-            # An outer join leaves a NULL where the other keys tell the row; = takes an index.
-            same = term.value.is_not_distinct_from(column) if nullable else term.value == column
-            statement = statement.where(same)
-    order = [
-        clause
-        for term, column in zip(direction.terms, columns, strict=True)
-        for clause in layout.ways.order_by(Term(column, term.descending, term.nulls))
-    ]
-    added = [column.label(f"perfkit_key_{number}") for number, column in enumerate(columns)]
-    return statement.order_by(*order), added
+    row, rows = [value for value, _ in pairs], select(*(column for _, column in pairs))
+    return row[0].in_(rows) if len(row) == 1 else tuple_(*row).in_(rows)

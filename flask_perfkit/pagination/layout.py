@@ -42,8 +42,8 @@ class Layout:
     :param nullable: for each term, whether it may be NULL.
     :param names: for each term, the name under which an item shows its value, if any does.
     :param items: what an item is.
-    :param is_plain: whether the database can find rows by the terms: it
-        neither groups them first nor takes them from a subquery.
+    :param finds_by_key: whether the database finds a row by its identity: it
+        neither groups rows first nor takes them from a subquery nor has none.
     :param sql: the text of the statement in this order, once somebody needed it.
     """
 
@@ -53,7 +53,7 @@ class Layout:
     nullable: tuple[bool, ...]
     names: tuple[str | None, ...]
     items: Items
-    is_plain: bool
+    finds_by_key: bool
     sql: str | None = None
 
     @cached_property
@@ -139,6 +139,8 @@ def _inside(
 ) -> Layout:
     terms = with_tie_break(terms, identity.columns)
     names = names_of_selected(statement)
+    groups = statement._group_by_clauses or statement._distinct or is_one_row(statement)
+    may_lack_key = any(may_be_null(column, statement, froms) for column in identity.columns)
     return Layout(
         ways,
         terms,
@@ -146,7 +148,7 @@ def _inside(
         nullable=tuple(may_be_null(term.value, statement, froms) for term in terms),
         names=tuple(names.get(hash(term.value)) for term in terms),
         items=items_of(statement),
-        is_plain=not (statement._group_by_clauses or statement._distinct or is_one_row(statement)),
+        finds_by_key=not groups and not may_lack_key,
     )
 
 
@@ -170,7 +172,7 @@ def _laid_outside(enclosed: Enclosed, names: Mapping[int, str | None], ways: Way
         # What only numbers equal rows tells nothing.
         names=tuple(names.get(hash(term.value), "") for term in terms),
         items=items_of(enclosed.statement),
-        is_plain=False,
+        finds_by_key=False,
     )
     return Laid(enclosed.statement, layout)
 
