@@ -11,7 +11,7 @@ from typing import Any
 from flask_perfkit.allowances import Allowance
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors import detect
-from flask_perfkit.findings import AllowedFinding, worst_first
+from flask_perfkit.findings import AllowedFinding, Finding, worst_first
 from flask_perfkit.profile import Profile
 from flask_perfkit.reason import attribute_name
 from flask_perfkit.recorder import Recorder
@@ -48,15 +48,17 @@ def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
         allowances=tuple(map(_allowance, recorder.spans)),
         **facts,
     )
-    profile.findings = detect(profile, settings)
+    found = detect(profile, settings)
     if profile.allowances or recorder.inside:
-        return _sorted_out(profile, recorder, settings)
+        return _sorted_out(profile, found, recorder, settings)
+    profile.findings = worst_first(found)
     return profile
 
 
-def _sorted_out(profile: Profile, recorder: Recorder, settings: Settings) -> Profile:
+def _sorted_out(
+    profile: Profile, found: tuple[Finding, ...], recorder: Recorder, settings: Settings
+) -> Profile:
     """Return a profile with what requests inside did, and with what is allowed put aside."""
-    found = profile.findings
     if not recorder.stands_alone:
         found += recorder.reported
     profile = replace(profile, causes=(*profile.causes, *recorder.inside))
