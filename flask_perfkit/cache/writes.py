@@ -21,7 +21,7 @@ from weakref import WeakSet, ref
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.orm import InstanceState, Mapper, object_session
+from sqlalchemy.orm import InstanceState, Mapper, Session, object_session
 from sqlalchemy.orm.attributes import History
 from sqlalchemy.orm.exc import UnmappedColumnError
 
@@ -61,8 +61,22 @@ class _Transaction:
 
 def listen(invalidator: Invalidator) -> None:
     """Tell this invalidator of every commit from now on, for as long as it lives."""
+    follow()
     _invalidators.add(invalidator)
-    sessions.listen()
+
+
+def follow() -> None:
+    """Follow the writes of this process; safe to call again.
+
+    A cache needs to know what transactions wrote that are under way when it opens, so whoever
+    is going to open one calls this as early as possible. Sessions that are in one already are
+    taken up.
+    """
+    if event.contains(Engine, "do_execute", _do_execute):
+        return
+    with _guarded():
+        for session in sessions.listen():
+            _take_up(session)
     for target, name, listener in (
         (Engine, "do_execute", _do_execute),
         (Engine, "do_executemany", _do_execute),
@@ -72,9 +86,21 @@ def listen(invalidator: Invalidator) -> None:
         (Mapper, "before_update", _before_change),
         (Mapper, "before_delete", _before_change),
     ):
-        if not event.contains(target, name, listener):
-            # In front: a listener that executes the statement itself ends the chain.
-            event.listen(target, name, listener, insert=target is Engine)
+        # In front: a listener that executes the statement itself ends the chain.
+        event.listen(target, name, listener, insert=target is Engine)
+
+
+def _take_up(session: Session) -> None:
+    """Take a transaction that began before we listened for one that wrote to every table.
+
+    Which ones is not known. SQLite's driver tells whether it wrote at all.
+    """
+    for connection in sessions.connections(session):
+        if _in_transaction(connection):
+            transaction = _transaction(connection)
+            for table in sessions.mapped_tables():
+                transaction.changes.table(table).writes += 1
+            _writing.set((*_writing.get(), ref(transaction)))
 
 
 def uncommitted(tables: frozenset[str] | None) -> bool:

@@ -469,13 +469,21 @@ def test_a_listener_that_executes_by_itself_does_not_hide_writes(
     assert watched.dropped() == {"documents", "user 1"}
 
 
-def test_no_listener_stands_on_the_connections_events(
-    cache: Cache, sqlite_engine: sa.Engine
-) -> None:
-    with sqlite_engine.begin() as connection:
+def tell_of_connection_events(pipe: Connection, url: str) -> None:
+    """Write in a process in which nobody else listens."""
+    engine = sa.create_engine(url)
+    Cache.from_url()
+    with engine.begin() as connection:
         connection.execute(documents.insert().values(user_id=1, title="c"))
-        assert not connection._has_events
-    assert not sqlite_engine._has_events
+        has_events = bool(connection._has_events)
+    pipe.send((has_events, bool(engine._has_events)))
+
+
+def test_no_listener_stands_on_the_connections_events(sqlite_engine: sa.Engine) -> None:
+    url = sqlite_engine.url.render_as_string()
+    with running(tell_of_connection_events, url) as (_, pipe):
+        assert pipe.recv() == (False, False)
+    assert count_documents(sqlite_engine) == 3
 
 
 def test_thousands_of_rows_of_one_transaction_are_one_unknown(
