@@ -213,6 +213,9 @@ class RedisBackend:
         try:
             connection.send_command("MGET", *keys, *names)
             answer = connection.read_response()
+        except BaseException:
+            connection.disconnect()  # or the next one on it would get this one's answer
+            raise
         finally:
             pool.release(connection)
         return answer[: len(keys)], answer[len(keys) :]

@@ -13,12 +13,12 @@ from flask import has_request_context, request
 from flask_perfkit.cache import reading, writes
 from flask_perfkit.cache.breaker import Unavailable
 from flask_perfkit.cache.core import open_core
-from flask_perfkit.cache.decorator import cached
+from flask_perfkit.cache.decorator import cached, checked_ttl
 from flask_perfkit.cache.dependencies import Dependencies, dependencies
 from flask_perfkit.cache.entry import Entry, pack
 from flask_perfkit.cache.hints import Hints
 from flask_perfkit.cache.log import warn
-from flask_perfkit.cache.maker import Request, plain
+from flask_perfkit.cache.maker import UNNAMED, Request, plain
 from flask_perfkit.cache.near import NearEntry
 from flask_perfkit.cache.noting import note, noted
 from flask_perfkit.cache.response import cached_response
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 
 _TTL = 300.0
-_UNNAMED = "default"
 
 T = TypeVar("T")
 
@@ -85,7 +84,7 @@ class Cache:
         depends_on: Iterable[Any] | Dependencies | None = None,
         near: bool | None = None,
         stale: float = 0.0,
-        name: str = _UNNAMED,
+        name: str = UNNAMED,
     ) -> T:
         """Return the value of the key; call the creator if there is none that is good.
 
@@ -99,6 +98,7 @@ class Cache:
             caller makes it anew. A commit ends it at once all the same.
         :param name: under which ``cache_stats`` counts.
         :raises NotCacheable: the creator returned something else than plain data.
+        :raises ValueError: ``ttl`` is no number of seconds above zero.
         """
         key = self._scope + key
         # Inside another creator the near entry would not do: what it lacks would be kept there.
@@ -110,7 +110,7 @@ class Cache:
             return cast(T, value)
         if near and self._core.pushes is not None:
             self._core.pushes.ensure()
-        life = self._ttl if ttl is None else ttl
+        life = self._ttl if ttl is None else checked_ttl(ttl)
         if depends_on is not None:
             needs, learn = dependencies(depends_on), None
         else:
@@ -176,7 +176,8 @@ class Cache:
         needs = dependencies(depends_on)
         text, tagged = encode(value)
         with noted("set", key):
-            self._set(self._scope + key, text, tagged, needs, self._ttl if ttl is None else ttl)
+            life = self._ttl if ttl is None else checked_ttl(ttl)
+            self._set(self._scope + key, text, tagged, needs, life)
 
     def _set(self, key: str, text: str, tagged: bool, needs: Dependencies, life: float) -> None:
         self._core.near.drop(key)
@@ -253,7 +254,7 @@ class Cache:
                 raise Unavailable
             started = perf_counter_ns()
             hit = self._core.reader.read(asked.key, names, declared=asked.declared, near=asked.near)
-            note("get_or_create" if asked.name == _UNNAMED else asked.name, asked.key, started)
+            note("get_or_create" if asked.name == UNNAMED else asked.name, asked.key, started)
         except Unavailable:
             cache_stats.miss(asked.name)
             return plain(asked.creator())
