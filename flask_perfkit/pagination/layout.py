@@ -123,15 +123,22 @@ def lay_out(
 
 
 def _shape(statement: Select[Any], terms: Sequence[Term]) -> _Shape | None:
-    keys = [part._generate_cache_key() for part in (statement, *(term.value for term in terms))]
-    found = [key for key in keys if key is not None]
-    if len(found) < len(keys):
+    key = statement._generate_cache_key()
+    if key is None:
         return None
-    directions = [(term.descending, term.nulls) for term in terms]
-    return _Shape(
-        (*(key.key for key in found), *directions),
-        [parameter for key in found for parameter in key.bindparams],
-    )
+    parts: list[Any] = [key.key]
+    parameters = list(key.bindparams)
+    for term in terms:
+        parts += (term.descending, term.nulls)
+        if isinstance(term.value, ColumnClause):
+            parts.append(term.value)
+            continue
+        key = term.value._generate_cache_key()
+        if key is None:
+            return None
+        parts.append(key.key)
+        parameters += key.bindparams
+    return _Shape(tuple(parts), parameters)
 
 
 def _inside(
