@@ -49,7 +49,5 @@ def _items(
     laid = lay_out(statement, terms, source.bind.dialect.name, for_cursor=False)
     layout = laid.layout
     page = laid.statement.order_by(*layout.order_by).limit(size + 1).offset(offset)
-    if layout.items.has_entity:
-        page = page.add_columns(*layout.identity_columns)
-    rows = Fetched(source.execute(page), layout.items)
+    rows = Fetched(source.execute(page.add_columns(*layout.added)), layout.items)
     return rows.items(size), len(rows) > size
