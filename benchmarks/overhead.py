@@ -89,6 +89,8 @@ def _measure(results: Results, extent: Extent) -> None:
     processes = [Process(variant.name) for variant in VARIANTS]
     for process in processes:
         results.starts[process.variant].append(process.start)
+        if process.start.failure is not None and process.variant in (BARE, PERFKIT):
+            sys.exit(f"{process.variant}: {process.start.failure}")
     running = [process for process in processes if process.start.failure is None]
     for process in running:
         if process.variant not in results.opcodes:

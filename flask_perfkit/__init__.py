@@ -21,13 +21,23 @@ if TYPE_CHECKING:
     from flask_perfkit.extension import PerfKit
     from flask_perfkit.findings import Finding
     from flask_perfkit.measure import memory_tracker, timeit, timer, track_memory
-    from flask_perfkit.pagination import Page, PaginationParams, page_schema, paginate
+    from flask_perfkit.pagination import (
+        CursorPage,
+        CursorParams,
+        Page,
+        PaginationParams,
+        cursor_page_schema,
+        page_schema,
+        paginate,
+    )
     from flask_perfkit.profile import Profile
     from flask_perfkit.system import get_system_metrics, log_system_metrics
 
 __all__ = [
     "BudgetExceeded",
     "CursorError",
+    "CursorPage",
+    "CursorParams",
     "ExtraMissing",
     "Finding",
     "FindingError",
@@ -41,6 +51,7 @@ __all__ = [
     "SettingsError",
     "SetupError",
     "cache_stats",
+    "cursor_page_schema",
     "get_system_metrics",
     "log_system_metrics",
     "memory_tracker",
@@ -58,6 +69,7 @@ _HOMES = {
     "Finding": "findings",
     "Profile": "profile",
     **dict.fromkeys(("memory_tracker", "timeit", "timer", "track_memory"), "measure"),
+    **dict.fromkeys(("CursorPage", "CursorParams", "cursor_page_schema"), "pagination"),
     **dict.fromkeys(("Page", "PaginationParams", "page_schema", "paginate"), "pagination"),
     **dict.fromkeys(("get_system_metrics", "log_system_metrics"), "system"),
 }

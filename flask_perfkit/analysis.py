@@ -11,7 +11,7 @@ from typing import Any
 from flask_perfkit.allowances import Allowance
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors import detect
-from flask_perfkit.findings import AllowedFinding, Finding, worst_first
+from flask_perfkit.findings import AllowedFinding, worst_first
 from flask_perfkit.profile import Profile
 from flask_perfkit.reason import attribute_name
 from flask_perfkit.recorder import Recorder
@@ -26,6 +26,7 @@ _TELLING = {
 }
 """Kinds whose absence says something; the others come and go with time, data and settings."""
 
+_allowance = itemgetter(0)
 _started, _ended, _site, _seen = map(itemgetter, (2, 3, 4, 5))
 _asked, _rows, _expected = map(attrgetter, ("asked", "rows", "expected"))
 
@@ -44,14 +45,21 @@ def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
         blocking_calls=tuple(call for call in calls if call.kind == "blocking"),
         touched=_names(recorder.touched),
         zero=recorder.started,
-        allowances=tuple(allowance for allowance, _ in recorder.spans),
+        allowances=tuple(map(_allowance, recorder.spans)),
         **facts,
     )
-    found: tuple[Finding, ...] = detect(profile, settings)
-    if recorder.inside:
-        profile = replace(profile, causes=(*causes, *recorder.inside))
+    profile.findings = detect(profile, settings)
+    if profile.allowances or recorder.inside:
+        return _sorted_out(profile, recorder, settings)
+    return profile
+
+
+def _sorted_out(profile: Profile, recorder: Recorder, settings: Settings) -> Profile:
+    """Return a profile with what requests inside did, and with what is allowed put aside."""
+    found = profile.findings
     if not recorder.stands_alone:
         found += recorder.reported
+    profile = replace(profile, causes=(*profile.causes, *recorder.inside))
     profile.allowed = tuple(each for each in found if isinstance(each, AllowedFinding))
     profile.findings = worst_first(each for each in found if not isinstance(each, AllowedFinding))
     if recorder.closed:

@@ -80,8 +80,8 @@ class PerfKit:
             batch_lazy_loads()
         watch_commands(app, state)
         app.cli.add_command(perfkit_commands)
-        _watch_calls(app)
-        watch_requests(app, state, at_first_request=partial(_watch_calls, app))
+        _watch_calls(app, state)
+        watch_requests(app, state, at_first_request=partial(_watch_calls, app, state))
 
     @staticmethod
     def paginated(schema: AnySchema, **options: Unpack[PageOptions]) -> Callable[[View], View]:
@@ -108,11 +108,12 @@ class PerfKit:
         return allow(kind, subject, reason=reason)
 
 
-def _watch_calls(app: Flask) -> None:
+def _watch_calls(app: Flask, state: State) -> None:
     """Watch what the application has imported and set by now; again finds what is new."""
     watch_redis()
     watch_blocking_calls()
     if app.debug or app.testing:
+        state.notes_reads = True
         watch_attributes()
 
 

@@ -122,7 +122,8 @@ def _ask(app: Flask, replay: Replay) -> _Trial:
     with QueryCounter() as counter:
         started = perf_counter()
         response = app.test_client(use_cookies=False).get(
-            replay.path, query_string=replay.query, headers=list(replay.headers)
+            headers=list(replay.headers),
+            environ_overrides={"PATH_INFO": replay.path, "QUERY_STRING": replay.query},
         )
         body = response.get_data()
         seconds = perf_counter() - started

@@ -315,6 +315,16 @@ def _subject_mapper(statement: Any, sql: str) -> Mapper[Any] | None:
     return mapper_of(table)
 
 
+def _mapper_of_object(table: Any) -> Mapper[Any] | None:
+    """Return the mapper of a table itself: tables of other databases may share its name."""
+    found = None
+    for registry in _all_registries():
+        for mapper in registry.mappers:
+            if mapper.local_table is table and (found is None or found.isa(mapper)):
+                found = mapper
+    return found
+
+
 def _mapper_named(name: str) -> Mapper[Any] | None:
     mappers = (mapper for registry in _all_registries() for mapper in registry.mappers)
     return next((mapper for mapper in mappers if mapper.class_.__name__ == name), None)
@@ -355,7 +365,7 @@ def _mapped_name(objects: Iterable[Any]) -> str | None:
     if column is None or column.table is None:
         return None
     table = getattr(column.table, "element", column.table)
-    mapper = mapper_of(table.name)
+    mapper = _mapper_of_object(table)
     if mapper is None or column.key not in table.c:
         return None
     try:

@@ -97,10 +97,12 @@ class Recorder(list[Record]):
     @property
     def spans(self) -> list[tuple[Allowance, Span]]:
         """When what is allowed holds, by the code inside and by that around."""
-        own = list((self._spans or {}).items())
+        spans = list(self._spans.items()) if self._spans else []
         if self.parent is not None:
-            return own + self.parent.spans
-        return own + [(allowance, Span([0])) for allowance in outside.get()]
+            spans += self.parent.spans
+        elif around := outside.get():
+            spans += [(allowance, Span([0])) for allowance in around]
+        return spans
 
     def note(self, kind: str, name: str, key: int, started: int, ended: int, site: Site) -> None:
         """Count a call that is no statement; times are in nanoseconds.
@@ -124,8 +126,11 @@ class Recorder(list[Record]):
                 self._causes = Causes()
             if not self.closed:
                 flushes = self._flushes or []
-                for allowed, group in self._by_allowances(records):
-                    self._causes.add(group, flushes, allowed)
+                if spans := self.spans:
+                    for allowed, group in _by_allowances(records, spans):
+                        self._causes.add(group, flushes, allowed)
+                else:
+                    self._causes.add(records, flushes)
                 del flushes[: len(flushes) // 2 * 2]  # one that is still open goes on
             return tuple(self._causes.values())
 
@@ -165,11 +170,6 @@ class Recorder(list[Record]):
                 self._calls = self._calls or Calls()
                 self._calls.absorb(inner.calls)
         self.report(inner.reported)
-
-    def pass_on(self, findings: Iterable[Finding]) -> None:
-        """Tell the recorder around this one what was found in it."""
-        if self.parent is not None:
-            self.parent.report(findings)
 
     def report(self, findings: Iterable[Finding]) -> None:
         """Take the findings of requests and commands that ran inside."""
@@ -213,15 +213,13 @@ class Recorder(list[Record]):
         if self._flushes is not None and len(self._flushes) % 2:
             self._flushes.append(perf_counter_ns())
 
-    def _by_allowances(
-        self, records: list[Record]
-    ) -> Iterable[tuple[tuple[Allowance, ...], list[Record]]]:
-        """Split records by what was allowed when they began."""
-        spans = self.spans
-        if not spans:
-            return [((), records)]
-        groups = defaultdict(list)
-        for record in records:
-            _, _, started, *_ = record
-            groups[holding(spans, started)].append(record)
-        return groups.items()
+
+def _by_allowances(
+    records: list[Record], spans: list[tuple[Allowance, Span]]
+) -> Iterable[tuple[tuple[Allowance, ...], list[Record]]]:
+    """Split records by what was allowed when they began."""
+    groups = defaultdict(list)
+    for record in records:
+        _, _, started, *_ = record
+        groups[holding(spans, started)].append(record)
+    return groups.items()

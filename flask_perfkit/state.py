@@ -13,19 +13,23 @@ MOST_REPLAYS = 200
 
 
 class Replay(NamedTuple):
-    """A GET as it was asked, to ask it again; in memory only, never shown."""
+    """A GET as it was asked, to ask it again; in memory only, never shown.
+
+    ``path`` and ``query`` are ``PATH_INFO`` and ``QUERY_STRING`` as WSGI spells them.
+    """
 
     path: str
-    query: bytes
+    query: str
     headers: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class State:
     """The settings of an application and where its profiles go.
 
     ``watches_all`` says that the sinks want every profile, not only those with findings or
-    while somebody listens to the signal. ``replays`` are GETs with findings by endpoint, kept
+    while somebody listens to the signal. ``notes_reads`` says that
+    reads of attributes are noted, ``replays`` are GETs with findings by endpoint, kept
     in debug and tests.
     """
 
@@ -33,4 +37,5 @@ class State:
     db: Any
     sinks: tuple[Sink, ...]
     watches_all: bool = False
+    notes_reads: bool = False
     replays: dict[str, Replay] = field(default_factory=dict)

@@ -48,9 +48,19 @@ def _failed_if_skipped_in_ci(report: Report) -> Report:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Call slow what PostgreSQL is asked as well as SQLite: one run of it is enough."""
+    """Call slow what one run of is enough.
+
+    That is what PostgreSQL is asked as well as SQLite, the suites that wait for servers and
+    processes, and of the labelled views all but what is found in them.
+    """
     for item in items:
-        if "postgresql" in getattr(getattr(item, "callspec", None), "id", ""):
+        name, where = item.name, item.path.parts
+        if (
+            "postgresql" in name
+            or "cache" in where
+            or "batching" in where
+            or ("corpus" in where and "labels" not in name)
+        ):
             item.add_marker("slow")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from library import Author, Award, Base, Book, fill
+from bookshelf import Author, Award, Base, Book, fill
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import (
     InstrumentedAttribute,

@@ -35,6 +35,7 @@ def ask() -> Iterator[Callable[[int], Any]]:
 def app(ask: Callable[[int], Any]) -> Flask:
     app = Flask(__name__)
     app.config["PERFKIT_N_PLUS_ONE_THRESHOLD"] = 7
+    app.config["PERFKIT_SLOW_REQUEST"] = app.config["PERFKIT_SLOW_QUERY"] = None
     PerfKit(app)
 
     @app.get("/<int:number>")

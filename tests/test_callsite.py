@@ -747,6 +747,28 @@ def test_a_block_of_an_inheriting_template_has_its_own_line(
     assert place(finding) == (str(tmp_path / "templates" / "page.html"), 3)
 
 
+def test_a_call_block_has_its_own_line(
+    template_findings: Callable[..., tuple[Finding, ...]], tmp_path: Path
+) -> None:
+    files = {
+        "page.html": "{% macro each(items) %}{% for item in items %}{{ caller(item) }}{% endfor %}"
+        "{% endmacro %}\n{% call(document) each(documents) %}\n\n{{ document.user.name }}\n"
+        "{% endcall %}",
+    }
+    finding = only(template_findings(files, "page.html"))
+    assert place(finding) == (str(tmp_path / "templates" / "page.html"), 4)
+
+
+def test_an_asynchronous_template_has_its_own_line(app: Flask, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(PAGE)
+    app.template_folder = str(tmp_path)
+    app.jinja_options = {"enable_async": True}
+    app.add_url_rule("/", view_func=lambda: page("page.html"))
+    with profiles(app) as collected:
+        assert app.test_client().get("/").status_code == 200
+    assert place(only(collected[0].findings)) == (str(tmp_path / "page.html"), 4)
+
+
 def test_equal_templates_are_told_apart(
     template_findings: Callable[..., tuple[Finding, ...]], tmp_path: Path
 ) -> None:

@@ -69,7 +69,7 @@ def test_a_lazy_load_is_told_with_its_loader_and_its_lines() -> None:
         message="n_plus_one: Document.user loaded 25 times (25 ms) at /srv/shop/views.py:41 "
         "in show, called from /srv/shop/views.py:50 (20x), /srv/shop/views.py:51 (5x); "
         "add joinedload(Document.user) to the select at /srv/shop/views.py:30 "
-        "(instead of 25 queries)",
+        "(instead of 25 queries), or set PERFKIT_AUTO_BATCH (about 3 queries)",
     )
     assert finding.severity == "error"
 
@@ -160,7 +160,7 @@ def test_a_query_in_a_loop_becomes_one_with_a_list() -> None:
     ("asked", "computed"),
     [
         ("count(*)", "func.count()"),
-        ("count(documents.id)", "func.count(Document.id)"),
+        ("count(documents.id)", "func.count()"),
         ('sum("documents"."size")', "func.sum(Document.size)"),
         ("MAX(size)", "func.max(Document.size)"),
     ],

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from library import Author, Award, Base, Book, Tag, fill, findings
+from bookshelf import Author, Award, Base, Book, Tag, fill, findings
 from sqlalchemy.orm import Session, aliased, joinedload, selectinload
 
 from flask_perfkit import QueryCounter

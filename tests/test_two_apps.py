@@ -11,9 +11,10 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 from archive import Document, archive, database, db, fill, names_of_owners, profiles
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, request
 from flask_sqlalchemy import SQLAlchemy
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.test import Client
 
 from flask_perfkit import Finding, FindingError, PerfKit, SettingsError, SetupError
@@ -206,6 +207,21 @@ def test_any_order_with_the_database(perfkit_first: bool) -> None:
     with app.app_context():
         db.engine.dispose()
     assert [finding.subject for finding in collected[0].findings] == ["Document.user"]
+
+
+@pytest.mark.parametrize("middleware_first", [True, False])
+def test_any_order_with_middleware(engine: sa.Engine, middleware_first: bool) -> None:
+    app = Flask("shop", root_path=".")
+    if middleware_first:
+        app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
+    PerfKit(app)
+    if not middleware_first:
+        app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
+    app.add_url_rule("/", view_func=lambda: f"{request.remote_addr} {len(names(engine))}")
+    with profiles(app) as collected:
+        response = app.test_client().get("/", headers={"X-Forwarded-For": "203.0.113.7"})
+    assert response.text == "203.0.113.7 10"
+    assert collected[0].query_count == 10
 
 
 def test_the_database_object_may_be_given() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from library import Author, Base, Book, fill, findings
+from bookshelf import Author, Base, Book, fill, findings
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 

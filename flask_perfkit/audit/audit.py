@@ -17,6 +17,7 @@ from flask_perfkit.signals import request_profiled
 
 if TYPE_CHECKING:
     from flask import Flask
+    from flask.testing import FlaskClient
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def audit(
     :param progress: gets each path before it is asked for.
     """
     watch_attributes()
+    app.extensions["perfkit"].notes_reads = True
     addresses = [Address("", path) for path in paths]
     addresses += addresses_of(app)
     missed = [address for address in addresses if address.path is None]
@@ -74,14 +76,22 @@ def audit(
             if address.path is None:
                 continue
             progress(address.path)
-            with client.get(address.path) as response:
-                response.get_data()
-            if response.status_code == 404 and address.endpoint:
+            if _status_of(client, address.path) == 404 and address.endpoint:
                 reason = f"{address.path} is not there: give another with --path"
                 missed.append(address._replace(path=None, reason=reason))
     findings = worst_first(finding for profile in profiles for finding in profile.findings)
     proofs = [prove(app, finding) for finding in findings if prove_fixes and is_provable(finding)]
     return Audit(tuple(profiles), findings, tuple(proofs), tuple(missed))
+
+
+def _status_of(client: FlaskClient, path: str) -> int:
+    """Ask for a path to its last byte; an error that the application passes on is a 500."""
+    try:
+        with client.get(path) as response:
+            response.get_data()
+            return response.status_code
+    except Exception:
+        return 500
 
 
 @contextmanager

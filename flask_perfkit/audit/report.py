@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 from flask_perfkit.audit.audit import Audit
 
 
 def lines_of(audit: Audit) -> Iterator[str]:
     """Yield the report of an audit: findings worst first, proofs, what was not looked at."""
-    asked = len(audit.profiles)
-    yield f"{asked} request{'' if asked == 1 else 's'}, {len(audit.findings)} findings"
+    yield f"{_count(audit.profiles, 'request')}, {_count(audit.findings, 'finding')}"
     proofs = {id(proof.finding): proof for proof in audit.proofs}
     for finding in audit.findings:
         yield ""
@@ -30,3 +29,7 @@ def lines_of(audit: Audit) -> Iterator[str]:
         yield "Not audited:"
         for address in audit.missed:
             yield f"  {address.endpoint}: {address.reason}"
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 CHUNK = 500
 """Most members of an ``IN`` list."""
 
@@ -28,6 +30,7 @@ def room(touched: int, waiting: int, rows: int) -> int:
     return min(room, MOST_ROWS * touched // rows) if rows else room
 
 
+@lru_cache(maxsize=1_000)
 def statements(objects: int) -> int:
     """Return how many statements a loop over so many objects of one query sends."""
     count = loaded = 0

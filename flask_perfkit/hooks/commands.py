@@ -69,7 +69,8 @@ def _report(recorder: Recorder, state: State, name: str) -> None:
     try:
         recorder.close()
         profile = analyse(recorder, state.settings, duration=duration, endpoint=name, method="CLI")
-        recorder.pass_on((*profile.findings, *profile.allowed))
+        if recorder.parent is not None:
+            recorder.parent.report((*profile.findings, *profile.allowed))
         deliver(profile, state.sinks)
     except FindingError:
         raise

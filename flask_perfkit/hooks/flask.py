@@ -21,7 +21,6 @@ from flask_perfkit.analysis import analyse, is_unremarkable
 from flask_perfkit.callsite import is_application, stop_at
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
-from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.profile import Profile, View
 from flask_perfkit.recorder import Recorder, current, enter, leave
 from flask_perfkit.signals import request_profiled
@@ -110,7 +109,6 @@ class _WatchedApplication:
         self._state = state
         self._wsgi_app: WSGIApplication = app.wsgi_app
         self._rate = state.settings.sample_rate
-        self._notes_attributes = False
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._rate < 1 and random() >= self._rate:
@@ -123,7 +121,7 @@ class _WatchedApplication:
             log_once("beginning to watch a request")
             return self._wsgi_app(environ, start_response)
         recorder.environ = environ
-        if self._notes_attributes:
+        if self._state.notes_reads:
             recorder.touched = {}
         token = enter(recorder)
         try:
@@ -150,7 +148,6 @@ class _WatchedApplication:
         try:
             if set_up is not None:
                 set_up()
-            self._notes_attributes = are_watched() and (self._app.debug or self._app.testing)
         except Exception:
             log_once("the set-up at the first request")
 
@@ -259,7 +256,8 @@ def _report(recorder: RequestRecorder, app: Flask, state: State, *, failed: bool
         profile = analyse(recorder, state.settings, **facts)
         if profile.findings and recorder.touched is not None:
             _keep_to_ask_again(recorder, profile, state)
-        recorder.pass_on((*profile.findings, *profile.allowed))
+        if recorder.parent is not None:
+            recorder.parent.report((*profile.findings, *profile.allowed))
         deliver(profile, state.sinks)
     except FindingError:
         if not (failed or recorder.spoke):
@@ -275,7 +273,9 @@ def _keep_to_ask_again(recorder: RequestRecorder, profile: Profile, state: State
         return
     if len(state.replays) < MOST_REPLAYS or profile.endpoint in state.replays:
         headers = tuple((name, value) for name, value in asked.headers if name in _ASKED_AGAIN)
-        state.replays[profile.endpoint] = Replay(asked.path, asked.query_string, headers)
+        state.replays[profile.endpoint] = Replay(
+            asked.environ["PATH_INFO"], asked.environ.get("QUERY_STRING", ""), headers
+        )
 
 
 def _speak_early(recorder: RequestRecorder, response: Response, settings: Settings) -> None:

@@ -29,7 +29,7 @@ from batching_models import (
     Word,
     tagging,
 )
-from conftest import Compared
+from comparison import Compared
 from sqlalchemy import create_engine, event, insert, inspect, select, text, update
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine

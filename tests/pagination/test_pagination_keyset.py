@@ -287,6 +287,7 @@ SHAPES: dict[str, tuple[Callable[[], Any], list[Any]]] = {
     "cross join": (
         lambda: (
             select(User.id, Membership.role)
+            .select_from(User)
             .join(Membership, literal(True))
             .order_by(Membership.role)
         ),

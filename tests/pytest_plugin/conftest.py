@@ -45,7 +45,8 @@ class Document(db.Model):
 
 def create_app(with_perfkit=True, **config):
     app = Flask("shop")
-    app.config.update(SQLALCHEMY_DATABASE_URI="sqlite://", TESTING=True, **config)
+    app.config.update(SQLALCHEMY_DATABASE_URI="sqlite://", TESTING=True)
+    app.config.update(PERFKIT_SLOW_REQUEST=None, PERFKIT_SLOW_QUERY=None, **config)
     db.init_app(app)
     if with_perfkit:
         perfkit.init_app(app, db)

@@ -139,6 +139,15 @@ def test_update_keeps_tests_that_fail_or_do_not_run(run: Run, budget: Path) -> N
     ]
 
 
+def test_update_keeps_tests_that_fail_by_another_option(run: Run, budget: Path) -> None:
+    budget.write_text(BUDGET.replace("7 SELECT", "3 SELECT"))
+    too_many = "import pytest\n\n@pytest.mark.perfkit(max_queries=1)" + USERS
+
+    run(*UPDATE, test_users=too_many, test_show=SHOW).assert_outcomes(passed=3, failed=1)
+
+    assert budget.read_text() == BUDGET.replace("7 SELECT", "3 SELECT")
+
+
 def test_update_forgets_tests_that_are_gone(run: Run, budget: Path) -> None:
     statement = "    1 SELECT ... FROM user\n"
     gone = f"test_show.py::test_gone\n{statement}\ntest_other.py::test_other\n{statement}"

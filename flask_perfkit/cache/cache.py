@@ -1,0 +1,255 @@
+"""The cache of an application: values by key, dropped when what they depend on changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from flask import has_request_context, request
+
+from flask_perfkit.cache import reading, writes
+from flask_perfkit.cache.breaker import Unavailable
+from flask_perfkit.cache.core import open_core
+from flask_perfkit.cache.decorator import cached
+from flask_perfkit.cache.dependencies import Dependencies, dependencies
+from flask_perfkit.cache.entry import Entry, pack
+from flask_perfkit.cache.hints import Hints
+from flask_perfkit.cache.log import warn
+from flask_perfkit.cache.maker import Request, plain
+from flask_perfkit.cache.near import NearEntry
+from flask_perfkit.cache.response import cached_response
+from flask_perfkit.cache.serializer import decode, encode
+from flask_perfkit.cache.stats import cache_stats
+from flask_perfkit.cache.tokens import TOKEN_SECONDS
+
+if TYPE_CHECKING:
+    from flask_perfkit.config import Settings
+
+
+_MOST_HINTS = 10_000
+_MOST_LEARNED = 30
+_TTL = 300.0
+
+T = TypeVar("T")
+
+
+class Cache:
+    """Keep results until their time is over or a table they depend on has changed.
+
+    A read that begins after a commit has returned never gets a value older than that commit;
+    ``docs/caching.md`` says what that rests on and where it ends. Faults of the server never
+    reach the caller: values come from their source then.
+
+    Usable without an application::
+
+        cache = Cache.from_url("redis://localhost:6379/0")
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._open(settings.redis_url, settings.cache_ttl, settings.cache_near)
+
+    @classmethod
+    def from_url(cls, url: str | None = None, *, ttl: float = _TTL, near: bool = False) -> Cache:
+        """Open a cache on a server, or in this process without a URL.
+
+        :param ttl: life in seconds of an entry that names none.
+        :param near: keep hot entries in the process as well.
+        :raises ExtraMissing: redis-py is not installed.
+        """
+        cache = cls.__new__(cls)
+        cache._open(url, ttl, near)
+        return cache
+
+    def _open(self, url: str | None, ttl: float, near: bool) -> None:
+        self._ttl = ttl
+        self._near_by_default = near
+        self._core = open_core(url)
+        self._hints = Hints()
+        self._warned_of_processes = False
+
+    def get_or_create(
+        self,
+        key: str,
+        creator: Callable[[], T],
+        *,
+        ttl: float | None = None,
+        depends_on: Iterable[Any] | Dependencies | None = None,
+        near: bool | None = None,
+        stale: float = 0.0,
+        name: str = "default",
+    ) -> T:
+        """Return the value of the key; call the creator if there is none that is good.
+
+        :param creator: called without arguments, by one thread of one process at a time. What
+            it returns must be plain data; a tuple comes back as a list, also the first time.
+        :param ttl: life in seconds, shortened by up to a tenth at random.
+        :param depends_on: tables, or column values (``[Document.user_id == 7]``); left out,
+            the tables that the creator is seen to read.
+        :param near: keep the entry in this process too; ``PERFKIT_CACHE_NEAR`` unless given.
+        :param stale: for so many seconds after its life, give out the old value while one
+            caller makes it anew. A commit ends it at once all the same.
+        :param name: under which ``cache_stats`` counts.
+        :raises NotCacheable: the creator returned something else than plain data.
+        """
+        # Inside another creator the near entry would not do: what it lacks would be kept there.
+        near = (self._near_by_default if near is None else near) and reading.current.get() is None
+        value: Any
+        if near and (entry := self._near_entry(key)) is not None:
+            cache_stats.hit(name)
+            value = decode(entry.text, entry.tagged)
+            return cast(T, value)
+        if near and self._core.pushes is not None:
+            self._core.pushes.ensure()
+        life = self._ttl if ttl is None else ttl
+        declared = depends_on is not None
+        hint = self._hints.at(name, creator, key)
+        needs = hint.dependencies if depends_on is None else dependencies(depends_on)
+        asked = Request(key, creator, name, life, stale, needs, declared, near, hint.learn)
+        return cast(T, self._answer(asked))
+
+    def cached(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """Keep the results of a function in this cache; options as for ``PerfKit.cached``."""
+        return cached(lambda: self, function, **options)
+
+    def cached_response(self, view: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """Keep the answers of a view in this cache; options as for ``PerfKit.cached_response``."""
+        return cached_response(lambda: self, view, **options)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of the key, or the default if there is none that is good."""
+        return self.get_many([key]).get(key, default)
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return the values that are there and good, by key, in two trips."""
+        wanted = list(dict.fromkeys(keys))
+        try:
+            hits = self._core.reader.read_many(wanted) if wanted else {}
+        except Unavailable:
+            hits = {}
+        found = {}
+        for key, hit in hits.items():
+            if not writes.uncommitted(reading.own_tables(hit.entry.names)):
+                found[key] = hit.value
+                reading.include(hit.tokens)
+        cache_stats.hit(n=len(found))
+        cache_stats.miss(n=len(wanted) - len(found))
+        return found
+
+    def set(
+        self,
+        key: str,
+        value: Any,
+        *,
+        ttl: float | None = None,
+        depends_on: Iterable[Any] = (),
+    ) -> None:
+        """Store a value.
+
+        It counts as read now: a commit between reading its parts and this call stays unseen.
+        ``get_or_create`` has no such gap.
+
+        :param ttl: life in seconds.
+        :param depends_on: tables or column values whose change drops it.
+        :raises NotCacheable: the value is not plain data.
+        """
+        needs = dependencies(depends_on)
+        text, tagged = encode(value)
+        life = self._ttl if ttl is None else ttl
+        self._core.near.drop(key)
+        if writes.uncommitted(reading.own_tables(needs.names)):
+            self.delete(key)
+            return
+        try:
+            epoch = self._core.reader.epoch()
+        except Unavailable:
+            return
+        prepared = self._core.breaker.attempt(
+            self._core.backend.prepare,
+            needs.names,
+            needs.columns,
+            max(TOKEN_SECONDS, 2 * life),
+            None,
+        )
+        if prepared is None or None in prepared.tokens.values():
+            self.delete(key)
+            return
+        self._core.invalidator.learn_moves(prepared.moves)
+        tokens = tuple(str(prepared.tokens[name]) for name in needs.names)
+        entry = Entry(epoch, tagged, time.time() + life, 0.0, 0.0, needs.names, tokens, text)
+        self._core.breaker.attempt(self._core.backend.replace, key, pack(entry), life)
+
+    def delete(self, *keys: str) -> int:
+        """Drop entries and return how many there were."""
+        for key in keys:
+            self._core.near.drop(key)
+        return (self._core.breaker.attempt(self._core.backend.delete, keys) or 0) if keys else 0
+
+    def delete_matching(self, pattern: str) -> int:
+        """Drop the entries whose key matches a glob (``user:*``); return how many there were.
+
+        Keys are scanned in batches, so no other client has to wait; the time grows with all
+        keys of the server.
+        """
+        self._core.near.forget_all()
+        return self._core.breaker.attempt(self._core.backend.delete_matching, pattern) or 0
+
+    def invalidate(self, *depends_on: Any) -> None:
+        """Drop at once what depends on these tables or column values.
+
+        For writes that cannot be seen: those of other programs, and database procedures. Call
+        it after their commit.
+
+        :raises TypeError: something is neither a table nor a column compared to a value.
+        """
+        needs = dependencies(depends_on)
+        values: dict[str, list[str]] = {table: [] for table, _ in needs.columns}
+        tables = []
+        for name in needs.names:
+            table, _, column = name.partition(".")
+            if not column:
+                tables.append(table)
+            elif column != "*":
+                values[table].append(name)
+        self._core.invalidator.drop(
+            tables, {table: tuple(names) for table, names in values.items()}
+        )
+
+    def _near_entry(self, key: str) -> NearEntry | None:
+        entry = self._core.near.get(key)
+        if entry is None or writes.uncommitted(reading.own_tables(entry.names)):
+            return None
+        return entry
+
+    def _answer(self, asked: Request) -> Any:
+        names = asked.dependencies.names
+        try:
+            if writes.uncommitted(reading.own_tables(names) if asked.declared or names else None):
+                raise Unavailable
+            hit = self._core.reader.read(asked.key, names, declared=asked.declared, near=asked.near)
+        except Unavailable:
+            cache_stats.miss(asked.name)
+            return plain(asked.creator())
+        if hit is None or (asked.stale <= 0 and hit.has_ended()):
+            cache_stats.miss(asked.name)
+            self._warn_of_processes()
+            return self._core.maker.make(asked)
+        cache_stats.hit(asked.name)
+        if not asked.declared and not set(hit.entry.names) <= set(names):
+            asked.learn(hit.entry.names)
+        if hit.is_due():
+            return self._core.maker.refresh(asked, hit)
+        run = reading.current.get()
+        if run is not None:
+            run.include(hit.tokens)
+        return hit.value
+
+    def _warn_of_processes(self) -> None:
+        if self._warned_of_processes or self._core.backend.shared or not has_request_context():
+            return
+        self._warned_of_processes = True
+        if request.environ.get("wsgi.multiprocess"):
+            warn(
+                "The cache lives in this process but the server runs several: each has its own "
+                "and does not see the others' writes; set PERFKIT_REDIS_URL"
+            )

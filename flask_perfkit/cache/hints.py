@@ -1,0 +1,52 @@
+"""Which tables a creator was seen to read, so that the next one's tokens are fetched at once.
+
+Only hints: an entry names its own tokens, and a creator's are made when it first reads a table.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from flask_perfkit.cache.dependencies import NONE, Dependencies
+
+_MOST_HINTS = 10_000
+_MOST_NAMES = 30
+
+
+class Hint:
+    """The tables that the creators of one place were seen to read."""
+
+    __slots__ = ("dependencies",)
+
+    def __init__(self) -> None:
+        self.dependencies = NONE
+
+    def learn(self, names: tuple[str, ...]) -> None:
+        """Add these tables, the newest first."""
+        known = dict.fromkeys((*names, *self.dependencies.names))
+        self.dependencies = Dependencies(tuple(known)[:_MOST_NAMES])
+
+
+class Hints:
+    """The hints of a cache, by the place in the code where creators are defined."""
+
+    def __init__(self) -> None:
+        self._hints: OrderedDict[str, Hint] = OrderedDict()
+
+    def at(self, name: str, creator: Callable[[], Any], key: str) -> Hint:
+        """Return the hint for a creator; one without code of its own goes by its key.
+
+        :param name: tells those apart that one line defines, as in a decorator.
+        """
+        while hasattr(creator, "func"):  # functools.partial
+            creator = creator.func
+        code = getattr(creator, "__code__", None)
+        place = key if code is None else f"{name}:{code.co_filename}:{code.co_firstlineno}"
+        hint = self._hints.get(place)
+        if hint is None:
+            hint = self._hints[place] = Hint()
+            if len(self._hints) > _MOST_HINTS:
+                self._hints.popitem(last=False)
+        return hint

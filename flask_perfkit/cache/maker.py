@@ -1,0 +1,253 @@
+"""The way of a miss: one creator a key, its value stored under the tokens read before it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask_perfkit.cache import reading, writes
+from flask_perfkit.cache.breaker import Breaker, Unavailable
+from flask_perfkit.cache.dependencies import Dependencies
+from flask_perfkit.cache.entry import Entry, pack
+from flask_perfkit.cache.invalidation import Invalidator
+from flask_perfkit.cache.lock import LOCK_SECONDS, KeyLock, KeyLocks
+from flask_perfkit.cache.log import warn
+from flask_perfkit.cache.lost import Lost
+from flask_perfkit.cache.reader import Hit, Reader
+from flask_perfkit.cache.reading import Reading, own_tables
+from flask_perfkit.cache.serializer import decode, encode
+from flask_perfkit.cache.tokens import TOKEN_SECONDS, Backend, Prepared, Sightings, fresh
+
+_FIRST_PAUSE = 0.005
+_LONGEST_PAUSE = 0.05
+_JITTER = 0.1
+
+
+@dataclass(slots=True)
+class Request:
+    """One call of ``get_or_create``.
+
+    ``dependencies`` are the declared ones, or those that such creators were seen to have;
+    ``learn`` is told what this one has.
+    """
+
+    key: str
+    creator: Callable[[], Any]
+    name: str
+    ttl: float
+    stale: float
+    dependencies: Dependencies
+    declared: bool
+    near: bool
+    learn: Callable[[tuple[str, ...]], None]
+
+
+class Maker:
+    """Makes the values of one backend's entries."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        breaker: Breaker,
+        lost: Lost,
+        invalidator: Invalidator,
+        sightings: Sightings,
+        reader: Reader,
+    ) -> None:
+        self._backend = backend
+        self._breaker = breaker
+        self._lost = lost
+        self._invalidator = invalidator
+        self._sightings = sightings
+        self._reader = reader
+        self._locks = KeyLocks()
+        self._warned: set[str] = set()
+
+    def make(self, request: Request) -> Any:
+        """Run the creator, unless another thread or process makes the value meanwhile."""
+        around = reading.current.get()
+        if around is not None and around.makes(request.key):
+            return plain(request.creator())
+        with self._locks.hold(request.key, wait=True) as (lock, waited):
+            if waited:
+                hit = self._look(request)
+                if hit is not None:
+                    return hit.value
+            if lock is not None and not (waited and lock.fruitless):
+                lock.fruitless = True
+                made = self._make_alone(request, lock)
+                if made is not None:
+                    return made[0]
+        return self._create(request, self._prepare(request, None), None)[0]
+
+    def refresh(self, request: Request, hit: Hit) -> Any:
+        """Make a value anew before its end, if nobody else does; return the best there is."""
+        with self._locks.hold(request.key, wait=False) as (lock, _):
+            owner = fresh()
+            prepared = self._prepare(request, owner) if lock is not None else None
+            if prepared is None or not prepared.locked:
+                reading.include(hit.tokens)
+                return hit.value
+            return self._create(request, prepared, owner)[0]
+
+    def _look(self, request: Request) -> Hit | None:
+        """Read the entry; None is a miss, or a backend that does not answer."""
+        try:
+            hit = self._reader.read(
+                request.key,
+                request.dependencies.names,
+                declared=request.declared,
+                near=request.near,
+            )
+        except Unavailable:
+            return None
+        if hit is not None:
+            reading.include(hit.tokens)
+        return hit
+
+    def _make_alone(self, request: Request, lock: KeyLock) -> tuple[Any] | None:
+        """Run the creator when no other process does, or has for as long as a lock lasts.
+
+        None: the value could not be stored just now, so nobody should wait for it.
+        """
+        owner = fresh()
+        pause = _FIRST_PAUSE
+        give_up = time.monotonic() + LOCK_SECONDS
+        while True:
+            prepared = self._prepare(request, owner)
+            if prepared is None:
+                return None
+            if request.declared and None in prepared.tokens.values():
+                if prepared.locked:
+                    self._unlock(request.key, owner)
+                return None
+            if prepared.locked or time.monotonic() >= give_up:
+                value, stored = self._create(request, prepared, owner)
+                lock.fruitless = not stored
+                return (value,)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+            hit = self._look(request)
+            if hit is not None:
+                lock.fruitless = False
+                return (hit.value,)
+
+    def _prepare(self, request: Request, owner: str | None) -> Prepared | None:
+        lock = (request.key, owner, LOCK_SECONDS) if owner is not None else None
+        dependencies = request.dependencies
+        life = max(TOKEN_SECONDS, 2 * (request.ttl + request.stale))
+        prepared = self._breaker.attempt(
+            self._backend.prepare, dependencies.names, dependencies.columns, life, lock
+        )
+        if prepared is not None:
+            self._sightings.note({**prepared.tokens, **prepared.tables})
+            self._invalidator.learn_moves(prepared.moves)
+        elif owner is not None:
+            self._unlock(request.key, owner)
+        return prepared
+
+    def _create(
+        self, request: Request, prepared: Prepared | None, owner: str | None
+    ) -> tuple[Any, bool]:
+        """Run the creator and store what it returned if that may be; say whether it was."""
+        tokens = prepared.tokens if prepared is not None else {}
+        learning = None if request.declared else self._fetch_tokens
+        run = Reading(request.key, tokens, learning, reading.current.get())
+        try:
+            epoch = self._backend.epoch
+            started = time.perf_counter()
+            result = _run(request.creator, run)
+            cost = time.perf_counter() - started
+            text, tagged = encode(result)
+            names = self._names(request, run)
+            stored = prepared is not None and self._may_store(request, prepared, run, names, epoch)
+            if stored:
+                kept = tuple(str(run.tokens[name]) for name in names)
+                expires = time.time() + request.ttl
+                entry = Entry(epoch, tagged, expires, request.stale, cost, names, kept, text)
+                self._store(request, entry)
+        finally:
+            if owner is not None and prepared is not None and prepared.locked:
+                self._unlock(request.key, owner)
+        reading.include({name: run.tokens.get(name) for name in names})
+        return decode(text, tagged), stored
+
+    def _names(self, request: Request, run: Reading) -> tuple[str, ...]:
+        """Name the tokens of the value, and tell those that were learned."""
+        if request.declared:
+            return request.dependencies.names
+        names = tuple(sorted(run.learned))
+        request.learn(names)
+        return names
+
+    def _may_store(
+        self,
+        request: Request,
+        prepared: Prepared,
+        run: Reading,
+        names: tuple[str, ...],
+        epoch: str,
+    ) -> bool:
+        if run.unlearned:
+            self._warn_of_text(request.name)
+        if run.refusal is not None or run.unlearned or self._backend.epoch != epoch:
+            return False
+        if writes.uncommitted(own_tables(names)):
+            return False
+        for name in names:
+            token = run.tokens.get(name)
+            if token is None:
+                return False
+            since = self._sightings.since(name, token)
+            for table in own_tables((name,)) & prepared.tables.keys():
+                since = min(since, self._sightings.since(table, prepared.tables[table]))
+            if since > run.snapshot:
+                return False
+        return True
+
+    def _fetch_tokens(self, names: list[str]) -> Mapping[str, str | None]:
+        """Make or fetch the tokens of tables that a creator is about to read."""
+        prepared = self._breaker.attempt(self._backend.prepare, names, (), TOKEN_SECONDS, None)
+        tokens = prepared.tokens if prepared is not None else dict.fromkeys(names)
+        self._sightings.note(tokens)
+        return tokens
+
+    def _unlock(self, key: str, owner: str) -> None:
+        try:
+            self._breaker.call(self._backend.unlock, key, owner)
+        except Unavailable:
+            self._lost.add_lock(key, owner)
+
+    def _store(self, request: Request, entry: Entry) -> None:
+        life = request.ttl * random.uniform(1 - _JITTER, 1) + request.stale
+        self._breaker.attempt(self._backend.store, request.key, pack(entry), life)
+
+    def _warn_of_text(self, name: str) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            warn(
+                "%s is not cached: it runs SQL text, whose tables cannot be told; "
+                "name them with depends_on=[...]",
+                name,
+            )
+
+
+def plain(value: Any) -> Any:
+    """Return the value as a cache would: the same types on a miss as on a hit.
+
+    :raises NotCacheable: it cannot be written as JSON.
+    """
+    return decode(*encode(value))
+
+
+def _run(creator: Callable[[], Any], run: Reading) -> Any:
+    token = reading.current.set(run)
+    try:
+        with run.held.watch():
+            return creator()
+    finally:
+        reading.current.reset(token)
+        run.finish()

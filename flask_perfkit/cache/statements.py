@@ -1,0 +1,316 @@
+"""What a statement reads and writes, told from its clauses and, for plain text, its words.
+
+A compiled statement is looked at once: SQLAlchemy keeps it for all executions of the same
+shape. Values are never taken from it, because it carries those of its first execution;
+they are looked up in the execution's own parameters by the names kept here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+from sqlalchemy.schema import ExecutableDDLElement
+from sqlalchemy.sql import operators, visitors
+from sqlalchemy.sql.dml import Delete, Insert, Update, UpdateBase
+from sqlalchemy.sql.elements import (
+    BinaryExpression,
+    BindParameter,
+    BooleanClauseList,
+    ColumnClause,
+    Grouping,
+    TextClause,
+)
+from sqlalchemy.sql.expression import TableClause
+
+from flask_perfkit.cache.dependencies import column_name, table_token, value_text
+
+_NAME = r"""((?:["`\[]?[\w$]+["`\]]?\s*\.\s*)*["`\[]?[\w$]+)"""
+_TEXT_WRITES = re.compile(
+    r"\b(?:(?:insert|replace|merge)(?:\s+or\s+\w+|\s+ignore)?\s+into"
+    r"|(?<!for )update(?:\s+or\s+\w+)?(?:\s+only)?"
+    r"|delete\s+from(?:\s+only)?"
+    r"|truncate(?:\s+table)?(?:\s+only)?"
+    r"|(?:alter|drop)\s+table(?:\s+if\s+exists)?)\s+" + _NAME,
+    re.IGNORECASE,
+)
+_TEXT_READS = re.compile(r"\b(?:from|join|table|call|execute)\b", re.IGNORECASE)
+_TEXT_COMMITS = re.compile(
+    r"\s*(?:create|alter|drop|truncate|rename|commit|end|prepare\s+transaction)\b", re.IGNORECASE
+)
+_LONGEST_KEPT_TEXT = 2000
+_CASCADES = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
+
+
+@dataclass(frozen=True)
+class Write:
+    """One table that a statement writes, with the names under which its parameters stand.
+
+    ``where`` maps a column to the parameter that every touched row has as its value;
+    ``sets`` maps a column to the parameters it gets, None where it gets an expression.
+    Columns outside ``sets`` keep their value, or in an INSERT have one that is not known.
+    """
+
+    table: str
+    insert: bool = False
+    known: bool = False
+    where: Mapping[str, str] | None = None
+    sets: Mapping[str, tuple[str, ...] | None] | None = None
+    keys: tuple[str, ...] = ()
+    types: Mapping[str, Any] | None = None
+
+    def row_keys(self, parameters: list[dict[str, Any]]) -> list[tuple[str, ...]] | None:
+        """Write the primary keys of the touched rows as text; None where they are not named."""
+        if not self.keys or self.where is None or any(key not in self.where for key in self.keys):
+            return None
+        return [tuple(str(row.get(self.where[key])) for key in self.keys) for row in parameters]
+
+    def texts(
+        self, column: str, names: tuple[str, ...], parameters: list[dict[str, Any]]
+    ) -> set[str] | None:
+        """Write the values that the column has in these parameters; None if one has no text."""
+        assert self.types is not None
+        kind = self.types[column]
+        texts = {value_text(row.get(name), kind) for row in parameters for name in names}
+        return None if None in texts else {text for text in texts if text is not None}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a statement does: tables read, tables written, whether some stayed unseen.
+
+    ``opaque``: it holds text that reads tables which cannot be told.
+    ``commits``: a database may commit the transaction because of it.
+    """
+
+    reads: frozenset[str]
+    writes: tuple[Write, ...] = ()
+    opaque: bool = False
+    commits: bool = False
+
+
+_known: WeakKeyDictionary[Any, Facts] = WeakKeyDictionary()
+
+
+def facts(context: Any) -> Facts:
+    """Tell what the statement of this execution context does."""
+    compiled = context.compiled
+    if compiled is None:
+        return _text_facts(context.statement)
+    try:
+        return _known[compiled]
+    except KeyError:
+        found = _known[compiled] = _compiled_facts(compiled)
+        return found
+
+
+def _text_facts(text: str) -> Facts:
+    return _short_text_facts(text) if len(text) <= _LONGEST_KEPT_TEXT else _read_text(text)
+
+
+def _read_text(text: str) -> Facts:
+    written = {
+        table_token(re.split(r"[.\s]+", name)[-1].strip('"`[]'))
+        for name in _TEXT_WRITES.findall(text)
+    }
+    return Facts(
+        reads=frozenset(),
+        writes=tuple(Write(table) for table in sorted(written)),
+        opaque=_TEXT_READS.search(text) is not None,
+        commits=_TEXT_COMMITS.match(text) is not None,
+    )
+
+
+_short_text_facts = lru_cache(maxsize=512)(_read_text)
+
+
+def _compiled_facts(compiled: Any) -> Facts:
+    statement = compiled.statement
+    if isinstance(statement, TextClause):
+        return _text_facts(statement.text)
+    if isinstance(statement, ExecutableDDLElement):
+        return _ddl_facts(statement)
+    final = getattr(compiled.compile_state, "statement", None)
+    roots = (final,) if isinstance(final, UpdateBase) else (statement, final)
+    reads: set[str] = set()
+    writes: list[Write] = []
+    opaque = False
+    for element in _elements(*roots):
+        if isinstance(element, TableClause):
+            reads.add(table_token(element.name))
+        elif isinstance(element, UpdateBase):
+            writes += _dml_writes(element, compiled if element is roots[0] else None)
+        elif isinstance(element, TextClause):
+            opaque = opaque or _TEXT_READS.search(element.text) is not None
+        elif isinstance(element, ColumnClause) and element.is_literal:
+            opaque = opaque or _TEXT_READS.search(element.name) is not None
+    return Facts(frozenset(reads), tuple(writes), opaque)
+
+
+def _elements(*statements: Any) -> Iterator[Any]:
+    """Walk all clauses once, the tables behind columns included."""
+    seen: set[int] = set()
+    waiting = [statement for statement in statements if statement is not None]
+    while waiting:
+        for element in visitors.iterate(waiting.pop()):
+            if id(element) in seen:
+                continue
+            seen.add(id(element))
+            yield element
+            table = element.table if isinstance(element, ColumnClause) else None
+            if table is not None and id(table) not in seen:
+                waiting.append(table)
+
+
+def _ddl_facts(statement: Any) -> Facts:
+    target = getattr(statement, "element", None)
+    writes = (Write(table_token(target.name)),) if isinstance(target, TableClause) else ()
+    return Facts(frozenset(), writes, commits=True)
+
+
+def _dml_writes(statement: UpdateBase, compiled: Any) -> Iterator[Write]:
+    """Tell the tables that an INSERT, UPDATE or DELETE writes, by cascade as well.
+
+    :param compiled: what was compiled from this very statement; None for one inside another,
+        whose parameters are not looked at.
+    """
+    table: Any = statement.table
+    if not isinstance(table, TableClause):
+        return
+    name = table_token(table.name)
+    if compiled is None or not isinstance(table, sa.Table):
+        yield Write(name)
+    elif isinstance(statement, Insert):
+        yield _insert(name, table, statement, compiled)
+    elif isinstance(statement, Update | Delete):
+        yield _update_or_delete(name, table, statement, compiled)
+    for other in _other_tables_set(statement, name):
+        yield Write(other)
+    if isinstance(table, sa.Table) and not isinstance(statement, Insert):
+        action = "ondelete" if isinstance(statement, Delete) else "onupdate"
+        for child in _cascade(table, action):
+            yield Write(child)
+
+
+def _insert(name: str, table: sa.Table, statement: Insert, compiled: Any) -> Write:
+    if (
+        statement.select is not None
+        or getattr(statement, "_post_values_clause", None) is not None
+        or statement._prefixes
+    ):
+        return Write(name, insert=True)
+    many = getattr(compiled.compile_state, "_multi_parameters", None)
+    given = _given_columns(compiled)
+    sets: dict[str, tuple[str, ...] | None] = {}
+    for column in table.c:
+        names = tuple(f"{column.key}_m{row}" for row in range(len(many))) if many else (column.key,)
+        bound = all(item in compiled.binds for item in names)
+        absent = column.key not in given and _has_no_default(column)
+        sets[column_name(column)] = names if bound or absent else None
+    return Write(name, insert=True, known=True, sets=sets, types=_types(table))
+
+
+def _update_or_delete(
+    name: str, table: sa.Table, statement: Update | Delete, compiled: Any
+) -> Write:
+    sets: dict[str, tuple[str, ...] | None] = {}
+    if isinstance(statement, Update):
+        given = _given_columns(compiled)
+        for column in table.c:
+            if column.key in compiled.binds:
+                sets[column_name(column)] = (column.key,)
+            elif column.key in given or column.onupdate or column.server_onupdate:
+                sets[column_name(column)] = None
+    where: dict[str, str] = {}
+    for condition in _conditions(statement.whereclause):
+        compared, parameter = _equality(condition)
+        if compared is not None and compared.table.name == table.name:
+            bound = compiled.bind_names.get(parameter)
+            if bound is not None:
+                where[column_name(compared)] = bound
+    keys = tuple(column_name(column) for column in table.primary_key)
+    return Write(name, known=True, where=where, sets=sets, keys=keys, types=_types(table))
+
+
+def _given_columns(compiled: Any) -> frozenset[str]:
+    """Name the columns that ``values()`` gave something, be it a value or an expression."""
+    given = getattr(compiled.compile_state, "_dict_parameters", None) or ()
+    return frozenset(getattr(column, "key", column) for column in given)
+
+
+def _types(table: sa.Table) -> dict[str, Any]:
+    return {column_name(column): column.type for column in table.c}
+
+
+def _has_no_default(column: sa.Column[Any]) -> bool:
+    return (
+        column.default is None
+        and column.server_default is None
+        and column.computed is None
+        and column.identity is None
+        and not column.primary_key
+    )
+
+
+def _conditions(clause: Any) -> Iterator[Any]:
+    """Take a WHERE clause apart at its top-level ANDs."""
+    while isinstance(clause, Grouping):
+        clause = clause.element
+    if isinstance(clause, BooleanClauseList) and clause.operator is operators.and_:
+        for part in clause.clauses:
+            yield from _conditions(part)
+    elif clause is not None:
+        yield clause
+
+
+def _equality(condition: Any) -> tuple[sa.Column[Any] | None, Any]:
+    if isinstance(condition, BinaryExpression) and condition.operator is operators.eq:
+        for column, operand in (
+            (condition.left, condition.right),
+            (condition.right, condition.left),
+        ):
+            if (
+                isinstance(column, sa.Column)
+                and isinstance(column.table, sa.Table)
+                and isinstance(operand, BindParameter)
+            ):
+                return column, operand
+    return None, None
+
+
+def _other_tables_set(statement: UpdateBase, name: str) -> set[str]:
+    """Name the further tables whose columns an UPDATE of several tables sets."""
+    if not isinstance(statement, Update):
+        return set()
+    ordered = getattr(statement, "_ordered_values", None) or ()  # only in SQLAlchemy 2.0
+    columns = [*(statement._values or ()), *(column for column, _ in ordered)]
+    tables = {
+        table_token(column.table.name)
+        for column in columns
+        if isinstance(column, sa.Column) and isinstance(column.table, TableClause)
+    }
+    return tables - {name}
+
+
+def _cascade(table: sa.Table, action: str) -> set[str]:
+    """Name the tables that the database changes by itself, as the foreign keys declare."""
+    found: set[str] = set()
+    waiting = [table]
+    while waiting:
+        parent = waiting.pop()
+        for child in parent.metadata.tables.values():
+            token = table_token(child.name)
+            for key in child.foreign_key_constraints:
+                if (
+                    token not in found
+                    and (getattr(key, action) or "").upper() in _CASCADES
+                    and key.referred_table is parent
+                ):
+                    found.add(token)
+                    waiting.append(child)
+    return found

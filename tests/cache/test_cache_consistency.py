@@ -1,0 +1,180 @@
+"""The promise: a read that begins after a commit has returned never sees an older value.
+
+Threads of several processes read and write at once, on real servers, and writers are killed at
+any step of their commits. ``PERFKIT_CACHE_SOAK=1000`` runs that many examples instead of a few.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from cache_processes import CONTEXT, start
+from consistency_worker import (
+    OWNERS,
+    PAPERS,
+    READERS,
+    WRITERS,
+    Read,
+    Shared,
+    Write,
+    fill,
+    serve,
+)
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+SOAK = int(os.environ.get("PERFKIT_CACHE_SOAK", "0"))
+PROCESSES = 3
+
+
+class Processes:
+    """The worker processes; one that died is replaced."""
+
+    def __init__(self, database: str, redis_url: str) -> None:
+        self._arguments = (database, redis_url)
+        self.shared = Shared(*(CONTEXT.RawArray("i", PAPERS) for _ in range(3)))
+        self._workers: list[tuple[BaseProcess, Connection]] = []
+        self._waiting = [0] * PROCESSES
+        for _ in range(PROCESSES):
+            self._workers.append(self._start())
+
+    def _start(self) -> tuple[BaseProcess, Connection]:
+        return start(serve, *self._arguments, self.shared)
+
+    def begin(self, number: int, operation: Read | Write) -> None:
+        try:
+            self._workers[number][1].send(operation)
+        except BrokenPipeError:  # it has just died of an operation before
+            self._receive(number)
+            self._workers[number][1].send(operation)
+        self._waiting[number] += 1
+
+    def settle(self) -> list[str]:
+        """Wait for all that was begun; return what was wrong."""
+        wrong = []
+        while any(self._waiting):
+            open_ends = [
+                connection
+                for (_, connection), waiting in zip(self._workers, self._waiting, strict=True)
+                if waiting
+            ]
+            ready = wait(open_ends, timeout=30)
+            assert ready, "an operation hangs"
+            for number, (_, connection) in enumerate(self._workers):
+                if connection in ready:
+                    wrong += self._receive(number)
+        return wrong
+
+    def _receive(self, number: int) -> list[str]:
+        process, connection = self._workers[number]
+        try:
+            answer = connection.recv()
+        except (EOFError, ConnectionResetError):
+            process.join()
+            assert process.exitcode == -9
+            connection.close()
+            self._workers[number] = self._start()
+            self._waiting[number] = 0
+            return []
+        self._waiting[number] -= 1
+        return [] if answer is None else [answer]
+
+    def stop(self) -> None:
+        for process, connection in self._workers:
+            connection.close()
+            process.kill()
+            process.join()
+
+
+class Consistency(RuleBasedStateMachine):
+    """Begins reads and writes in several processes without waiting for them."""
+
+    processes: ClassVar[Processes]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = 0
+
+    @rule(
+        process=st.integers(0, PROCESSES - 1),
+        way=st.sampled_from(list(READERS)),
+        owner=st.integers(0, OWNERS - 1),
+    )
+    def read(self, process: int, way: str, owner: int) -> None:
+        self._begin(process, Read(way, owner))
+
+    @rule(
+        process=st.integers(0, PROCESSES - 1),
+        way=st.sampled_from(list(WRITERS)),
+        paper=st.integers(0, PAPERS - 1),
+        commit=st.sampled_from([True, True, True, False]),
+    )
+    def write(self, process: int, way: str, paper: int, commit: bool) -> None:
+        self._begin(process, Write(way, paper, commit))
+
+    @rule(
+        process=st.integers(0, PROCESSES - 1),
+        way=st.sampled_from(list(WRITERS)),
+        paper=st.integers(0, PAPERS - 1),
+        die_at=st.integers(0, 5),
+    )
+    def write_and_die(self, process: int, way: str, paper: int, die_at: int) -> None:
+        self._begin(process, Write(way, paper, die_at=die_at))
+
+    @precondition(lambda self: self.begun > 0)
+    @rule()
+    def settle(self) -> None:
+        assert self.processes.settle() == []
+        self.begun = 0
+
+    def _begin(self, process: int, operation: Read | Write) -> None:
+        self.processes.begin(process, operation)
+        self.begun += 1
+
+    def teardown(self) -> None:
+        self.settle()
+        for process in range(PROCESSES):
+            for way in READERS:
+                for owner in range(OWNERS):
+                    self._begin(process, Read(way, owner))
+        self.settle()
+
+
+@pytest.fixture(params=["postgresql", "sqlite"])
+def processes(
+    request: pytest.FixtureRequest,
+    redis_url: str,
+    tmp_path: Path,
+) -> Iterator[Processes]:
+    if request.param == "postgresql":
+        database = request.getfixturevalue("postgres_url")
+    else:
+        database = f"sqlite:///{tmp_path / 'test.db'}"
+    fill(database)
+    processes = Processes(database, redis_url)
+    yield processes
+    processes.stop()
+
+
+@pytest.mark.timeout(0 if SOAK else 120)
+def test_no_reader_sees_a_value_older_than_a_commit_that_had_returned(processes: Processes) -> None:
+    class Machine(Consistency):
+        pass
+
+    Machine.processes = processes
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=SOAK or 6,
+            stateful_step_count=60,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

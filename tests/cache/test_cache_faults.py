@@ -1,0 +1,244 @@
+"""What the application sees, and what the log says, when the server has a fault.
+
+The rows of the table in ``docs/caching.md`` come from here.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from cache_models import Counted, Document, count_documents
+from cache_server import Server
+from sqlalchemy.orm import Session
+
+from flask_perfkit.cache.cache import Cache
+
+DOCS = Path(__file__).parents[2] / "docs" / "caching.md"
+
+
+class User:
+    """Reads the number of documents through the cache, as a view would."""
+
+    def __init__(self, url: str, engine: sa.Engine) -> None:
+        self.cache = Cache.from_url(url)
+        self._engine = engine
+        self.creator = Counted(lambda: count_documents(engine))
+
+    def read(self) -> int:
+        number: int = self.cache.get_or_create("key", self.creator, depends_on=[Document])
+        return number
+
+    def write(self) -> int:
+        """Add a document and return how many there are."""
+        with Session(self._engine) as session:
+            session.add(Document(user_id=1, title="c"))
+            session.commit()
+        return count_documents(self._engine)
+
+    def is_cached(self) -> bool:
+        runs = self.creator.runs
+        self.read()
+        return self.creator.runs == runs
+
+    def wait_until_cached(self) -> None:
+        while not self.is_cached():
+            time.sleep(0.01)
+
+
+@pytest.fixture
+def user(server: Server, sqlite_engine: sa.Engine) -> User:
+    return User(server.url, sqlite_engine)
+
+
+NOT_USABLE = "The cache's server is not usable ({}: …): values come from their source until it is"
+REFUSES = "The cache's server refuses to store ({}: …): values come from their source"
+OTHER_FORMAT = "The cache holds an entry of another format; it is made anew"
+NO_JSON = "The cache holds an entry that is no JSON; it is made anew"
+
+VALUE, TOKEN = "perfkit:v:key", "perfkit:{t}:documents"
+
+
+def _put_list(server: Server, key: str) -> None:
+    server.client.delete(key)
+    server.client.lpush(key, "x")
+
+
+def _change_password(server: Server) -> None:
+    server.client.config_set("requirepass", "another")
+    server.client.client_kill_filter(skipme=True, _type="normal")
+
+
+def _restart(server: Server) -> None:
+    server.kill()
+    server.start()
+
+
+def _fill_up_empty(server: Server) -> None:
+    server.client.flushall()
+    server.fill_up()
+
+
+FAULTS: dict[str, tuple[Callable[[Server], object], bool, str]] = {
+    "not there": (Server.kill, False, NOT_USABLE.format("ConnectionError")),
+    "frozen": (Server.freeze, False, NOT_USABLE.format("TimeoutError")),
+    "wrong password": (_change_password, False, NOT_USABLE.format("AuthenticationError")),
+    "full": (_fill_up_empty, False, REFUSES.format("OutOfMemoryError")),
+    "restarted, empty": (_restart, True, "nothing"),
+    "emptied": (lambda s: s.client.flushall(), True, "nothing"),
+    "a list under an entry's key": (lambda s: _put_list(s, VALUE), True, "nothing"),
+    "a list under a token's key": (lambda s: _put_list(s, TOKEN), True, "nothing"),
+    "garbage under an entry's key": (
+        lambda s: s.client.set(VALUE, b"\xff\x00garbage"),
+        True,
+        OTHER_FORMAT,
+    ),
+    "a pickle under an entry's key": (
+        lambda s: s.client.set(VALUE, pickle.dumps({"a": 1})),
+        True,
+        OTHER_FORMAT,
+    ),
+    "broken JSON in an entry": (
+        lambda s: s.client.set(VALUE, s.client.get(VALUE)[:-1] + b"{"),
+        True,
+        NO_JSON,
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_the_server_reaches_nobody(
+    fault: str, server: Server, sqlite_engine: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    break_it, is_cached_again, logged = FAULTS[fault]
+    user = User(server.url, sqlite_engine)
+    assert [user.read(), user.read()] == [2, 2]
+    assert user.creator.runs == 1
+    break_it(server)
+    assert [user.read() for _ in range(20)] == [2] * 20
+    assert user.write() == 3
+    assert [user.read() for _ in range(20)] == [3] * 20
+    assert user.is_cached() == is_cached_again
+    messages = [re.sub(r"Error: .*\)(?=: values)", "Error: …)", line) for line in caplog.messages]
+    assert messages == ([] if logged == "nothing" else [logged])
+    seen = (
+        "the right value, cached again" if is_cached_again else "the right value, from its source"
+    )
+    assert f"| {fault} | {seen} | {logged} |" in DOCS.read_text(encoding="utf-8")
+
+
+def test_a_pickle_is_not_run(user: User, server: Server, tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "trap"),)
+
+    user.read()
+    for key in server.client.scan_iter():
+        server.client.set(key, pickle.dumps(Trap()))
+    assert user.read() == 2
+    assert not (tmp_path / "trap").exists()
+
+
+def test_a_frozen_server_costs_one_request_its_timeout(user: User, server: Server) -> None:
+    user.read()
+    server.freeze()
+    user.read()
+    waits = []
+    for _ in range(200):
+        started = time.monotonic()
+        user.read()
+        waits.append(time.monotonic() - started)
+    assert sorted(waits)[len(waits) // 2] < 0.25  # not one of them waited for the server
+
+
+def test_the_cache_comes_back_with_its_server(
+    user: User, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    user.read()
+    server.freeze()
+    user.read()
+    server.thaw()
+    user.wait_until_cached()
+    assert caplog.messages[-1] == "The cache's server is usable again"
+    assert len(caplog.messages) == 2
+
+
+def test_a_write_that_the_server_could_not_be_told_of_is_told_later(
+    user: User, server: Server, sqlite_engine: sa.Engine
+) -> None:
+    """What was stored before must not be given out when the server is back."""
+    other = User(f"{server.url}?", sqlite_engine)  # like another process
+    assert [user.read(), user.read()] == [2, 2]
+    server.freeze()
+    assert user.write() == 3
+    assert user.read() == 3
+    server.thaw()
+    user.wait_until_cached()
+    assert user.read() == 3
+    assert other.read() == 3
+
+
+def test_a_server_restored_from_a_snapshot_gives_out_nothing_of_it(
+    server: Server, sqlite_engine: sa.Engine
+) -> None:
+    """Its tokens are those of the snapshot, and so look current."""
+    user = User(server.url, sqlite_engine)
+    assert [user.read(), user.read()] == [2, 2]
+    server.client.save()
+    assert user.write() == 3
+    assert user.read() == 3
+    server.kill()
+    server.start()
+    assert server.client.exists("perfkit:v:key")
+    user.wait_until_cached()
+    assert user.read() == 3
+
+
+def test_a_full_server_still_drops_what_was_written(
+    user: User, server: Server, sqlite_engine: sa.Engine
+) -> None:
+    assert user.read() == 2
+    server.fill_up()
+    assert user.is_cached()
+    assert user.write() == 3
+    assert user.read() == 3
+
+
+def test_a_read_only_replica_is_not_taken_for_a_cache(
+    user: User, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert user.read() == 2
+    server.client.replicaof("127.0.0.1", "1")
+    assert user.write() == 3
+    assert [user.read(), user.read()] == [3, 3]
+    assert "ReadOnlyError" in caplog.messages[0]
+
+
+def test_set_get_and_delete_do_not_raise_without_a_server(sqlite_engine: sa.Engine) -> None:
+    cache = Cache.from_url("redis://127.0.0.1:1/0")
+    cache.set("key", 1)
+    assert cache.get("key", "default") == "default"
+    assert cache.get_many(["key"]) == {}
+    assert cache.delete("key") == 0
+    assert cache.delete_matching("*") == 0
+    cache.invalidate(Document)
+
+
+def test_a_server_that_may_not_be_asked_for_its_run_is_used_and_named_in_the_log(
+    server: Server, sqlite_engine: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.client.acl_setuser(
+        "limited", enabled=True, passwords=["+secret"], keys=["*"], commands=["+@all", "-info"]
+    )
+    user = User(server.url.replace("//", "//limited:secret@"), sqlite_engine)
+    user.read()
+    assert user.is_cached()
+    assert "may not ask its server for INFO" in caplog.messages[0]
+    assert "secret" not in caplog.text

@@ -1,0 +1,151 @@
+"""``flask perfkit audit`` on a small application, and on one that was slow on purpose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from archive import Document, User, archive, db, names_of_owners
+from click.testing import Result
+from flask import Flask, abort
+
+from flask_perfkit import PerfKit
+
+
+@pytest.fixture
+def app() -> Iterator[Flask]:
+    with archive(TESTING=True, SLOW_REQUEST=None) as app:
+        app.add_url_rule("/owners", "owners", lambda: names_of_owners())
+        app.add_url_rule("/health", "health", lambda: "ok")
+        app.add_url_rule("/write", "write", lambda: "no", methods=["POST"])
+
+        @app.get("/documents/<int:number>")
+        def document(number: int) -> str:
+            return db.get_or_404(Document, number).title
+
+        @app.get("/missing/<int:number>")
+        def missing(number: int) -> str:
+            abort(404)
+
+        @app.get("/users/<name>")
+        def user(name: str) -> str:
+            return db.session.execute(sa.select(User.name).filter_by(name=name)).scalar_one()
+
+        yield app
+
+
+def audited(app: Flask, *options: str) -> Result:
+    return app.test_cli_runner().invoke(args=["perfkit", "audit", *options])
+
+
+def test_the_report(app: Flask) -> None:
+    result = audited(app)
+    assert result.exit_code == 0, result.output
+    report = result.stdout
+    assert report.startswith("4 requests, 1 finding\n")
+    assert "ERROR  owners\n  n_plus_one: Document.user loaded 10 times" in report
+    assert "joinedload(Document.user)" in report
+    assert "proven" not in report
+    progress = [line for line in result.stderr.splitlines() if line.startswith("GET ")]
+    assert progress == ["GET /documents/1", "GET /health", "GET /missing/1", "GET /owners"]
+
+
+def test_what_was_not_looked_at_is_said(app: Flask) -> None:
+    _, _, missed = audited(app).stdout.partition("Not audited:\n")
+    assert missed.splitlines() == [
+        "  user: /users/<name> needs name: give it with --path",
+        "  missing: /missing/1 is not there: give another with --path",
+    ]
+
+
+def test_an_address_is_asked_for_as_well(app: Flask) -> None:
+    result = audited(app, "--path", "/users/user 1", "--path", "/documents/3", "--json")
+    paths = [each["path"] for each in json.loads(result.stdout)["requests"]]
+    assert paths[:2] == ["/users/user 1", "/documents/3"]
+    assert len(paths) == 6
+
+
+def test_an_endpoint_that_fails_is_said(app: Flask) -> None:
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.add_url_rule("/broken", "broken", lambda: 1 / 0)
+    result = audited(app)
+    assert result.exit_code == 0
+    assert "Answered with an error:\n  /broken: 500\n" in result.stdout
+
+
+def test_json(app: Flask) -> None:
+    report = json.loads(audited(app, "--json").stdout)
+    assert set(report) == {"requests", "findings", "proofs", "not_audited"}
+    (finding,) = report["findings"]
+    assert (finding["kind"], finding["severity"], finding["count"]) == ("n_plus_one", "error", 10)
+    assert (finding["endpoint"], finding["fix"]) == ("owners", "joinedload(Document.user)")
+    queries = {each["endpoint"]: each["queries"] for each in report["requests"]}
+    assert queries == {"owners": 11, "health": 0, "document": 1, "missing": 0}
+    assert [each["endpoint"] for each in report["not_audited"]] == ["user", "missing"]
+    assert report["proofs"] == []
+
+
+def test_prove(app: Flask) -> None:
+    assert "\n  proven: joinedload(Document.user): same response, 11 -> 1 queries, " in (
+        audited(app, "--prove").stdout
+    )
+    (proof,) = json.loads(audited(app, "--prove", "--json").stdout)["proofs"]
+    assert (proof["holds"], proof["queries_before"], proof["queries_after"]) == (True, 11, 1)
+
+
+@pytest.mark.parametrize("severity", ["error", "warning", "info"])
+def test_fails_on_an_error(app: Flask, severity: str) -> None:
+    result = audited(app, "--fail-on", severity)
+    assert result.exit_code == 1
+    assert "1 finding" in result.stdout
+
+
+@pytest.mark.parametrize(("severity", "code"), [("error", 0), ("warning", 1), ("info", 1)])
+def test_fails_on_nothing_better_than_it_is_told(severity: str, code: int) -> None:
+    def again() -> str:
+        same = sa.select(User.name).where(User.id == 1)
+        return str([db.session.scalar(same) for _ in range(5)])
+
+    with archive(TESTING=True, SLOW_REQUEST=None) as app:
+        app.add_url_rule("/", "again", again)
+        result = audited(app, "--fail-on", severity)
+    assert "WARNING  again\n  duplicate_query" in result.stdout
+    assert result.exit_code == code
+
+
+def test_a_severity_that_is_none_is_refused(app: Flask) -> None:
+    result = audited(app, "--fail-on", "fatal")
+    assert result.exit_code == 2
+    assert "'error', 'warning', 'info'" in result.output
+
+
+def test_without_findings_it_is_content() -> None:
+    with archive(TESTING=True, SLOW_REQUEST=None) as app:
+        app.add_url_rule("/health", "health", lambda: "ok")
+        result = audited(app, "--fail-on", "info")
+    assert (result.exit_code, result.stdout) == (0, "1 request, 0 findings\n")
+
+
+def test_findings_are_logged_again_afterwards(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
+    audited(app)
+    assert caplog.messages == []
+    app.test_client().get("/owners")
+    assert [message.partition(":")[0] for message in caplog.messages] == ["n_plus_one"]
+
+
+def test_the_figures_of_the_machine(app: Flask) -> None:
+    result = app.test_cli_runner().invoke(args=["perfkit", "system"])
+    assert result.exit_code == 0
+    assert "cpu" in result.stdout
+
+
+def test_an_application_that_is_not_watched_has_no_such_command() -> None:
+    with archive(perfkit=False) as app:
+        assert audited(app).exit_code == 2
+    off: Any = Flask("off")
+    off.config["PERFKIT_ENABLED"] = False
+    PerfKit(off)
+    assert audited(off).exit_code == 2
