@@ -11,7 +11,7 @@ from typing import Any
 from flask_perfkit.allowances import Allowance
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors import detect
-from flask_perfkit.findings import AllowedFinding, worst_first
+from flask_perfkit.findings import AllowedFinding, Finding, worst_first
 from flask_perfkit.profile import Profile
 from flask_perfkit.reason import attribute_name
 from flask_perfkit.recorder import Recorder
@@ -26,9 +26,9 @@ _TELLING = {
 }
 """Kinds whose absence says something; the others come and go with time, data and settings."""
 
-_allowance = itemgetter(0)
-_started, _ended, _site, _seen = map(itemgetter, (2, 3, 4, 5))
-_asked, _rows, _expected = map(attrgetter, ("asked", "rows", "expected"))
+_asked, _started, _ended, _seen = map(itemgetter, (0, 2, 3, 4))
+_allowance, _site = itemgetter(0), itemgetter(1)
+_line, _rows, _expected = map(attrgetter, ("asked", "rows", "expected"))
 
 
 def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
@@ -48,15 +48,17 @@ def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
         allowances=tuple(map(_allowance, recorder.spans)),
         **facts,
     )
-    profile.findings = detect(profile, settings)
+    found = detect(profile, settings)
     if profile.allowances or recorder.inside:
-        return _sorted_out(profile, recorder, settings)
+        return _sorted_out(profile, found, recorder, settings)
+    profile.findings = worst_first(found)
     return profile
 
 
-def _sorted_out(profile: Profile, recorder: Recorder, settings: Settings) -> Profile:
+def _sorted_out(
+    profile: Profile, found: tuple[Finding, ...], recorder: Recorder, settings: Settings
+) -> Profile:
     """Return a profile with what requests inside did, and with what is allowed put aside."""
-    found = profile.findings
     if not recorder.stands_alone:
         found += recorder.reported
     profile = replace(profile, causes=(*profile.causes, *recorder.inside))
@@ -116,7 +118,10 @@ def is_unremarkable(recorder: Recorder, settings: Settings) -> bool:
         return False
     if not recorder:
         return True
-    if max(Counter(map(_asked, map(_site, recorder))).values()) >= settings.n_plus_one_threshold:
+    if (
+        max(Counter(map(_line, map(_site, map(_asked, recorder)))).values())
+        >= settings.n_plus_one_threshold
+    ):
         return False
     slowest = max(map(sub, map(_ended, recorder), map(_started, recorder)))
     if settings.slow_query is not None and slowest > settings.slow_query * _NANOSECONDS:

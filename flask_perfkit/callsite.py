@@ -79,8 +79,11 @@ class Site:
         self.expired = expired
 
 
-memory: dict[str, tuple[int, int, Key, Site, Any]] = {}
-"""Statement text -> depth of the application frame, depth where the walk ended, key, site, note.
+Asked = tuple[str, Site]
+"""A statement's text and the site that asked for it."""
+
+memory: dict[str, tuple[int, int, Key, Asked, Any]] = {}
+"""Statement text -> depth of the application frame, depth where the walk ended, key, asked, note.
 
 Depths count from the hook that SQLAlchemy calls, which is 0; where no jump is possible they
 are 0, which never agrees with the key.
@@ -163,7 +166,7 @@ def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
             memory.clear()
         if not jumpable or asked is None:
             asked_at = ended_at = 0
-        memory[statement] = (asked_at, ended_at, key, site, note)
+        memory[statement] = (asked_at, ended_at, key, (statement, site), note)
     return site
 
 

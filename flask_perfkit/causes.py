@@ -14,7 +14,7 @@ from operator import attrgetter, itemgetter, sub
 from typing import Any
 
 from flask_perfkit.allowances import Allowance
-from flask_perfkit.callsite import Site
+from flask_perfkit.callsite import Asked, Site
 from flask_perfkit.fingerprint import (
     Shape,
     fingerprints,
@@ -26,8 +26,8 @@ from flask_perfkit.fingerprint import (
 from flask_perfkit.profile import MOST_EXECUTIONS, MOST_VALUES, Cause, CauseKey, Executions
 from flask_perfkit.reason import Reason, path_of, reason_of
 
-Record = tuple[str, Any, int, int, Site, Any, Any, Any]
-"""What a hook appends: statement, parameters, start and end in nanoseconds, site, what was
+Record = tuple[Asked, Any, int, int, Any, Any, Any]
+"""What a hook appends: statement and site, parameters, start and end in nanoseconds, what was
 seen of the rows, the statement as it was invoked, its execution options."""
 
 _MOST_CAUSES = 2_000
@@ -35,8 +35,7 @@ _MOST_CALLERS = 1_000
 _MOST_REASONS = 1_000
 _SECONDS = 1e-9
 
-_text_and_site = itemgetter(0, 4)
-_statement = itemgetter(6)
+_asked, _statement = itemgetter(0), itemgetter(5)
 _path = attrgetter("_compile_options._current_path")
 _rows, _fetched, _error = attrgetter("rows"), attrgetter("fetched"), attrgetter("error")
 
@@ -55,8 +54,8 @@ class Causes(dict[CauseKey, Cause]):
         :param flushes: when sessions began and ended to flush, in turn.
         :param allowances: what was allowed while the records were made.
         """
-        groups: defaultdict[tuple[str, Site], list[Record]] = defaultdict(list)
-        for key, run in groupby(records, _text_and_site):
+        groups: defaultdict[Asked, list[Record]] = defaultdict(list)
+        for key, run in groupby(records, _asked):
             groups[key] += run
         for (sql, site), same in groups.items():
             for group in _by_path(same):
@@ -81,7 +80,7 @@ class Causes(dict[CauseKey, Cause]):
         flushes: Sequence[int],
         allowances: tuple[Allowance, ...],
     ) -> None:
-        _, parameters, started, ended, _, seen, statements, options = zip(*records, strict=True)
+        _, parameters, started, ended, seen, statements, options = zip(*records, strict=True)
         shape = shape_of(sql)
         reason = _reason(shape, site, statements[0], options[0])
         cause = self._cause(shape, reason, site, allowances)

@@ -124,7 +124,7 @@ class Recorder(list[Record]):
             del self[: len(records)]
             if self._causes is None:
                 self._causes = Causes()
-            if not self.closed:
+            if records and not self.closed:
                 flushes = self._flushes or []
                 if spans := self.spans:
                     for allowed, group in _by_allowances(records, spans):

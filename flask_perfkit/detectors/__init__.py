@@ -24,7 +24,7 @@ from flask_perfkit.detectors import (
     unused_eager_load,
 )
 from flask_perfkit.faults import log_once
-from flask_perfkit.findings import Finding, worst_first
+from flask_perfkit.findings import Finding
 from flask_perfkit.profile import Profile
 
 DETECTORS: tuple[Callable[[Profile, Settings], list[Finding]], ...] = (
@@ -45,11 +45,11 @@ DETECTORS: tuple[Callable[[Profile, Settings], list[Finding]], ...] = (
 
 
 def detect(profile: Profile, settings: Settings) -> tuple[Finding, ...]:
-    """Return what all detectors find, worst first; one that fails is skipped."""
+    """Return what all detectors find; one that fails is skipped."""
     findings: list[Finding] = []
     for detector in DETECTORS:
         try:
             findings += detector(profile, settings)
         except Exception:
             log_once(f"the detector {detector.__module__}")
-    return worst_first(findings)
+    return tuple(findings)

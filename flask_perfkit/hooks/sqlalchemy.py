@@ -151,12 +151,12 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
     ended = _now()
     try:
         try:
-            depth, above, key, site, seen = memory[statement]
+            depth, above, key, asked, seen = memory[statement]
             if (position_of(_getframe(depth)), position_of(_getframe(above))) != key:
-                site = walk(statement, _getframe(), seen)
+                asked = (statement, walk(statement, _getframe(), seen))
         except (KeyError, ValueError):
             seen = _way_to_see(statement, context)
-            site = walk(statement, _getframe(), seen)
+            asked = (statement, walk(statement, _getframe(), seen))
         if not seen:
             if seen is not None:  # a way of its own
                 parameters, seen = seen.see(cursor, parameters, context)
@@ -166,11 +166,10 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
                 context.cursor_fetch_strategy = seen = Rows()
         recorder.append(
             (
-                statement,
+                asked,
                 parameters,
                 started,
                 ended,
-                site,
                 seen,
                 context.invoked_statement,
                 context.execution_options,
@@ -226,9 +225,9 @@ def _record_rare(
     ended = _now()
     try:
         seen = see(outcome)
-        site = walk(None, _getframe(), None)
+        asked = (statement, walk(None, _getframe(), None))
         invoked, options = context.invoked_statement, context.execution_options
-        recorder.append((statement, None, started, ended, site, seen, invoked, options))
+        recorder.append((asked, None, started, ended, seen, invoked, options))
         if len(recorder) > MOST_RECORDS:
             recorder.fold()
     except Exception:
