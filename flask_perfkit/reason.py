@@ -117,7 +117,7 @@ def reads_one_row(statement: Any, options: Any) -> bool:
 def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expired: bool) -> Reason:
     """Return the reason of one execution.
 
-    :param statement: ``context.invoked_statement``; None for SQL that went to the driver.
+    :param statement: the statement that was compiled; None for SQL that went to the driver.
     :param options: ``context.execution_options``.
     :param sql: the shape of the statement.
     :param touched: the mapped attribute that was being read, if one was.
