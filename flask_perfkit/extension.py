@@ -84,6 +84,10 @@ class PerfKit:
         watch_requests(app, state, at_first_request=partial(_watch_calls, app, state))
         if settings.traces:
             _trace(app, state)
+        if settings.sql_comments:
+            from flask_perfkit.hooks.comments import comment_statements
+
+            comment_statements()
 
     @staticmethod
     def paginated(schema: AnySchema, **options: Unpack[PageOptions]) -> Callable[[View], View]:
