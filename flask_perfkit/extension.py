@@ -16,7 +16,7 @@ from flask_perfkit.batching import batch_lazy_loads
 from flask_perfkit.callsite import claim
 from flask_perfkit.commands import perfkit as perfkit_commands
 from flask_perfkit.config import Settings
-from flask_perfkit.errors import SetupError
+from flask_perfkit.errors import ExtraMissing, SetupError
 from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.commands import watch_commands
@@ -91,6 +91,12 @@ class PerfKit:
         app.cli.add_command(perfkit_commands)
         _watch_calls(app, state)
         watch_requests(app, state, at_first_request=partial(_watch_calls, app, state))
+        if settings.traces:
+            _trace(app, state)
+        if settings.sql_comments:
+            from flask_perfkit.hooks.comments import comment_statements
+
+            comment_statements()
 
     @staticmethod
     def paginated(schema: AnySchema, **options: Unpack[PageOptions]) -> Callable[[View], View]:
@@ -177,6 +183,19 @@ def _watch_calls(app: Flask, state: State) -> None:
     if app.debug or app.testing:
         state.notes_reads = True
         watch_attributes()
+
+
+def _trace(app: Flask, state: State) -> None:
+    try:
+        from flask_perfkit.traces.findings import add_findings, early_sinks
+        from flask_perfkit.traces.requests import trace_requests
+        from flask_perfkit.traces.statements import trace_statements
+    except ModuleNotFoundError as error:
+        raise ExtraMissing("PERFKIT_TRACES", "otel") from error
+    state.sinks = (add_findings(app), *state.sinks)
+    state.early_sinks = partial(early_sinks, app)
+    trace_requests(app)
+    trace_statements()
 
 
 def _sinks(app: Flask, settings: Settings) -> tuple[Sink, ...]:

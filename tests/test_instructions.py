@@ -30,7 +30,7 @@ def figures() -> Figures:
             text=True,
             env=environment,
         )
-        for kind in ("bare", "watched", "unwatched")
+        for kind in ("bare", "watched", "unwatched", "traced")
     }
     outputs = {kind: process.communicate(timeout=100)[0] for kind, process in processes.items()}
     return {kind: json.loads(output) for kind, output in outputs.items()}
@@ -57,3 +57,10 @@ def test_a_query_that_nothing_watches(figures: Figures) -> None:
 def test_an_n_plus_one(figures: Figures) -> None:
     """101 statements, their analysis and the finding's line in the log."""
     assert figures["watched"]["/n_plus_one"] / figures["bare"]["/n_plus_one"] <= 1.03
+
+
+def test_traces(figures: Figures) -> None:
+    """The official Flask and SQLAlchemy instrumentations take 9,482 and 2,254 more, measured."""
+    assert over_bare(figures, "traced", "/plain") <= 9_482 / 2
+    four, one = (over_bare(figures, "traced", f"/queries/{count}") for count in (4, 1))
+    assert (four - one) / 3 <= 2_000

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from flask import Flask, Request, Response
 
-    from flask_perfkit.config import Settings
     from flask_perfkit.state import State
 
 _LONGEST_METHOD = 20
@@ -67,7 +66,7 @@ def _noting_response(
 ) -> Callable[[Response], Response]:
     """Wrap Flask's last word on a response, which is spoken for failed requests too."""
     settings = state.settings
-    speaks_early = settings.server_timing or settings.on_finding == "raise"
+    speaks_early = settings.server_timing or settings.traces or settings.on_finding == "raise"
 
     def noting(response: Response) -> Response:
         recorder = current()
@@ -80,7 +79,7 @@ def _noting_response(
         recorder.response = response  # if a hook fails this is what is sent
         response = recorder.response = process_response(response)
         if speaks_early and not recorder.spoke:
-            _speak_early(recorder, response, settings)
+            _speak_early(recorder, response, state)
         return response
 
     return noting
@@ -278,16 +277,21 @@ def _keep_to_ask_again(recorder: RequestRecorder, profile: Profile, state: State
         )
 
 
-def _speak_early(recorder: RequestRecorder, response: Response, settings: Settings) -> None:
+def _speak_early(recorder: RequestRecorder, response: Response, state: State) -> None:
     """Analyse what was recorded so far, for what must be said before the response leaves.
 
     :raises FindingError: the application wants findings to be raised.
     """
+    settings = state.settings
     try:
+        early_sinks = state.early_sinks()
+        if not (settings.server_timing or settings.on_finding == "raise" or early_sinks):
+            return
         facts = _facts(recorder, current_app, failed=False)
         if facts["endpoint"] in settings.exclude or request != recorder.asked:
             return  # a request inside of this one that is not watched itself says nothing
         profile = analyse(recorder, settings, **facts)
+        deliver(profile, early_sinks)
         if settings.server_timing:
             response.headers.add("Server-Timing", server_timing(profile))
         if settings.on_finding == "raise" and profile.findings:
