@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from hashlib import sha256
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -29,7 +29,7 @@ def fingerprint(
     """
     values = [_text(item.effective_value, item, dialect) for item in parameters]
     text = "\0".join((place or "", sql, *values))
-    return sha256(text.encode("utf-8", "surrogatepass")).digest()[:FINGERPRINT_SIZE]
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=FINGERPRINT_SIZE).digest()
 
 
 def fingerprint_of(statement: Select[Any], dialect: Dialect, database: str) -> bytes:
