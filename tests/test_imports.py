@@ -24,7 +24,7 @@ LAYERS = (
     {"recorder"},
     {"allow"},
     {"pagination", "cache", "system", "batching"},
-    {"detectors", "sinks", "measure"},
+    {"alerts", "detectors", "sinks", "measure", "system_report"},
     {"analysis"},
     {"state"},
     {"hooks", "traces"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import flask
 import pytest
 from archive import archive, db, names_of_owners
 from flask import Flask
@@ -90,3 +91,17 @@ def test_requests_are_measured_once(spans: Spans, points: Points) -> None:
         before = count()
         app.test_client().get("/owners")
         assert count() == before
+
+
+def test_every_new_application_instrumented(spans: Spans) -> None:
+    """As ``opentelemetry-instrument`` does it: in the place of the class."""
+    FlaskInstrumentor().instrument()
+    try:
+        app = flask.Flask("shop")
+        app.config["PERFKIT_TRACES"] = True
+        PerfKit(app)
+        app.add_url_rule("/", view_func=lambda: "ok")
+        app.test_client().get("/")
+    finally:
+        FlaskInstrumentor().uninstrument()
+    assert len(spans()) == 1

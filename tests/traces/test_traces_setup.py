@@ -66,3 +66,20 @@ print(*(app.test_client().get("/").text for _ in range(2)))
 """)
     assert "answered answered" in output
     assert output.count("install flask-perfkit[otel]\n") == 2  # the message and its traceback
+
+
+def test_a_disabled_sdk_is_left_alone() -> None:
+    assert (
+        run("""
+import os, sys, threading
+os.environ["OTEL_SDK_DISABLED"] = "true"
+from flask import Flask
+from flask_perfkit import PerfKit
+app = Flask("shop")
+app.config["PERFKIT_TRACES"] = True
+PerfKit(app)
+app.add_url_rule("/", view_func=lambda: "answered")
+print(app.test_client().get("/").text, threading.active_count())
+""")
+        == "answered 1\n"
+    )

@@ -40,12 +40,14 @@ def test_a_statement_is_a_client_span_of_its_request(app: Flask, spans: Spans) -
     server, *found = spans()
     assert [span.name for span in found] == ["SELECT document", *["SELECT user"] * 10]
     assert all(span.parent == server.context for span in found)
-    assert dict(found[1].attributes or {}) == {
+    attributes = dict(found[1].attributes or {})
+    text = attributes.pop("db.query.text")
+    assert str(text).endswith(" FROM user WHERE user.id = ?")
+    assert attributes == {
         "db.system.name": "sqlite",
         "db.operation.name": "SELECT",
         "db.collection.name": "user",
         "db.query.summary": "SELECT user",
-        "db.query.text": "SELECT user.id, user.name FROM user WHERE user.id = ?",
     }
     assert found[1].status.status_code is StatusCode.UNSET
 
