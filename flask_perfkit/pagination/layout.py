@@ -120,7 +120,7 @@ def lay_out(
         terms = _order(statement, terms)
         froms = read_froms(statement)
         identity = row_identity(statement, froms)
-        if for_cursor and (not identity.is_unique or _has_window(statement, terms)):
+        if for_cursor and _needs_subquery(statement, terms, identity, ways):
             return _laid_around(statement, terms, ways)
         layout = _inside(statement, terms, froms, identity, ways)
         if key is not None and _is_static(layout):
@@ -208,6 +208,14 @@ def _laid_outside(enclosed: Enclosed, names: Mapping[int, str | None], ways: Way
         finds_by_key=False,
     )
     return Laid(enclosed.statement, layout)
+
+
+def _needs_subquery(
+    statement: Select[Any], terms: Sequence[Term], identity: Identity, ways: Ways
+) -> bool:
+    """Whether the statement itself can hold no condition that begins a page."""
+    is_grouped = bool(statement._group_by_clauses) and not ways.has_groups
+    return is_grouped or not identity.is_unique or _has_window(statement, terms)
 
 
 def _has_window(statement: Select[Any], terms: Sequence[Term]) -> bool:

@@ -350,6 +350,10 @@ SHAPES: dict[str, tuple[Callable[[], Any], list[Any]]] = {
         [Document.id],
     ),
     "group by label": (lambda: _grouped_by("low"), [func.lower(Document.title)]),
+    "limited group by label": (
+        lambda: _grouped_by("low").order_by(None).order_by("low").limit(3),
+        [],
+    ),
     "group by function": (
         lambda: _grouped_by(func.lower(Document.title)),
         [func.lower(Document.title)],
