@@ -111,6 +111,8 @@ class _TracedApplication:
     def _set_up(self) -> None:
         """Begin to send, in the process that serves: a thread does not outlive a fork."""
         self._is_set_up = True
+        if self._app.testing:
+            return  # nobody receives what tests do
         try:
             send_by_otlp(self._app)
         except Exception:
