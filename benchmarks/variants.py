@@ -124,6 +124,8 @@ VARIANTS = (
     Variant("floor, by hand", _floor),
     Variant(PERFKIT, _perfkit, _PATIENT),
     Variant("PerfKit, unsampled", _perfkit, {"PERFKIT_SAMPLE_RATE": 0.0, **_PATIENT}),
+    Variant("PerfKit, in debug", _perfkit, {"DEBUG": True, **_PATIENT}),
+    Variant("PerfKit, auto-batching", _perfkit, {"PERFKIT_AUTO_BATCH": True, **_PATIENT}),
     Variant("SQLALCHEMY_RECORD_QUERIES", _nothing, {"SQLALCHEMY_RECORD_QUERIES": True}),
     Variant(
         "prometheus-flask-exporter",

@@ -118,11 +118,11 @@ def is_unremarkable(recorder: Recorder, settings: Settings) -> bool:
         return False
     if not recorder:
         return True
-    if (
-        max(Counter(map(_line, map(_site, map(_asked, recorder)))).values())
-        >= settings.n_plus_one_threshold
-    ):
-        return False
+    often = settings.n_plus_one_threshold
+    if len(recorder) >= often:
+        lines = Counter(map(_line, map(_site, map(_asked, recorder))))
+        if max(lines.values()) >= often:
+            return False
     slowest = max(map(sub, map(_ended, recorder), map(_started, recorder)))
     if settings.slow_query is not None and slowest > settings.slow_query * _NANOSECONDS:
         return False

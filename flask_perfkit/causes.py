@@ -28,15 +28,17 @@ from flask_perfkit.reason import Reason, path_of, reason_of
 
 Record = tuple[Asked, Any, int, int, Any, Any, Any]
 """What a hook appends: statement and site, parameters, start and end in nanoseconds, what was
-seen of the rows, the statement as it was invoked, its execution options."""
+seen of the rows, the statement as it was compiled (None for SQL that went to the driver), its
+execution options. What was compiled is in SQLAlchemy's cache, and so kept for nothing; the
+invoked statement is made anew by each lazy load."""
 
 _MOST_CAUSES = 2_000
 _MOST_CALLERS = 1_000
 _MOST_REASONS = 1_000
 _SECONDS = 1e-9
 
-_asked, _statement = itemgetter(0), itemgetter(5)
-_path = attrgetter("_compile_options._current_path")
+_asked, _compiled = itemgetter(0), itemgetter(5)
+_path = attrgetter("statement._compile_options._current_path")
 _rows, _fetched, _error = attrgetter("rows"), attrgetter("fetched"), attrgetter("error")
 
 
@@ -80,9 +82,9 @@ class Causes(dict[CauseKey, Cause]):
         flushes: Sequence[int],
         allowances: tuple[Allowance, ...],
     ) -> None:
-        _, parameters, started, ended, seen, statements, options = zip(*records, strict=True)
+        _, parameters, started, ended, seen, compiled, options = zip(*records, strict=True)
         shape = shape_of(sql)
-        reason = _reason(shape, site, statements[0], options[0])
+        reason = _reason(shape, site, getattr(compiled[0], "statement", None), options[0])
         cause = self._cause(shape, reason, site, allowances)
         count = len(records)
         cause.count += count
@@ -163,7 +165,7 @@ def _by_path(records: list[Record]) -> Iterator[list[Record]]:
         yield records
         return
     try:
-        paths = list(map(_path, map(_statement, records)))
+        paths = list(map(_path, map(_compiled, records)))
     except AttributeError:
         yield records
         return

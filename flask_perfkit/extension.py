@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from flask import current_app
 
@@ -33,10 +33,16 @@ from flask_perfkit.state import State
 if TYPE_CHECKING:
     from flask import Flask
 
+    from flask_perfkit.cache.cache import Cache
+    from flask_perfkit.cache.decorator import CachedFunction, CacheOptions
+    from flask_perfkit.cache.response import ResponseOptions
     from flask_perfkit.findings import Finding
     from flask_perfkit.pagination.decorator import PageOptions, View
     from flask_perfkit.pagination.schemas import AnySchema
     from flask_perfkit.proof import Proof
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class PerfKit:
@@ -63,6 +69,7 @@ class PerfKit:
 
         :raises SettingsError: a key is unknown or has a value that is not allowed.
         :raises SetupError: the application is watched already.
+        :raises ExtraMissing: ``PERFKIT_REDIS_URL`` is set and redis-py is not installed.
         """
         if "perfkit" in app.extensions:
             raise SetupError(
@@ -71,6 +78,8 @@ class PerfKit:
             )
         settings = Settings.from_app(app)
         state = State(settings, db, _sinks(app, settings))
+        if settings.redis_url is not None:
+            state.open_cache()  # entries of other processes depend on what this one writes
         app.extensions["perfkit"] = state
         if not settings.enabled:
             return
@@ -93,6 +102,49 @@ class PerfKit:
 
         return paginated(schema, **options)
 
+    @property
+    def cache(self) -> Cache:
+        """The cache of the current application.
+
+        :raises SetupError: PerfKit does not watch the current application.
+        """
+        return _current_cache()
+
+    @overload
+    def cached(self, function: Callable[P, R]) -> CachedFunction[P, R]: ...
+
+    @overload
+    def cached(
+        self, **options: Unpack[CacheOptions]
+    ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
+
+    def cached(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """Keep the results of a function in the cache of the application that calls it.
+
+        Bare or with the options of :func:`flask_perfkit.cache.decorator.cached`; before or
+        after ``init_app``.
+        """
+        from flask_perfkit.cache.decorator import cached
+
+        return cached(_current_cache, function, **options)
+
+    @overload
+    def cached_response(self, view: Callable[P, Any]) -> Callable[P, Any]: ...
+
+    @overload
+    def cached_response(
+        self, **options: Unpack[ResponseOptions]
+    ) -> Callable[[Callable[P, Any]], Callable[P, Any]]: ...
+
+    def cached_response(self, view: Callable[..., Any] | None = None, **options: Any) -> Any:
+        """Keep the answers of a view in the cache of the application that it belongs to.
+
+        Bare or with the options of :func:`flask_perfkit.cache.response.cached_response`.
+        """
+        from flask_perfkit.cache.response import cached_response
+
+        return cached_response(_current_cache, view, **options)
+
     @staticmethod
     def prove(finding: Finding) -> Proof:
         """Try the fix of a finding of the current application on a GET that was recorded.
@@ -106,6 +158,16 @@ class PerfKit:
     def allow(self, kind: str, subject: str = "*", *, reason: str = "") -> Allow:
         """Allow findings of a kind about a subject: :func:`flask_perfkit.allow.allow`."""
         return allow(kind, subject, reason=reason)
+
+
+def _current_cache() -> Cache:
+    state: State | None = current_app.extensions.get("perfkit")
+    if state is None:
+        raise SetupError(
+            f"PerfKit does not watch the application {current_app.name!r}, so it has no cache: "
+            "call perfkit.init_app(app) first"
+        )
+    return state.cache
 
 
 def _watch_calls(app: Flask, state: State) -> None:

@@ -91,18 +91,15 @@ def _names(condition: Any) -> set[str]:
     return {str(table.name) for table in tables if getattr(table, "name", None) is not None}
 
 
-def _tables(statement: Any) -> dict[str, str]:
-    """Return the tables and aliases that a select reads, each with its table's name."""
+def _tables(statement: Any) -> dict[str, Any]:
+    """Return the tables and aliases that a select reads, by name, each with its table."""
     elements: Iterator[Any] = (
         element
         for source in statement.get_final_froms()
         for element in visitors.iterate(source)
         if hasattr(element, "primary_key") and getattr(element, "name", None) is not None
     )
-    return {
-        str(element.name): str(getattr(getattr(element, "element", element), "name", ""))
-        for element in elements
-    }
+    return {str(element.name): getattr(element, "element", element) for element in elements}
 
 
 def _ways(root: str, links: dict[str, set[str]], keys: dict[str, list[int]]) -> list[list[str]]:
@@ -123,10 +120,10 @@ def _ways(root: str, links: dict[str, set[str]], keys: dict[str, list[int]]) -> 
     return ways
 
 
-def _collections(leaves: list[list[str]], tables: dict[str, str]) -> Iterator[str]:
+def _collections(leaves: list[list[str]], tables: dict[str, Any]) -> Iterator[str]:
     for way in leaves:
         if len(way) > 1:
-            parent, child = (mapper_of(tables.get(name, name)) for name in way[-2:])
+            parent, child = (mapper_of(tables.get(name)) for name in way[-2:])
             if parent is not None and child is not None:
                 yield from _to_many(parent, child)
 

@@ -8,7 +8,7 @@ about which nothing can be told falls back to its table.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -117,7 +117,7 @@ def reads_one_row(statement: Any, options: Any) -> bool:
 def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expired: bool) -> Reason:
     """Return the reason of one execution.
 
-    :param statement: ``context.invoked_statement``; None for SQL that went to the driver.
+    :param statement: the statement that was compiled; None for SQL that went to the driver.
     :param options: ``context.execution_options``.
     :param sql: the shape of the statement.
     :param touched: the mapped attribute that was being read, if one was.
@@ -177,7 +177,7 @@ def code_of(column: str, subject: str) -> str:
     :param subject: the model or table that the statement is about.
     """
     table, _, name = column.replace('"', "").replace("`", "").rpartition(".")
-    mapper = mapper_of(table.rpartition(".")[2]) if table else None
+    mapper = _mapper_of_name(table.rpartition(".")[2]) if table else None
     if mapper is None:
         mapper = _mapper_named(subject)
     if mapper is None:
@@ -311,18 +311,7 @@ def _subject_mapper(statement: Any, sql: str) -> Mapper[Any] | None:
     mapper = getattr(subject, "mapper", None)
     if mapper is not None:
         return mapper  # type: ignore[no-any-return]
-    table = getattr(getattr(statement, "table", None), "name", None) or table_of(sql)
-    return mapper_of(table)
-
-
-def _mapper_of_object(table: Any) -> Mapper[Any] | None:
-    """Return the mapper of a table itself: tables of other databases may share its name."""
-    found = None
-    for registry in _all_registries():
-        for mapper in registry.mappers:
-            if mapper.local_table is table and (found is None or found.isa(mapper)):
-                found = mapper
-    return found
+    return mapper_of(getattr(statement, "table", None)) or _mapper_of_name(table_of(sql))
 
 
 def _mapper_named(name: str) -> Mapper[Any] | None:
@@ -330,14 +319,23 @@ def _mapper_named(name: str) -> Mapper[Any] | None:
     return next((mapper for mapper in mappers if mapper.class_.__name__ == name), None)
 
 
-def mapper_of(table: str) -> Mapper[Any] | None:
-    """Return the mapper of a table, the base class where several share one."""
+def mapper_of(table: Any) -> Mapper[Any] | None:
+    """Return the mapper of a table, the base class where several share one.
+
+    Tables of several databases may share a name, so that a name is for text only.
+    """
+    return _base_mapper(lambda mapper: table == mapper.local_table)
+
+
+def _mapper_of_name(table: str) -> Mapper[Any] | None:
+    return _base_mapper(lambda mapper: getattr(mapper.local_table, "name", None) == table)
+
+
+def _base_mapper(maps: Callable[[Mapper[Any]], bool]) -> Mapper[Any] | None:
     found = None
     for registry in _all_registries():
         for mapper in registry.mappers:
-            if getattr(mapper.local_table, "name", None) == table and (
-                found is None or found.isa(mapper)
-            ):
+            if maps(mapper) and (found is None or found.isa(mapper)):
                 found = mapper
     return found
 
@@ -365,7 +363,7 @@ def _mapped_name(objects: Iterable[Any]) -> str | None:
     if column is None or column.table is None:
         return None
     table = getattr(column.table, "element", column.table)
-    mapper = _mapper_of_object(table)
+    mapper = mapper_of(table)
     if mapper is None or column.key not in table.c:
         return None
     try:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask_perfkit.config import Settings
 from flask_perfkit.sinks import Sink
+
+if TYPE_CHECKING:
+    from flask_perfkit.cache.cache import Cache
 
 MOST_REPLAYS = 200
 """Requests that are kept to be asked again, one an endpoint."""
@@ -39,3 +43,23 @@ class State:
     watches_all: bool = False
     notes_reads: bool = False
     replays: dict[str, Replay] = field(default_factory=dict)
+    _cache: Cache | None = None
+    _opening: Lock = field(default_factory=Lock)
+
+    @property
+    def cache(self) -> Cache:
+        """The cache of the application, opened when it is first asked for."""
+        return self._cache or self.open_cache()
+
+    def open_cache(self) -> Cache:
+        """Open the cache, which follows this process's writes from then on.
+
+        :raises ExtraMissing: ``PERFKIT_REDIS_URL`` is set and redis-py is not installed.
+        """
+        from flask_perfkit.cache.cache import Cache
+        from flask_perfkit.cache.scope import current_scope
+
+        with self._opening:
+            if self._cache is None:
+                self._cache = Cache(self.settings, current_scope)
+            return self._cache

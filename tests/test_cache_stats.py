@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -163,3 +164,67 @@ def test_the_shared_statistics_belong_to_the_process() -> None:
         assert cache_stats.snapshot() == {"default": (1, 0)}
     finally:
         cache_stats.reset()
+
+
+def test_counts_by_the_route_that_asked(stats: CacheStats) -> None:
+    app = Flask("shop")
+
+    @app.get("/books/<int:number>")
+    def show(number: int) -> str:
+        stats.miss("pages")
+        stats.hit("pages", number)
+        return ""
+
+    client = app.test_client()
+    client.get("/books/2")
+    client.get("/books/3")
+    stats.hit("pages", 4)
+    assert stats.by_route() == {("pages", "/books/<int:number>"): (5, 2), ("pages", None): (4, 0)}
+    assert stats.snapshot() == {"pages": (9, 2)}
+    stats.reset()
+    assert stats.by_route() == {}
+
+
+def test_the_thousand_first_route_counts_as_other(stats: CacheStats) -> None:
+    app = Flask("shop")
+    for number in range(1002):
+        app.add_url_rule(f"/{number}", f"view{number}", lambda: "")
+    for number in range(1002):
+        with app.test_request_context(f"/{number}"):
+            stats.hit("pages")
+    by_route = stats.by_route()
+    assert len(by_route) == 1001
+    assert by_route["pages", "other"] == (2, 0)
+    assert stats.snapshot() == {"pages": (1002, 0)}
+
+
+def test_a_listener_hears_each_count(stats: CacheStats) -> None:
+    heard: list[tuple[str, str | None, int, int]] = []
+    stats.hit("pages")
+    stats.listen(lambda *count: heard.append(count))
+    stats.hit("pages", 2)
+    stats.miss("x" * 101)
+    app = Flask("shop")
+    app.add_url_rule("/books", "books", lambda: "")
+    with app.test_request_context("/books"):
+        stats.miss()
+    assert heard == [
+        ("pages", None, 2, 0),
+        ("x" * 100, None, 0, 1),
+        ("default", "/books", 0, 1),
+    ]
+
+
+def test_a_listener_that_raises_is_logged_and_passed_over(
+    stats: CacheStats, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[str] = []
+
+    def fail(*_: object) -> None:
+        raise OSError("no metrics today")
+
+    stats.listen(fail)
+    stats.listen(lambda name, *_: heard.append(name))
+    stats.hit("pages")
+    assert (heard, stats.snapshot()) == (["pages"], {"pages": (1, 0)})
+    assert "no metrics today" in caplog.text

@@ -47,6 +47,9 @@ class MemoryBackend:
         self._movers: dict[tuple[str, str], dict[str, float]] = {}
         self._locks: dict[str, tuple[str, float]] = {}
 
+    def ask_epoch(self) -> str:
+        return self.epoch
+
     def read(
         self, keys: Sequence[str], names: Sequence[str]
     ) -> tuple[list[bytes | None], list[str | None]]:
@@ -76,17 +79,21 @@ class MemoryBackend:
                     tokens[rows_token(table)] = None
                 elif not entered.marks:
                     moves[table, column] = entered.moves.setdefault(column, fresh())
-            return Prepared(tokens, tables, moves, lock is not None and self._try_lock(*lock, now))
+            locked = lock is not None and self._try_lock(*lock, now)
+            return Prepared(self.epoch, tokens, tables, moves, locked)
 
-    def store(self, key: str, payload: bytes, seconds: float) -> None:
+    def store(self, key: str, payload: bytes, seconds: float, owner: str | None) -> None:
+        self.replace(key, payload, seconds)
+        if owner is not None:
+            self.unlock(key, owner)
+
+    def replace(self, key: str, payload: bytes, seconds: float) -> None:
         with self._lock:
             self._drop(key)
             self._entries[key] = (payload, time.monotonic() + seconds)
             self._size += len(payload)
             while self._size > self._limit:
                 self._drop(next(iter(self._entries)))
-
-    replace = store
 
     def unlock(self, key: str, owner: str) -> None:
         with self._lock:

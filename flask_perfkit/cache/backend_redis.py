@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from flask_perfkit.cache.dependencies import rows_token
+from flask_perfkit.cache.redis_scripts import BEGIN, END, PREPARE, UNLOCK
 from flask_perfkit.cache.tokens import (
     ANY_MOVE,
     FRESH_TOKEN_SECONDS,
@@ -29,194 +30,6 @@ GONE = "~"
 """Begins the name under the tokens' prefix that pushes an entry's key; alone it means all."""
 
 _BATCH = 500
-
-_SHARED_LUA = """
-local task = cjson.decode(ARGV[1])
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local function kind(key)
-  local found = redis.call('TYPE', key).ok
-  if found == 'zset' then
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-    if redis.call('EXISTS', key) == 0 then return 'none' end
-  elseif found ~= 'string' and found ~= 'none' then
-    redis.call('DEL', key)
-    return 'none'
-  end
-  return found
-end
-local function columns(rows)
-  local names, moves = {}, {}
-  for entry in string.gmatch(rows, ' ([^ ]+)') do
-    local column, move = string.match(entry, '^([^=]+)=(.*)$')
-    if column then
-      names[#names + 1] = column
-      moves[column] = move
-    end
-  end
-  return names, moves
-end
-local function write_rows(key, rows, names, moves)
-  local text = string.match(rows, '^[^ ]*')
-  for _, column in ipairs(names) do text = text .. ' ' .. column .. '=' .. moves[column] end
-  local set = redis.pcall('SET', key, text, 'KEEPTTL')
-  if set.err then redis.call('DEL', key) end
-  return text
-end
-local function mark(key)
-  if kind(key) ~= 'zset' then redis.call('DEL', key) end
-  local marked = redis.pcall('ZADD', key, now + task.milliseconds, task.mark)
-  if type(marked) == 'table' then return end
-  if redis.call('PTTL', key) < task.milliseconds then
-    redis.call('PEXPIRE', key, task.milliseconds)
-  end
-end
-local function unmarked(key)
-  if kind(key) == 'zset' then redis.call('ZREM', key, task.mark) end
-  return kind(key) ~= 'zset'
-end
-"""
-
-_PREPARE = (
-    _SHARED_LUA
-    + """
-local function made(key)
-  local found = kind(key)
-  if found == 'zset' then return false end
-  if found == 'string' then
-    if redis.call('PTTL', key) < task.milliseconds then
-      redis.call('PEXPIRE', key, task.milliseconds)
-    end
-    return redis.call('GET', key)
-  end
-  redis.call('SET', key, task.fresh, 'PX', task.milliseconds)
-  return task.fresh
-end
-local tokens, tables, moves = {}, {}, {}
-for i = 1, task.names do tokens[i] = made(KEYS[i]) end
-local place = task.names
-for i, column in ipairs(task.columns) do
-  local table_token, rows_key = made(KEYS[place + 1]), KEYS[place + 2]
-  local movers = KEYS[place + 3]
-  place = place + 3
-  tables[i] = table_token
-  moves[i] = false
-  local rows = made(rows_key)
-  if rows then
-    local names, known = columns(rows)
-    if not known[column] and table_token then
-      names[#names + 1] = column
-      known[column] = task.fresh
-      rows = write_rows(rows_key, rows, names, known)
-    end
-    if not known[column] then
-      rows = false
-    elseif kind(movers) == 'none' then
-      moves[i] = known[column]
-    end
-  end
-  tokens[task.rows[i]] = rows
-end
-return {tokens, tables, moves}
-"""
-)
-
-_BEGIN = (
-    _SHARED_LUA
-    + """
-local answers = {}
-local place = 0
-for i, change in ipairs(task.tables) do
-  local table_key, rows_key = KEYS[place + 1], KEYS[place + 2]
-  local values, movers = place + 2, {}
-  place = place + 2 + change.values
-  for _, column in ipairs(change.columns) do
-    place = place + 1
-    movers[column] = KEYS[place]
-  end
-  local found = kind(rows_key)
-  local suffices = found ~= 'zset'
-  local names, moves = {}, {}
-  local rows = ''
-  if found == 'string' then
-    rows = redis.call('GET', rows_key)
-    names, moves = columns(rows)
-  end
-  for _, column in ipairs(names) do
-    local belief = change.believes[column]
-    if belief ~= task.any and (belief ~= moves[column] or kind(movers[column]) ~= 'none') then
-      suffices = false
-    end
-  end
-  mark(table_key)
-  if suffices then
-    for j = 1, change.values do mark(KEYS[values + j]) end
-    local moved = false
-    for _, column in ipairs(change.moved) do
-      if moves[column] then
-        mark(movers[column])
-        moves[column] = task.fresh
-        moved = true
-      end
-    end
-    if moved then write_rows(rows_key, rows, names, moves) end
-  else
-    mark(rows_key)
-  end
-  local answer = {suffices and 1 or 0}
-  for _, column in ipairs(names) do
-    local moving = movers[column] and kind(movers[column]) ~= 'none'
-    answer[#answer + 1] = column
-    answer[#answer + 1] = moving and '' or moves[column]
-  end
-  answers[i] = answer
-end
-return answers
-"""
-)
-
-_END = (
-    _SHARED_LUA
-    + """
-local tokens, moves = {}, {}
-for i = 1, task.tokens do
-  tokens[i] = 0
-  if unmarked(KEYS[i]) then
-    local set = redis.pcall('SET', KEYS[i], task.fresh, 'PX', task.milliseconds)
-    if set.ok then tokens[i] = 1 else redis.call('DEL', KEYS[i]) end
-  end
-end
-local place = task.tokens
-for i, names in ipairs(task.unknown) do
-  place = place + 1
-  tokens[place] = 0
-  if unmarked(KEYS[place]) then
-    local rows = task.fresh
-    for _, column in ipairs(names) do rows = rows .. ' ' .. column .. '=' .. task.fresh end
-    local set = redis.pcall('SET', KEYS[place], rows, 'PX', task.milliseconds)
-    if set.ok then tokens[place] = 1 else redis.call('DEL', KEYS[place]) end
-  end
-end
-for i, change in ipairs(task.moved) do
-  local rows_key, movers = KEYS[place + 1], KEYS[place + 2]
-  place = place + 2
-  local still = unmarked(movers)
-  moves[i] = 0
-  if kind(rows_key) == 'string' then
-    local rows = redis.call('GET', rows_key)
-    local names, known = columns(rows)
-    if known[change] then
-      known[change] = task.fresh
-      write_rows(rows_key, rows, names, known)
-      if still then moves[i] = 1 end
-    end
-  end
-end
-return {tokens, moves}
-"""
-)
-
-_UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end"
 
 
 class RedisBackend:
@@ -237,6 +50,11 @@ class RedisBackend:
 
     @property
     def epoch(self) -> str:
+        return self._epoch()
+
+    def ask_epoch(self) -> str:
+        if not self._epoch():
+            self.ping()
         return self._epoch()
 
     def read(
@@ -264,15 +82,17 @@ class RedisBackend:
         keys = [*names]
         for table, column in columns:
             keys += [table, rows_token(table), _movers(table, column)]
+        epoch = self.ask_epoch()
         commands: list[tuple[Any, ...]] = []
         if lock is not None:
             key, owner, held = lock
             commands.append(("SET", self._locks + key, owner, "NX", "PX", int(held * 1000)))
         if names:
-            commands.append(self._script(_PREPARE, keys, task))
+            commands.append(self._script(PREPARE, keys, task))
         answers = self._trip(commands)
         tokens, tables, moves = answers.pop() if names else ([], [], [])
         return Prepared(
+            epoch=epoch,
             tokens={
                 name: None if token is None else _first_word(token)
                 for name, token in zip(names, tokens, strict=True)
@@ -289,19 +109,17 @@ class RedisBackend:
             locked=bool(answers and answers[0]),
         )
 
-    def store(self, key: str, payload: bytes, seconds: float) -> None:
-        self._trip([("SET", self._values + key, payload, "PX", max(1, int(seconds * 1000)))])
+    def store(self, key: str, payload: bytes, seconds: float, owner: str | None) -> None:
+        commands: list[tuple[Any, ...]] = [self._set(key, payload, seconds)]
+        if owner is not None:
+            commands.append(self._unlock(key, owner))
+        self._trip(commands)
 
     def replace(self, key: str, payload: bytes, seconds: float) -> None:
-        self._trip(
-            [
-                ("SET", self._values + key, payload, "PX", max(1, int(seconds * 1000))),
-                self._push(key),
-            ]
-        )
+        self._trip([self._set(key, payload, seconds), self._push(key)])
 
     def unlock(self, key: str, owner: str) -> None:
-        self._trip([("EVAL", _UNLOCK, 1, self._locks + key, owner)])
+        self._trip([self._unlock(key, owner)])
 
     def delete(self, keys: Sequence[str]) -> int:
         dropped = [("UNLINK", self._values + key) for key in keys]
@@ -335,7 +153,7 @@ class RedisBackend:
                 for table in tables
             ],
         }
-        (answers,) = self._trip([self._script(_BEGIN, keys, task)])
+        (answers,) = self._trip([self._script(BEGIN, keys, task)])
         return {
             table.table: Begun(answer[0] == 1, _pairs(answer[1:]))
             for table, answer in zip(tables, answers, strict=True)
@@ -359,7 +177,7 @@ class RedisBackend:
             "unknown": [list(columns) for columns in unknown.values()],
             "moved": [column for _, column in moved],
         }
-        ((ended, entered),) = self._trip([self._script(_END, keys, task)])
+        ((ended, entered),) = self._trip([self._script(END, keys, task)])
         tokens = {name: token for name, done in zip(names, ended, strict=True) if done}
         moves = {column: token for column, done in zip(moved, entered, strict=True) if done}
         for table, columns in unknown.items():
@@ -375,6 +193,12 @@ class RedisBackend:
 
     def _open_connection(self) -> Any:
         return _resp3_connection(self._client.connection_pool)
+
+    def _set(self, key: str, payload: bytes, seconds: float) -> tuple[Any, ...]:
+        return ("SET", self._values + key, payload, "PX", max(1, int(seconds * 1000)))
+
+    def _unlock(self, key: str, owner: str) -> tuple[Any, ...]:
+        return ("EVAL", UNLOCK, 1, self._locks + key, owner)
 
     def _push(self, key: str) -> tuple[Any, ...]:
         """Make the server push that an entry is gone: a token of its name, gone at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flask import has_request_context, request
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from flask_perfkit.config import Settings
 
 
-_MOST_HINTS = 10_000
-_MOST_LEARNED = 30
 _TTL = 300.0
 
 T = TypeVar("T")
@@ -46,8 +45,8 @@ class Cache:
         cache = Cache.from_url("redis://localhost:6379/0")
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._open(settings.redis_url, settings.cache_ttl, settings.cache_near)
+    def __init__(self, settings: Settings, find_scope: Callable[[], str] = str) -> None:
+        self._open(settings.redis_url, settings.cache_ttl, settings.cache_near, find_scope)
 
     @classmethod
     def from_url(cls, url: str | None = None, *, ttl: float = _TTL, near: bool = False) -> Cache:
@@ -58,15 +57,21 @@ class Cache:
         :raises ExtraMissing: redis-py is not installed.
         """
         cache = cls.__new__(cls)
-        cache._open(url, ttl, near)
+        cache._open(url, ttl, near, str)
         return cache
 
-    def _open(self, url: str | None, ttl: float, near: bool) -> None:
+    def _open(self, url: str | None, ttl: float, near: bool, find_scope: Callable[[], str]) -> None:
         self._ttl = ttl
         self._near_by_default = near
         self._core = open_core(url)
         self._hints = Hints()
+        self._find_scope = find_scope
         self._warned_of_processes = False
+
+    @cached_property
+    def _scope(self) -> str:
+        """What keys begin with on the server: found when the first one is used."""
+        return self._find_scope()
 
     def get_or_create(
         self,
@@ -92,6 +97,7 @@ class Cache:
         :param name: under which ``cache_stats`` counts.
         :raises NotCacheable: the creator returned something else than plain data.
         """
+        key = self._scope + key
         # Inside another creator the near entry would not do: what it lacks would be kept there.
         near = (self._near_by_default if near is None else near) and reading.current.get() is None
         value: Any
@@ -102,10 +108,12 @@ class Cache:
         if near and self._core.pushes is not None:
             self._core.pushes.ensure()
         life = self._ttl if ttl is None else ttl
-        declared = depends_on is not None
-        hint = self._hints.at(name, creator, key)
-        needs = hint.dependencies if depends_on is None else dependencies(depends_on)
-        asked = Request(key, creator, name, life, stale, needs, declared, near, hint.learn)
+        if depends_on is not None:
+            needs, learn = dependencies(depends_on), None
+        else:
+            hint = self._hints.at(name, creator, key)
+            needs, learn = hint.dependencies, hint.learn
+        asked = Request(key, creator, name, life, stale, needs, life if near else 0.0, learn)
         return cast(T, self._answer(asked))
 
     def cached(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -122,15 +130,15 @@ class Cache:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values that are there and good, by key, in two trips."""
-        wanted = list(dict.fromkeys(keys))
+        wanted = {self._scope + key: key for key in keys}
         try:
-            hits = self._core.reader.read_many(wanted) if wanted else {}
+            hits = self._core.reader.read_many(list(wanted)) if wanted else {}
         except Unavailable:
             hits = {}
         found = {}
         for key, hit in hits.items():
             if not writes.uncommitted(reading.own_tables(hit.entry.names)):
-                found[key] = hit.value
+                found[wanted[key]] = hit.value
                 reading.include(hit.tokens)
         cache_stats.hit(n=len(found))
         cache_stats.miss(n=len(wanted) - len(found))
@@ -155,35 +163,29 @@ class Cache:
         """
         needs = dependencies(depends_on)
         text, tagged = encode(value)
+        key = self._scope + key
         life = self._ttl if ttl is None else ttl
         self._core.near.drop(key)
         if writes.uncommitted(reading.own_tables(needs.names)):
-            self.delete(key)
+            self._drop([key])
             return
-        try:
-            epoch = self._core.reader.epoch()
-        except Unavailable:
-            return
+        tokens_life = max(TOKEN_SECONDS, 2 * life)
         prepared = self._core.breaker.attempt(
-            self._core.backend.prepare,
-            needs.names,
-            needs.columns,
-            max(TOKEN_SECONDS, 2 * life),
-            None,
+            self._core.backend.prepare, needs.names, needs.columns, tokens_life, None
         )
         if prepared is None or None in prepared.tokens.values():
-            self.delete(key)
+            self._drop([key])
             return
         self._core.invalidator.learn_moves(prepared.moves)
         tokens = tuple(str(prepared.tokens[name]) for name in needs.names)
-        entry = Entry(epoch, tagged, time.time() + life, 0.0, 0.0, needs.names, tokens, text)
+        entry = Entry(
+            prepared.epoch, tagged, time.time() + life, 0.0, 0.0, needs.names, tokens, text
+        )
         self._core.breaker.attempt(self._core.backend.replace, key, pack(entry), life)
 
     def delete(self, *keys: str) -> int:
         """Drop entries and return how many there were."""
-        for key in keys:
-            self._core.near.drop(key)
-        return (self._core.breaker.attempt(self._core.backend.delete, keys) or 0) if keys else 0
+        return self._drop([self._scope + key for key in keys]) if keys else 0
 
     def delete_matching(self, pattern: str) -> int:
         """Drop the entries whose key matches a glob (``user:*``); return how many there were.
@@ -192,7 +194,8 @@ class Cache:
         keys of the server.
         """
         self._core.near.forget_all()
-        return self._core.breaker.attempt(self._core.backend.delete_matching, pattern) or 0
+        matching = self._core.backend.delete_matching
+        return self._core.breaker.attempt(matching, self._scope + pattern) or 0
 
     def invalidate(self, *depends_on: Any) -> None:
         """Drop at once what depends on these tables or column values.
@@ -215,6 +218,11 @@ class Cache:
             tables, {table: tuple(names) for table, names in values.items()}
         )
 
+    def _drop(self, keys: list[str]) -> int:
+        for key in keys:
+            self._core.near.drop(key)
+        return self._core.breaker.attempt(self._core.backend.delete, keys) or 0
+
     def _near_entry(self, key: str) -> NearEntry | None:
         entry = self._core.near.get(key)
         if entry is None or writes.uncommitted(reading.own_tables(entry.names)):
@@ -224,7 +232,7 @@ class Cache:
     def _answer(self, asked: Request) -> Any:
         names = asked.dependencies.names
         try:
-            if writes.uncommitted(reading.own_tables(names) if asked.declared or names else None):
+            if writes.uncommitted(reading.own_tables(names) if names or asked.declared else None):
                 raise Unavailable
             hit = self._core.reader.read(asked.key, names, declared=asked.declared, near=asked.near)
         except Unavailable:
@@ -235,7 +243,7 @@ class Cache:
             self._warn_of_processes()
             return self._core.maker.make(asked)
         cache_stats.hit(asked.name)
-        if not asked.declared and not set(hit.entry.names) <= set(names):
+        if asked.learn is not None and not set(hit.entry.names) <= set(names):
             asked.learn(hit.entry.names)
         if hit.is_due():
             return self._core.maker.refresh(asked, hit)

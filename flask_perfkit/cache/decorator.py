@@ -5,16 +5,29 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable
 from functools import partial, update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar
 
 from flask_perfkit.cache.dependencies import Dependencies, dependencies
 from flask_perfkit.cache.keys import CallKeys
+from flask_perfkit.cache.writes import follow
 
 if TYPE_CHECKING:
     from flask_perfkit.cache.cache import Cache
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+if TYPE_CHECKING:
+
+    class CacheOptions(TypedDict, total=False):
+        """The options of :func:`cached`, for those who pass them on."""
+
+        ttl: float | None
+        depends_on: DependsOn
+        key: Callable[..., str] | None
+        near: bool | None
+        stale: float
+
 
 DependsOn = Iterable[Any] | Callable[..., Iterable[Any]] | None
 
@@ -90,6 +103,7 @@ def cached(
     :raises TypeError: the function is a coroutine function or a generator.
     """
     options = {"ttl": ttl, "near": near, "stale": stale}
+    follow()
 
     def decorate(function: Callable[P, R]) -> CachedFunction[P, R]:
         for is_no_value, kind in _NO_VALUES:

@@ -79,7 +79,7 @@ class Invalidator:
         except Unavailable:
             self._lose(mark)
         else:
-            self._sightings.note(tokens)
+            self._sightings.note(tokens.items())
             self.learn_moves(moves)
         self._near.forget(_names(mark))
 

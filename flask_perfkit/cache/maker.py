@@ -30,8 +30,9 @@ _JITTER = 0.1
 class Request:
     """One call of ``get_or_create``.
 
-    ``dependencies`` are the declared ones, or those that such creators were seen to have;
-    ``learn`` is told what this one has.
+    ``dependencies`` are the declared ones, or else those that such creators were seen to have;
+    then ``learn`` is told what this one has. ``near`` is for how many seconds the entry may be
+    kept in this process too.
     """
 
     key: str
@@ -40,9 +41,12 @@ class Request:
     ttl: float
     stale: float
     dependencies: Dependencies
-    declared: bool
-    near: bool
-    learn: Callable[[tuple[str, ...]], None]
+    near: float
+    learn: Callable[[tuple[str, ...]], None] | None
+
+    @property
+    def declared(self) -> bool:
+        return self.learn is None
 
 
 class Maker:
@@ -143,7 +147,7 @@ class Maker:
             self._backend.prepare, dependencies.names, dependencies.columns, life, lock
         )
         if prepared is not None:
-            self._sightings.note({**prepared.tokens, **prepared.tables})
+            self._sightings.note((*prepared.tokens.items(), *prepared.tables.items()))
             self._invalidator.learn_moves(prepared.moves)
         elif owner is not None:
             self._unlock(request.key, owner)
@@ -156,28 +160,32 @@ class Maker:
         tokens = prepared.tokens if prepared is not None else {}
         learning = None if request.declared else self._fetch_tokens
         run = Reading(request.key, tokens, learning, reading.current.get())
+        holder = owner if prepared is not None and prepared.locked else None
+        stored = False
         try:
-            epoch = self._backend.epoch
             started = time.perf_counter()
             result = _run(request.creator, run)
             cost = time.perf_counter() - started
             text, tagged = encode(result)
             names = self._names(request, run)
-            stored = prepared is not None and self._may_store(request, prepared, run, names, epoch)
-            if stored:
+            if prepared is not None and self._may_store(request, prepared, run, names):
                 kept = tuple(str(run.tokens[name]) for name in names)
-                expires = time.time() + request.ttl
-                entry = Entry(epoch, tagged, expires, request.stale, cost, names, kept, text)
-                self._store(request, entry)
+                until = time.time() + request.ttl
+                self._store(
+                    request,
+                    Entry(prepared.epoch, tagged, until, request.stale, cost, names, kept, text),
+                    holder,
+                )
+                stored = True
         finally:
-            if owner is not None and prepared is not None and prepared.locked:
-                self._unlock(request.key, owner)
+            if holder is not None and not stored:
+                self._unlock(request.key, holder)
         reading.include({name: run.tokens.get(name) for name in names})
         return decode(text, tagged), stored
 
     def _names(self, request: Request, run: Reading) -> tuple[str, ...]:
         """Name the tokens of the value, and tell those that were learned."""
-        if request.declared:
+        if request.learn is None:
             return request.dependencies.names
         names = tuple(sorted(run.learned))
         request.learn(names)
@@ -189,11 +197,10 @@ class Maker:
         prepared: Prepared,
         run: Reading,
         names: tuple[str, ...],
-        epoch: str,
     ) -> bool:
         if run.unlearned:
             self._warn_of_text(request.name)
-        if run.refusal is not None or run.unlearned or self._backend.epoch != epoch:
+        if run.refusal is not None or run.unlearned or self._backend.epoch != prepared.epoch:
             return False
         if writes.uncommitted(own_tables(names)):
             return False
@@ -212,7 +219,7 @@ class Maker:
         """Make or fetch the tokens of tables that a creator is about to read."""
         prepared = self._breaker.attempt(self._backend.prepare, names, (), TOKEN_SECONDS, None)
         tokens = prepared.tokens if prepared is not None else dict.fromkeys(names)
-        self._sightings.note(tokens)
+        self._sightings.note(tokens.items())
         return tokens
 
     def _unlock(self, key: str, owner: str) -> None:
@@ -221,9 +228,9 @@ class Maker:
         except Unavailable:
             self._lost.add_lock(key, owner)
 
-    def _store(self, request: Request, entry: Entry) -> None:
+    def _store(self, request: Request, entry: Entry, holder: str | None) -> None:
         life = request.ttl * random.uniform(1 - _JITTER, 1) + request.stale
-        self._breaker.attempt(self._backend.store, request.key, pack(entry), life)
+        self._breaker.attempt(self._backend.store, request.key, pack(entry), life, holder)
 
     def _warn_of_text(self, name: str) -> None:
         if name not in self._warned:

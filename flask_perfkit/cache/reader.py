@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,9 @@ from flask_perfkit.cache.log import warn
 from flask_perfkit.cache.near import Near, NearEntry
 from flask_perfkit.cache.serializer import decode
 from flask_perfkit.cache.tokens import Backend, Sightings
+
+_MOST_LUCK = 37.0
+"""More than the logarithm of any random number can be."""
 
 
 @dataclass(slots=True)
@@ -41,6 +44,8 @@ class Hit:
         left = self.entry.expires - time.time()
         if left <= 0:
             return self.entry.stale > 0
+        if left > self.entry.cost * _MOST_LUCK:
+            return False
         return -self.entry.cost * math.log(1 - random.random()) >= left
 
     @property
@@ -60,28 +65,30 @@ class Reader:
         self._near = near
         self._complained = False
 
-    def read(self, key: str, names: tuple[str, ...], *, declared: bool, near: bool) -> Hit | None:
+    def read(self, key: str, names: tuple[str, ...], *, declared: bool, near: float) -> Hit | None:
         """Fetch the entry and compare its tokens; None is a miss.
 
         :param names: the tokens that it is likely to have; when ``declared``, exactly those.
-        :param near: keep it near if it is good.
+        :param near: keep it in this process too, for so many seconds.
         :raises Unavailable: the backend does not answer.
         """
         version = self._near.version
         epoch, (payload,), found = self._breaker.call(self._fetch, (key,), names)
-        current = dict(zip(names, found, strict=True))
-        self._sightings.note(current)
-        if payload is None:
-            return None
+        self._sightings.note(zip(names, found, strict=True))
         entry = self._unpacked(payload)
-        if entry is None or (declared and entry.names != names):
+        if entry is None or entry.epoch != epoch or self._backend.epoch != epoch:
             return None
-        self._complete(current, [entry])
-        if not self._is_good(entry, current, epoch):
+        if entry.names != names:
+            if declared:
+                return None
+            current = dict(zip(names, found, strict=True))
+            self._complete(current, [entry])
+            found = [current[name] for name in entry.names]
+        if entry.tokens != tuple(found):
             return None
         hit = self._decoded(entry)
         if hit is not None and near:
-            self._keep_near(key, entry, version)
+            self._keep_near(key, entry, near, version)
         return hit
 
     def read_many(self, keys: Sequence[str]) -> dict[str, Hit]:
@@ -93,34 +100,23 @@ class Reader:
         entries = {
             key: entry
             for key, payload in zip(keys, payloads, strict=True)
-            if payload is not None and (entry := self._unpacked(payload)) is not None
+            if (entry := self._unpacked(payload)) is not None
         }
         current: dict[str, str | None] = {}
         self._complete(current, list(entries.values()))
         hits = {
             key: self._decoded(entry)
             for key, entry in entries.items()
-            if self._is_good(entry, current, epoch)
+            if entry.epoch == epoch == self._backend.epoch
+            and entry.tokens == tuple([current[name] for name in entry.names])
         }
         return {key: hit for key, hit in hits.items() if hit is not None}
-
-    def epoch(self) -> str:
-        """Name the server's run.
-
-        :raises Unavailable: the backend does not answer.
-        """
-        return self._breaker.call(self._current_epoch)
 
     def _fetch(
         self, keys: Sequence[str], names: Sequence[str]
     ) -> tuple[str, list[bytes | None], list[str | None]]:
-        epoch = self._current_epoch()
+        epoch = self._backend.ask_epoch()
         return epoch, *self._backend.read(keys, names)
-
-    def _current_epoch(self) -> str:
-        if not self._backend.epoch:
-            self._backend.ping()
-        return self._backend.epoch
 
     def _complete(self, current: dict[str, str | None], entries: list[Entry]) -> None:
         """Fetch the tokens that the entries have beyond those at hand."""
@@ -129,16 +125,12 @@ class Reader:
         )
         if missing:
             _, found = self._breaker.call(self._backend.read, (), missing)
-            fetched = dict(zip(missing, found, strict=True))
-            self._sightings.note(fetched)
-            current.update(fetched)
+            current.update(zip(missing, found, strict=True))
+            self._sightings.note(current.items())
 
-    def _is_good(self, entry: Entry, current: Mapping[str, str | None], epoch: str) -> bool:
-        if entry.epoch != epoch or self._backend.epoch != epoch:
-            return False
-        return entry.tokens == tuple([current[name] for name in entry.names])
-
-    def _unpacked(self, payload: bytes) -> Entry | None:
+    def _unpacked(self, payload: bytes | None) -> Entry | None:
+        if payload is None:
+            return None
         entry = unpack(payload)
         if entry is None:
             self._complain("an entry of another format")
@@ -156,13 +148,9 @@ class Reader:
             self._complained = True
             warn("The cache holds %s; it is made anew", what)
 
-    def _keep_near(self, key: str, entry: Entry, version: int) -> None:
-        left = entry.expires - time.time()
+    def _keep_near(self, key: str, entry: Entry, longest: float, version: int) -> None:
+        left = min(longest, entry.expires - time.time())
         if left > 0:
-            self._near.keep(
-                key,
-                NearEntry(
-                    entry.names, entry.tokens, entry.text, entry.tagged, time.monotonic() + left
-                ),
-                version,
-            )
+            until = time.monotonic() + left
+            kept = NearEntry(entry.names, entry.tokens, entry.text, entry.tagged, until)
+            self._near.keep(key, kept, version)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from flask import Response, current_app, make_response, request
 from flask import globals as globals_of_flask
@@ -13,12 +13,26 @@ from flask import globals as globals_of_flask
 from flask_perfkit.cache.decorator import DependsOn
 from flask_perfkit.cache.keys import digest
 from flask_perfkit.cache.log import warn
+from flask_perfkit.cache.writes import follow
 
 if TYPE_CHECKING:
     from flask_perfkit.cache.cache import Cache
 
 
 Vary = Iterable[str | Callable[[], object]]
+
+if TYPE_CHECKING:
+
+    class ResponseOptions(TypedDict, total=False):
+        """The options of :func:`cached_response`, for those who pass them on."""
+
+        ttl: float | None
+        depends_on: DependsOn
+        vary: Vary
+        max_age: int
+        near: bool | None
+        stale: float
+
 
 _NOT_KEPT = frozenset({"content-length", "date", "set-cookie", "connection", "keep-alive"})
 
@@ -56,6 +70,7 @@ def cached_response(
     """
     options: dict[str, Any] = {"ttl": ttl, "near": near, "stale": stale}
     told_apart = _Variants(tuple(vary))
+    follow()
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         name = f"{view.__module__}.{view.__qualname__}"

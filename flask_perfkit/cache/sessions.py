@@ -17,7 +17,10 @@ from weakref import ref
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.orm.mapper import _all_registries
+from sqlalchemy.orm.session import _sessions as all_sessions
 
 from flask_perfkit.cache.dependencies import tables_of
 
@@ -27,14 +30,33 @@ _REATTACHED = "flask_perfkit.cache.reattached"
 _sessions: ContextVar[tuple[ref[Session], ...]] = ContextVar("flask_perfkit_sessions", default=())
 
 
-def listen() -> None:
-    """Take note of each session's transactions; safe to call again."""
-    for name, listener in (
-        ("after_transaction_create", _after_transaction_create),
-        ("detached_to_persistent", _detached_to_persistent),
-    ):
-        if not event.contains(Session, name, listener):
-            event.listen(Session, name, listener)
+def listen() -> list[Session]:
+    """Take note of each session's transactions; return those sessions that are in one by now."""
+    event.listen(Session, "after_transaction_create", _after_transaction_create)
+    event.listen(Session, "detached_to_persistent", _detached_to_persistent)
+    under_way = [session for session in list(all_sessions.values()) if session.in_transaction()]
+    _sessions.set((*_sessions.get(), *map(ref, under_way)))
+    return under_way
+
+
+def connections(session: Session) -> set[Connection]:
+    """Return the connections of a session's transaction, savepoints included."""
+    found: set[Connection] = set()
+    transaction = session.get_nested_transaction() or session.get_transaction()
+    while transaction is not None:
+        found.update(connection for connection, *_ in transaction._connections.values())
+        transaction = transaction.parent
+    return found
+
+
+def mapped_tables() -> set[str]:
+    """Name every table that a class is mapped to."""
+    return {
+        table
+        for registry in _all_registries()
+        for mapper in registry.mappers
+        for table in tables_of(mapper.class_)
+    }
 
 
 def has_unflushed_changes(tables: frozenset[str] | None) -> bool:
@@ -42,11 +64,15 @@ def has_unflushed_changes(tables: frozenset[str] | None) -> bool:
 
     :param tables: None stands for any table.
     """
-    return any(
-        tables is None or not tables.isdisjoint(_unflushed_tables(session))
-        for session in _open_sessions()
-        if not session._is_clean()
-    )
+    for reference in _sessions.get():
+        session = reference()
+        if (
+            session is not None
+            and not session._is_clean()
+            and (tables is None or not tables.isdisjoint(_unflushed_tables(session)))
+        ):
+            return True
+    return False
 
 
 def loaded_in_this_transaction(session: Session | None) -> bool:

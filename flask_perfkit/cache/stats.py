@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
+
+from flask import has_request_context, request
+
+from flask_perfkit.faults import log_once
 
 logger = logging.getLogger(__name__)
 
 _MAX_NAMES = 100
 _MAX_NAME_LENGTH = 100
+_MAX_ROUTES = 1000
 _OTHER = "other"
+
+K = TypeVar("K")
+
+Listener = Callable[[str, str | None, int, int], object]
+"""Gets the cache's name, the URL rule (None outside of a request), hits and misses."""
 
 
 class CacheCounts(NamedTuple):
@@ -37,6 +48,8 @@ class CacheStats:
     def __init__(self) -> None:
         self._lock = Lock()
         self._counts: dict[str, CacheCounts] = {}
+        self._by_route: dict[tuple[str, str | None], CacheCounts] = {}
+        self._listeners: tuple[Listener, ...] = ()
 
     def hit(self, name: str = "default", n: int = 1) -> None:
         """Count ``n`` requests that the cache answered.
@@ -58,6 +71,18 @@ class CacheStats:
         """Return the counts by name, all of one moment."""
         with self._lock:
             return dict(self._counts)
+
+    def by_route(self) -> dict[tuple[str, str | None], CacheCounts]:
+        """Return the counts by name and URL rule, all of one moment.
+
+        The rule is None outside of a request. Rules beyond the first 1000 are ``other``.
+        """
+        with self._lock:
+            return dict(self._by_route)
+
+    def listen(self, listener: Listener) -> None:
+        """Call the listener at each count from now on; what it raises is logged once."""
+        self._listeners = (*self._listeners, listener)
 
     def report(self, name: str | None = None) -> str:
         """Return one line of counts, and log it at INFO.
@@ -84,15 +109,38 @@ class CacheStats:
         """Forget all counts and names."""
         with self._lock:
             self._counts.clear()
+            self._by_route.clear()
 
     def _add(self, name: str, *, hits: int = 0, misses: int = 0) -> None:
+        route = _current_route()
         with self._lock:
             bucket = _bucket(name, self._counts)
-            before = self._counts.get(bucket, CacheCounts())
-            self._counts[bucket] = CacheCounts(before.hits + hits, before.misses + misses)
+            _count(self._counts, bucket, hits, misses)
+            if len(self._by_route) >= _MAX_ROUTES and (bucket, route) not in self._by_route:
+                route = _OTHER
+            _count(self._by_route, (bucket, route), hits, misses)
+        for listener in self._listeners:
+            try:
+                listener(bucket, route, hits, misses)
+            except Exception:
+                log_once("telling a listener of the cache's counts")
 
 
 cache_stats = CacheStats()
+
+
+def _current_route() -> str | None:
+    rule = request.url_rule if has_request_context() else None
+    return None if rule is None else rule.rule
+
+
+def _count(counts: dict[K, CacheCounts], key: K, hits: int, misses: int) -> None:
+    before = counts.get(key)
+    counts[key] = (
+        CacheCounts(hits, misses)
+        if before is None
+        else CacheCounts(before.hits + hits, before.misses + misses)
+    )
 
 
 def _checked(n: int) -> int:

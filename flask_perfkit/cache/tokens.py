@@ -28,7 +28,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -73,10 +73,12 @@ class TableMark:
 class Prepared:
     """The answer to a miss: the tokens to store under, and whether the lock was got.
 
-    A token is None while a writer is at work. ``tables`` holds the table tokens behind
-    column values; ``moves`` the columns entered, as (table, column) and their move.
+    ``epoch`` is the server's when it was asked. A token is None while a writer is at work.
+    ``tables`` holds the table tokens behind column values; ``moves`` the columns entered, as
+    (table, column) and their move.
     """
 
+    epoch: str
     tokens: Mapping[str, str | None]
     tables: Mapping[str, str | None]
     moves: Mapping[tuple[str, str], str]
@@ -115,7 +117,13 @@ class Backend(Protocol):
 
     @property
     def epoch(self) -> str:
-        """Name the server's run: tokens of another run, restored from a snapshot, do not count."""
+        """Name the server's run; empty before it was first asked.
+
+        Tokens of another run, restored from a snapshot, do not count.
+        """
+
+    def ask_epoch(self) -> str:
+        """Name the server's run, asking it if that was not done yet."""
 
     def read(
         self, keys: Sequence[str], names: Sequence[str]
@@ -131,8 +139,8 @@ class Backend(Protocol):
     ) -> Prepared:
         """Make missing tokens, enter columns and try the lock (key, owner, seconds)."""
 
-    def store(self, key: str, payload: bytes, seconds: float) -> None:
-        """Keep the payload for so many seconds."""
+    def store(self, key: str, payload: bytes, seconds: float, owner: str | None) -> None:
+        """Keep the payload for so many seconds, and give back the lock of this owner."""
 
     def replace(self, key: str, payload: bytes, seconds: float) -> None:
         """Store, and drop what processes keep near under this key."""
@@ -174,9 +182,9 @@ class Sightings:
     def __init__(self) -> None:
         self._seen: OrderedDict[str, tuple[str, float]] = OrderedDict()
 
-    def note(self, tokens: Mapping[str, str | None]) -> None:
-        """Take in tokens that a trip to the backend has just brought."""
-        for name, token in tokens.items():
+    def note(self, tokens: Iterable[tuple[str, str | None]]) -> None:
+        """Take in tokens, each with its name, that a trip to the backend has just brought."""
+        for name, token in tokens:
             if token is None:
                 self._seen.pop(name, None)
             elif (known := self._seen.get(name)) is None or known[0] != token:

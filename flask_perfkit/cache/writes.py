@@ -21,10 +21,9 @@ from weakref import WeakSet, ref
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.orm import InstanceState, Mapper, object_session
+from sqlalchemy.orm import InstanceState, Mapper, Session, object_session
 from sqlalchemy.orm.attributes import History
 from sqlalchemy.orm.exc import UnmappedColumnError
-from sqlalchemy.pool.base import _AdhocProxiedConnection
 
 from flask_perfkit.cache import reading, sessions
 from flask_perfkit.cache.changes import Changes, watched
@@ -62,8 +61,22 @@ class _Transaction:
 
 def listen(invalidator: Invalidator) -> None:
     """Tell this invalidator of every commit from now on, for as long as it lives."""
+    follow()
     _invalidators.add(invalidator)
-    sessions.listen()
+
+
+def follow() -> None:
+    """Follow the writes of this process; safe to call again.
+
+    A cache needs to know what transactions wrote that are under way when it opens, so whoever
+    is going to open one calls this as early as possible. Sessions that are in one already are
+    taken up.
+    """
+    if event.contains(Engine, "do_execute", _do_execute):
+        return
+    with _guarded():
+        for session in sessions.listen():
+            _take_up(session)
     for target, name, listener in (
         (Engine, "do_execute", _do_execute),
         (Engine, "do_executemany", _do_execute),
@@ -73,9 +86,21 @@ def listen(invalidator: Invalidator) -> None:
         (Mapper, "before_update", _before_change),
         (Mapper, "before_delete", _before_change),
     ):
-        if not event.contains(target, name, listener):
-            # In front: a listener that executes the statement itself ends the chain.
-            event.listen(target, name, listener, insert=target is Engine)
+        # In front: a listener that executes the statement itself ends the chain.
+        event.listen(target, name, listener, insert=target is Engine)
+
+
+def _take_up(session: Session) -> None:
+    """Take a transaction that began before we listened for one that wrote to every table.
+
+    Which ones is not known. SQLite's driver tells whether it wrote at all.
+    """
+    for connection in sessions.connections(session):
+        if _in_transaction(connection):
+            transaction = _transaction(connection)
+            for table in sessions.mapped_tables():
+                transaction.changes.table(table).writes += 1
+            _writing.set((*_writing.get(), ref(transaction)))
 
 
 def uncommitted(tables: frozenset[str] | None) -> bool:
@@ -107,36 +132,32 @@ def _do_execute_no_params(cursor: Any, statement: str, context: Any) -> None:
 
 def _do_execute(_cursor: Any, _statement: str, _parameters: Any, context: Any) -> None:
     try:
-        connection = context.root_connection
-        if isinstance(connection.connection, _AdhocProxiedConnection):
-            return  # the dialect asks a new server for its version; no transaction of anybody's
-        transaction = _transaction(connection)
+        transaction = context.root_connection.connection.info.get(_INFO)
+        if transaction is None:
+            transaction = _transaction(context.root_connection)
         if transaction.early:
             early, transaction.early = transaction.early, []
             _end(early)
         reader = reading.current.get()
-        if reader is None and not _may_write(context):
+        if reader is None and not (
+            context.isinsert
+            or context.isupdate
+            or context.isdelete
+            or context.compiled is None
+            or context.isddl
+            or context.is_text
+            or context.compiled.ctes
+        ):
             return
         found = facts(context)
         if reader is not None:
             _note_read(reader, found, transaction, context)
         if found.writes or found.commits:
             _note_write(found, transaction, context)
+    except NotImplementedError:
+        pass  # info of a connection on which the dialect asks a new server for its version
     except Exception:
         log_once("following a statement for the cache")
-
-
-def _may_write(context: Any) -> bool:
-    """Say whether to look closer: cheap, since it is asked for every statement."""
-    return (
-        context.isinsert
-        or context.isupdate
-        or context.isdelete
-        or context.compiled is None
-        or context.isddl
-        or context.is_text
-        or bool(context.compiled.ctes)
-    )
 
 
 def _note_read(

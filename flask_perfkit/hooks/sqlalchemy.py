@@ -171,7 +171,7 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
                 started,
                 ended,
                 seen,
-                context.invoked_statement,
+                context.compiled,
                 context.execution_options,
             )
         )
@@ -226,8 +226,8 @@ def _record_rare(
     try:
         seen = see(outcome)
         asked = (statement, walk(None, _getframe(), None))
-        invoked, options = context.invoked_statement, context.execution_options
-        recorder.append((asked, None, started, ended, seen, invoked, options))
+        compiled, options = context.compiled, context.execution_options
+        recorder.append((asked, None, started, ended, seen, compiled, options))
         if len(recorder) > MOST_RECORDS:
             recorder.fold()
     except Exception:

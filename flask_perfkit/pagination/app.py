@@ -10,6 +10,7 @@ from flask_perfkit.config import Settings
 from flask_perfkit.errors import SetupError
 
 if TYPE_CHECKING:
+    from flask import Flask
     from sqlalchemy.orm import Session, scoped_session
 
     AnySession = Session | scoped_session[Any]
@@ -19,8 +20,9 @@ _DEFAULTS = Settings()
 
 def current_settings() -> Settings:
     """Return the settings of the current application, or the defaults where it has none."""
-    if has_app_context() and "perfkit" in current_app.extensions:
-        return cast(Settings, current_app.extensions["perfkit"].settings)
+    app = _current_app()
+    if app is not None and "perfkit" in app.extensions:
+        return cast(Settings, app.extensions["perfkit"].settings)
     return _DEFAULTS
 
 
@@ -29,8 +31,9 @@ def current_session() -> AnySession:
 
     :raises SetupError: there is no application, or it has no Flask-SQLAlchemy.
     """
-    if has_app_context() and "sqlalchemy" in current_app.extensions:
-        return cast("AnySession", current_app.extensions["sqlalchemy"].session)
+    app = _current_app()
+    if app is not None and "sqlalchemy" in app.extensions:
+        return cast("AnySession", app.extensions["sqlalchemy"].session)
     raise SetupError(
         "no session to page with: pass session=..., or set up Flask-SQLAlchemy on the application"
     )
@@ -44,14 +47,17 @@ def current_secrets() -> tuple[bytes, ...]:
 
     :raises SetupError: the application has none.
     """
-    secret = current_settings().cursor_secret
-    if secret is None and has_app_context():
-        secret = current_app.secret_key
-    if not secret:
+    app = _current_app()
+    secret = current_settings().cursor_secret or (app.secret_key if app else None)
+    if app is None or not secret:
         raise SetupError("cursors are signed: set SECRET_KEY or PERFKIT_CURSOR_SECRET")
-    fallbacks = current_app.config.get("SECRET_KEY_FALLBACKS") if has_app_context() else None
-    keys = (*(fallbacks or ()), secret)
+    keys = (*(app.config.get("SECRET_KEY_FALLBACKS") or ()), secret)
     return tuple(key.encode() if isinstance(key, str) else key for key in keys)
+
+
+def _current_app() -> Flask | None:
+    # Each access through the proxy would look the context up again.
+    return current_app._get_current_object() if has_app_context() else None  # type: ignore[attr-defined]
 
 
 def current_endpoint() -> str | None:

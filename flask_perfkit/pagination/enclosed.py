@@ -94,21 +94,10 @@ def enclose_select(statement: Select[Any], terms: Sequence[Term], identity: Iden
     own_order = [term.clause() for term in own_terms(statement)]
     inner = statement.with_only_columns(*columns.inner, maintain_column_froms=True)
     subquery = inner.order_by(None).order_by(*own_order).subquery()
+    outer = _selected_again(selected, subquery).options(*statement._with_options)
     exported = list(subquery.c)
-    outer: Select[Any] = select(
-        *(
-            exported[item.positions[0]].label(item.name) if item.entity is None else item.entity
-            for item in selected
-        )
-    ).select_from(subquery)
-    for item in selected:
-        if item.entity is not None:
-            keys = zip(_primary_key(item.entity), item.positions, strict=True)
-            outer = outer.outerjoin(
-                item.entity, and_(*(key == exported[position] for key, position in keys))
-            )
     return Enclosed(
-        outer.options(*statement._with_options).execution_options(**statement._execution_options),
+        outer.execution_options(**statement._execution_options),
         [
             Term(exported[position], term.descending, term.nulls)
             for position, term in zip(ordered, terms, strict=True)
@@ -129,6 +118,26 @@ def _selected(statement: Select[Any], columns: _Columns) -> Iterator[_Selected]:
         expressions = [description["expr"]] if entity is None else _primary_key(entity)
         positions = [columns.add(expression) for expression in expressions]
         yield _Selected(description["name"], entity, positions)
+
+
+def _selected_again(selected: Sequence[_Selected], subquery: Subquery) -> Select[Any]:
+    """Select what the statement selected: columns from the subquery, entities by their key in it.
+
+    Entities stay what they were, so loader options go on to fit.
+    """
+    exported = list(subquery.c)
+    outer: Select[Any] = select(
+        *(
+            exported[item.positions[0]].label(item.name) if item.entity is None else item.entity
+            for item in selected
+        )
+    ).select_from(subquery)
+    for item in selected:
+        if item.entity is not None:
+            keys = zip(_primary_key(item.entity), item.positions, strict=True)
+            same = and_(*(key == exported[position] for key, position in keys))
+            outer = outer.outerjoin(item.entity, same)
+    return outer
 
 
 def _primary_key(entity: Any) -> list[Expression]:

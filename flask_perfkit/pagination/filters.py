@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from marshmallow import ValidationError, fields, validate
-from sqlalchemy import BigInteger, Enum, SmallInteger, literal
+from sqlalchemy import BigInteger, Enum, SmallInteger, TypeDecorator, literal
 
 from flask_perfkit.pagination.order import element_of
 
@@ -93,16 +93,24 @@ def _field(name: str, kind: TypeEngine[Any]) -> fields.Field[Any]:
         if kind.enum_class is not None:
             return fields.Enum(kind.enum_class)
         return fields.String(validate=validate.OneOf(kind.enums))
-    try:
-        python_type = kind.python_type
-        if python_type is datetime:
-            return _AwareUTC() if getattr(kind, "timezone", False) else _NaiveUTC()
+    python_type = _python_type(kind)
+    if python_type is object and isinstance(kind, TypeDecorator):
+        return _field(name, kind.impl_instance)
+    if python_type is datetime:
+        return _Moment(aware=getattr(kind, "timezone", False))
+    if python_type in _FIELDS:
         return _FIELDS[python_type](kind)
-    except (KeyError, NotImplementedError):
-        raise TypeError(
-            f"filters[{name!r}]: values of type {kind!r} cannot be read from a query parameter; "
-            "cast the column to a type that can, such as String"
-        ) from None
+    raise TypeError(
+        f"filters[{name!r}]: values of type {kind!r} cannot be read from a query parameter; "
+        "cast the column to a type that can, such as String"
+    )
+
+
+def _python_type(kind: TypeEngine[Any]) -> type:
+    try:
+        return kind.python_type
+    except NotImplementedError:  # SQLAlchemy 2.0; from 2.1 on it is object
+        return object
 
 
 def _integer(kind: TypeEngine[Any]) -> fields.Field[Any]:
@@ -121,24 +129,23 @@ def _of_sane_size(number: decimal.Decimal) -> None:
         raise ValidationError("Not a valid number.")
 
 
-class _NaiveUTC(fields.NaiveDateTime):
-    """A moment for a column without a time zone, which is taken to hold UTC."""
+class _Moment(fields.AwareDateTime):
+    """A moment in UTC; one without an offset is taken to be so already.
 
-    def __init__(self) -> None:
-        super().__init__(timezone=UTC)
+    :param aware: False for a column without a time zone, which is taken to hold UTC.
+    """
+
+    def __init__(self, *, aware: bool) -> None:
+        super().__init__(default_timezone=UTC)
+        self._aware = aware
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> datetime:
+        moment = super()._deserialize(value, attr, data, **kwargs)
         try:
-            return super()._deserialize(value, attr, data, **kwargs)
+            moment = moment.astimezone(UTC)
         except OverflowError:  # year 1 or 9999, moved across its edge by an offset
             raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE) from None
-
-
-class _AwareUTC(fields.AwareDateTime):
-    """A moment for a column with a time zone; a value without one is taken as UTC."""
-
-    def __init__(self) -> None:
-        super().__init__(default_timezone=UTC)
+        return moment if self._aware else moment.replace(tzinfo=None)
 
 
 _FIELDS: dict[type, Callable[[TypeEngine[Any]], fields.Field[Any]]] = {

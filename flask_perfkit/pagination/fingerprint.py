@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 if TYPE_CHECKING:
-    from sqlalchemy import BindParameter, Dialect
+    from sqlalchemy import BindParameter, Dialect, Select
 
 FINGERPRINT_SIZE = 12
 
@@ -31,6 +31,12 @@ def fingerprint(
     return sha256(text.encode("utf-8", "surrogatepass")).digest()[:FINGERPRINT_SIZE]
 
 
+def fingerprint_of(statement: Select[Any], dialect: Dialect) -> bytes:
+    """Return the fingerprint of a statement by itself, wherever it is asked for."""
+    compiled = statement.compile(dialect=dialect)
+    return fingerprint(str(compiled), compiled.bind_names, dialect, None)
+
+
 def _text(value: Any, parameter: BindParameter[Any], dialect: Dialect) -> str:
     if type(value) in _SAME_EVERYWHERE:
         return repr(value)
@@ -42,7 +48,7 @@ def _text(value: Any, parameter: BindParameter[Any], dialect: Dialect) -> str:
     stored = processor(value) if processor else value
     if "__repr__" not in {name for kind in type(stored).__mro__[:-1] for name in vars(kind)}:
         raise TypeError(
-            f"a cursor cannot be bound to a query with a {type(value).__name__} in it: "
+            f"a query with a {type(value).__name__} in it cannot be recognized again: "
             "give the class a __repr__ that shows its value"
         )
     return repr(stored)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from flask_perfkit.pagination.order import Expression, Term
     from flask_perfkit.pagination.params import CursorParams
-    from flask_perfkit.pagination.ranges import Range
+    from flask_perfkit.pagination.ranges import Direction, Range
     from flask_perfkit.pagination.rows import Source
     from flask_perfkit.pagination.statement import AnySelect
     from flask_perfkit.pagination.totals import Total
@@ -100,21 +100,26 @@ def _fingerprint(laid: Laid, dialect: Dialect) -> bytes:
 
 
 def _rows(source: Source, laid: Laid, place: Place | None, limit: int) -> Fetched:
-    layout, page = laid.layout, laid.statement
-    parameters, direction = {_LIMIT.key: limit}, layout.keyset.forward
-    order_by = direction.order_by
-    if place is not None:
-        direction = layout.keyset.backward if place.backward else direction
-        ranges, order_by = direction.ranges(place), direction.order_by
+    keyset, parameters = laid.layout.keyset, {_LIMIT.key: limit}
+    if place is None:
+        page = laid.statement.order_by(*keyset.forward.order_by)
+    else:
+        direction = keyset.backward if place.backward else keyset.forward
+        page = _beyond(laid, direction, direction.ranges(place))
         parameters |= direction.parameters(place)
-        if len(ranges) == 1:
-            page, order_by = _where(page, ranges[0].condition), ranges[0].order_by
-        elif layout.finds_by_key and layout.ways.ranges_rows:
-            page = _where(page, _among(laid, ranges))
-        else:
-            page = _where(page, or_(*(part.condition for part in ranges)))
-    page = page.order_by(*order_by).add_columns(*layout.keyset.columns).limit(_LIMIT)
-    return Fetched(source.execute(page, parameters), layout.items)
+    page = page.add_columns(*keyset.columns).limit(_LIMIT)
+    return Fetched(source.execute(page, parameters), laid.layout.items)
+
+
+def _beyond(laid: Laid, direction: Direction, ranges: Sequence[Range]) -> Select[Any]:
+    """Select the rows of the ranges, in the form that is flat on this database."""
+    if len(ranges) == 1:
+        return _where(laid.statement, ranges[0].condition).order_by(*ranges[0].order_by)
+    if laid.layout.finds_by_key and laid.layout.ways.ranges_rows:
+        condition = _among(laid, ranges)
+    else:
+        condition = or_(*(part.condition for part in ranges))
+    return _where(laid.statement, condition).order_by(*direction.order_by)
 
 
 def _where(statement: Select[Any], condition: Expression) -> Select[Any]:

@@ -44,6 +44,7 @@ class Layout:
     :param items: what an item is.
     :param finds_by_key: whether the database finds a row by its identity: it
         neither groups rows first nor takes them from a subquery nor has none.
+    :param is_distinct: whether the statement is a SELECT DISTINCT.
     :param sql: the text of the statement in this order, once somebody needed it.
     """
 
@@ -54,6 +55,7 @@ class Layout:
     names: tuple[str | None, ...]
     items: Items
     finds_by_key: bool
+    is_distinct: bool = False
     sql: str | None = None
 
     @cached_property
@@ -62,11 +64,17 @@ class Layout:
         return [clause for term in self.terms for clause in self.ways.order_by(term)]
 
     @cached_property
-    def identity_columns(self) -> list[Label[Any]]:
-        """The identity under names that no column of the statement has."""
-        return [
-            column.label(f"perfkit_key_{number}") for number, column in enumerate(self.identity)
-        ]
+    def added(self) -> list[Label[Any]]:
+        """What a page by its number selects beside its items.
+
+        The identity, for :class:`Fetched`; with DISTINCT each term, because
+        PostgreSQL sorts such rows by what they select only.
+        """
+        if self.is_distinct:
+            expressions = [term.value for term in self.terms]
+        else:
+            expressions = list(self.identity) if self.items.has_entity else []
+        return [column.label(f"perfkit_key_{number}") for number, column in enumerate(expressions)]
 
     @cached_property
     def keyset(self) -> Keyset:
@@ -123,15 +131,22 @@ def lay_out(
 
 
 def _shape(statement: Select[Any], terms: Sequence[Term]) -> _Shape | None:
-    keys = [part._generate_cache_key() for part in (statement, *(term.value for term in terms))]
-    found = [key for key in keys if key is not None]
-    if len(found) < len(keys):
+    key = statement._generate_cache_key()
+    if key is None:
         return None
-    directions = [(term.descending, term.nulls) for term in terms]
-    return _Shape(
-        (*(key.key for key in found), *directions),
-        [parameter for key in found for parameter in key.bindparams],
-    )
+    parts: list[Any] = [key.key]
+    parameters = list(key.bindparams)
+    for term in terms:
+        parts += (term.descending, term.nulls)
+        if isinstance(term.value, ColumnClause):
+            parts.append(term.value)
+            continue
+        key = term.value._generate_cache_key()
+        if key is None:
+            return None
+        parts.append(key.key)
+        parameters += key.bindparams
+    return _Shape(tuple(parts), parameters)
 
 
 def _inside(
@@ -139,6 +154,8 @@ def _inside(
 ) -> Layout:
     terms = with_tie_break(terms, identity.columns)
     names = names_of_selected(statement)
+    if statement._distinct:
+        _require_selected(terms, names)
     groups = statement._group_by_clauses or statement._distinct or is_one_row(statement)
     may_lack_key = any(may_be_null(column, statement, froms) for column in identity.columns)
     return Layout(
@@ -149,7 +166,19 @@ def _inside(
         names=tuple(names.get(hash(term.value)) for term in terms),
         items=items_of(statement),
         finds_by_key=not groups and not may_lack_key,
+        is_distinct=bool(statement._distinct),
     )
+
+
+def _require_selected(terms: Sequence[Term], names: Mapping[int, str]) -> None:
+    """Refuse to sort DISTINCT rows by what they do not hold: the database would invent a value."""
+    for term in terms:
+        columns = [part for part in iterate(term.value) if isinstance(part, ColumnClause)]
+        if hash(term.value) not in names and not all(hash(part) in names for part in columns):
+            raise ValueError(
+                f"cannot sort SELECT DISTINCT by {term.value}, which it does not select: "
+                "select it too, or use an EXISTS in place of the join"
+            )
 
 
 def _laid_around(statement: Select[Any], terms: Sequence[Term], ways: Ways) -> Laid:

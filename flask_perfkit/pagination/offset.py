@@ -31,10 +31,13 @@ def offset_page(
     """Return the page of that number; beyond the last one it holds no items."""
     offset = (params.page - 1) * params.page_size
     items, has_next = _items(source, statement, terms, offset, params.page_size)
-    if total == "exact" and not has_next and (items or offset == 0):
-        count: int | None = offset + len(items)
+    seen = offset + len(items) + has_next
+    if total is not None and not has_next and (items or offset == 0):
+        count: int | None = seen  # this is the last page
     else:
         count = count_rows(source, statement, total)
+    if total == "estimated" and has_next:
+        count = max(count or 0, seen)
     return Page(items, count, params.page, params.page_size, has_next)
 
 
@@ -46,7 +49,5 @@ def _items(
     laid = lay_out(statement, terms, source.bind.dialect.name, for_cursor=False)
     layout = laid.layout
     page = laid.statement.order_by(*layout.order_by).limit(size + 1).offset(offset)
-    if layout.items.has_entity:
-        page = page.add_columns(*layout.identity_columns)
-    rows = Fetched(source.execute(page), layout.items)
+    rows = Fetched(source.execute(page.add_columns(*layout.added)), layout.items)
     return rows.items(size), len(rows) > size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import EllipsisType
 from typing import TYPE_CHECKING, get_args, overload
 
+from flask_perfkit.pagination.estimate import require_planner
 from flask_perfkit.pagination.keyset import keyset_page
 from flask_perfkit.pagination.offset import offset_page
 from flask_perfkit.pagination.order import sort_errors, sort_terms
@@ -67,7 +68,9 @@ def paginate(
     :param params: :class:`PaginationParams` for a page by its number,
         :class:`CursorParams` for one by a cursor.
     :param sortable: the names that ``sort`` may use, and the columns that they mean.
-    :param total: ``"exact"`` counts the statement's rows; None, what cursor
+    :param total: ``"exact"``, what pages by number have unless set, counts the
+        statement's rows; ``"cached"`` keeps the count for ``PERFKIT_COUNT_TTL``
+        seconds; ``"estimated"`` asks PostgreSQL's planner; None, what cursor
         pages have unless set, leaves the total out.
     :param session: a legacy ``Query`` brings its own; Flask-SQLAlchemy's unless set.
     :raises ParameterError: ``params.sort`` uses another name, or the cursor is
@@ -97,6 +100,8 @@ def cut(
     :param dumped: the names that the response shows of an item; None for all.
     """
     source = Source(session, bind_of(session, statement))
+    if total == "estimated":
+        require_planner(source.bind.dialect.name)
     if isinstance(params, PaginationParams):
         counted: Total = "exact" if isinstance(total, EllipsisType) else total
         return offset_page(source, statement, terms, params, counted)

@@ -20,6 +20,10 @@ AnySchema = Schema | type[Schema]
 _SORT_HELP = 'Names by commas, "-" in front for descending.'
 
 
+def _nothing() -> None:
+    """Stand in for a parameter that is left out; a plain None would allow null in OpenAPI."""
+
+
 class _PageSizeRange(validate.Validator):
     """1 to the current application's ``PERFKIT_MAX_PAGE_SIZE``."""
 
@@ -39,7 +43,7 @@ class _ListParamsSchema(Schema):
         validate=_PageSizeRange(),
         metadata={"description": "Items a page."},
     )
-    sort = fields.String(load_default=None, metadata={"description": _SORT_HELP})
+    sort = fields.String(load_default=_nothing, metadata={"description": _SORT_HELP})
 
 
 class PaginationParamsSchema(_ListParamsSchema):
@@ -56,7 +60,7 @@ class CursorParamsSchema(_ListParamsSchema):
     """The query parameters of a page by a cursor."""
 
     cursor = fields.String(
-        load_default=None,
+        load_default=_nothing,
         metadata={"description": "next_cursor or previous_cursor of another page; empty: first."},
     )
 
@@ -91,7 +95,7 @@ def _sort_field(names: Collection[str]) -> fields.String:
             raise ValidationError(messages)
 
     return fields.String(
-        load_default=None,
+        load_default=_nothing,
         validate=check,
         metadata={"description": f"{_SORT_HELP} Names: {', '.join(names) or 'none'}."},
     )

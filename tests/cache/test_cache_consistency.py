@@ -42,6 +42,7 @@ class Processes:
         self.shared = Shared(*(CONTEXT.RawArray("i", PAPERS) for _ in range(3)))
         self._workers: list[tuple[BaseProcess, Connection]] = []
         self._waiting = [0] * PROCESSES
+        self._wrong: list[str] = []
         for _ in range(PROCESSES):
             self._workers.append(self._start())
 
@@ -52,13 +53,14 @@ class Processes:
         try:
             self._workers[number][1].send(operation)
         except BrokenPipeError:  # it has just died of an operation before
-            self._receive(number)
+            dead = self._workers[number]
+            while self._workers[number] is dead:  # after what it had answered to others
+                self._receive(number)
             self._workers[number][1].send(operation)
         self._waiting[number] += 1
 
     def settle(self) -> list[str]:
         """Wait for all that was begun; return what was wrong."""
-        wrong = []
         while any(self._waiting):
             open_ends = [
                 connection
@@ -69,10 +71,11 @@ class Processes:
             assert ready, "an operation hangs"
             for number, (_, connection) in enumerate(self._workers):
                 if connection in ready:
-                    wrong += self._receive(number)
+                    self._receive(number)
+        wrong, self._wrong = self._wrong, []
         return wrong
 
-    def _receive(self, number: int) -> list[str]:
+    def _receive(self, number: int) -> None:
         process, connection = self._workers[number]
         try:
             answer = connection.recv()
@@ -82,9 +85,10 @@ class Processes:
             connection.close()
             self._workers[number] = self._start()
             self._waiting[number] = 0
-            return []
+            return
         self._waiting[number] -= 1
-        return [] if answer is None else [answer]
+        if answer is not None:
+            self._wrong.append(answer)
 
     def stop(self) -> None:
         for process, connection in self._workers:

@@ -45,12 +45,6 @@ class Watched:
         return {name for name, creator in creators.items() if creator.runs}
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def engine(request: pytest.FixtureRequest) -> sa.Engine:
-    engine: sa.Engine = request.getfixturevalue(f"{request.param}_engine")
-    return engine
-
-
 @pytest.fixture
 def watched(request: pytest.FixtureRequest, engine: sa.Engine) -> Watched:
     """Entries in this process for SQLite, and in Redis for PostgreSQL."""
@@ -292,10 +286,9 @@ def test_autocommit_is_seen_without_a_commit(watched: Watched, engine: sa.Engine
     assert count_documents(engine) == 3
 
 
-def test_a_driver_in_autocommit_is_seen(watched: Watched, postgres_url: str) -> None:
-    engine = sa.create_engine(postgres_url, connect_args={"autocommit": True})
-    Base.metadata.create_all(engine)
-    watched.dropped()
+def test_a_driver_in_autocommit_is_seen(cache: Cache, postgres_engine: sa.Engine) -> None:
+    engine = sa.create_engine(postgres_engine.url, connect_args={"autocommit": True})
+    watched = Watched(cache)
     with engine.connect() as connection:
         connection.execute(documents.insert().values(title="c"))
         assert "documents" in watched.dropped()
@@ -476,13 +469,21 @@ def test_a_listener_that_executes_by_itself_does_not_hide_writes(
     assert watched.dropped() == {"documents", "user 1"}
 
 
-def test_no_listener_stands_on_the_connections_events(
-    cache: Cache, sqlite_engine: sa.Engine
-) -> None:
-    with sqlite_engine.begin() as connection:
+def tell_of_connection_events(pipe: Connection, url: str) -> None:
+    """Write in a process in which nobody else listens."""
+    engine = sa.create_engine(url)
+    Cache.from_url()
+    with engine.begin() as connection:
         connection.execute(documents.insert().values(user_id=1, title="c"))
-        assert not connection._has_events
-    assert not sqlite_engine._has_events
+        has_events = bool(connection._has_events)
+    pipe.send((has_events, bool(engine._has_events)))
+
+
+def test_no_listener_stands_on_the_connections_events(sqlite_engine: sa.Engine) -> None:
+    url = sqlite_engine.url.render_as_string()
+    with running(tell_of_connection_events, url) as (_, pipe):
+        assert pipe.recv() == (False, False)
+    assert count_documents(sqlite_engine) == 3
 
 
 def test_thousands_of_rows_of_one_transaction_are_one_unknown(

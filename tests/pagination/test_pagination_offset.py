@@ -319,6 +319,15 @@ def test_the_columns_of_a_union_can_be_sorted_by_and_others_cannot() -> None:
         paginate(both, params, sortable={"title": Document.size})
 
 
+def test_distinct_rows_are_sorted_by_what_they_hold_only() -> None:
+    add_documents(5, users=2)
+    owners = select(User).join(User.documents).distinct()
+    assert ids(walk(owners.order_by(func.lower(User.name).desc()), size=1)) == [2, 1]
+    params = PaginationParams(sort="title")
+    with pytest.raises(ValueError, match=r"DISTINCT by document.title.*select it too"):
+        paginate(owners, params, sortable={"title": Document.title})
+
+
 def test_a_legacy_query_pages_with_its_own_session() -> None:
     add_documents(5, users=2)
     query = db.session.query(User).options(joinedload(User.documents)).filter(User.id < 3)

@@ -1,0 +1,40 @@
+"""Whose entries they are: applications on one server keep theirs apart by their databases.
+
+Two applications, or two tests, may run the same functions on different data. What is told
+apart is values only: tokens go by the table's name, so a write reaches every entry.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import current_app
+
+from flask_perfkit.cache.keys import digest
+from flask_perfkit.cache.tokens import fresh
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+_LENGTH = 8
+
+
+def current_scope() -> str:
+    """Return what the keys of the current application begin with.
+
+    Empty where it has no Flask-SQLAlchemy. Credentials do not count: a worker may have its own.
+    """
+    extension = current_app.extensions.get("sqlalchemy")
+    engines: dict[str | None, Engine] = getattr(extension, "engines", {})
+    if not engines:
+        return ""
+    databases = sorted(f"{bind or ''}={_database(engine)}" for bind, engine in engines.items())
+    return f"{digest('|'.join(databases))[:_LENGTH]}:"
+
+
+def _database(engine: Engine) -> str:
+    url = engine.url
+    name = url.database or ""
+    if engine.dialect.name == "sqlite" and (name in ("", ":memory:") or "mode=memory" in str(url)):
+        return fresh()  # nobody else can reach it
+    return f"{engine.dialect.name}://{url.host or ''}:{url.port or ''}/{name}"
