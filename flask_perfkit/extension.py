@@ -6,6 +6,7 @@ The only module that knows them all.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
@@ -20,7 +21,7 @@ from flask_perfkit.errors import SetupError
 from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.commands import watch_commands
-from flask_perfkit.hooks.flask import watch_requests
+from flask_perfkit.hooks.flask import RequestRecorder, watch_requests
 from flask_perfkit.hooks.redis import watch_redis
 from flask_perfkit.hooks.sqlalchemy import watch_statements
 from flask_perfkit.sinks import Sink
@@ -90,7 +91,12 @@ class PerfKit:
         watch_commands(app, state)
         app.cli.add_command(perfkit_commands)
         _watch_calls(app, state)
-        watch_requests(app, state, at_first_request=partial(_watch_calls, app, state))
+        at_first_request: list[Callable[[], None]] = [partial(_watch_calls, app, state)]
+        measured = None
+        if settings.metrics_path is not None:
+            measured, see_all_routes = _measure(app, state, settings.metrics_path)
+            at_first_request.append(see_all_routes)
+        watch_requests(app, state, at_first_request, measured)
 
     @staticmethod
     def paginated(schema: AnySchema, **options: Unpack[PageOptions]) -> Callable[[View], View]:
@@ -168,6 +174,31 @@ def _current_cache() -> Cache:
             "call perfkit.init_app(app) first"
         )
     return state.cache
+
+
+def _measure(
+    app: Flask, state: State, path: str
+) -> tuple[type[RequestRecorder], Callable[[], None]]:
+    """Count requests for Prometheus, and show the figures at a path.
+
+    Returns the recorder of requests, and what is to be done when all routes are there.
+    """
+    from flask_perfkit.hooks.metrics import MeasuredRequest
+    from flask_perfkit.metrics.host import host_families
+    from flask_perfkit.metrics.page import ENDPOINT, Page, add_page
+    from flask_perfkit.metrics.watch import watch_process
+    from flask_perfkit.sinks.metrics import count_findings
+
+    settings = state.settings
+    watch_process(settings.metrics_buckets)
+    state.settings = replace(settings, exclude=(*settings.exclude, ENDPOINT))
+    state.sinks = (count_findings, *state.sinks)
+    sources = [host_families]
+    if settings.metrics_indexes:
+        from flask_perfkit.metrics.indexes import IndexUse
+
+        sources.append(IndexUse(app, state.db))
+    return MeasuredRequest, add_page(app, path, Page(*sources))
 
 
 def _watch_calls(app: Flask, state: State) -> None:

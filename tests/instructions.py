@@ -1,6 +1,7 @@
 """Counts the Python instructions of requests, in a process of its own: ``instructions.py KIND``.
 
-KIND is ``bare`` (no PerfKit in the process), ``watched``, or ``unwatched`` (PerfKit is there and
+KIND is ``bare`` (no PerfKit in the process), ``watched``, ``measured`` (watched, and counted for
+Prometheus), ``shared`` (the same, as one of several workers) or ``unwatched`` (PerfKit is there and
 watches statements, but not these requests). Prints path -> instructions as JSON.
 """
 
@@ -52,6 +53,7 @@ def make_app(kind: str) -> Flask:
     app = Flask("instructions", root_path=".")
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
     app.config["PERFKIT_SLOW_REQUEST"] = None  # counting makes requests slow
+    app.config["PERFKIT_METRICS_PATH"] = "/metrics" if kind in ("measured", "shared") else None
     app.config["PERFKIT_SAMPLE_RATE"] = 0.0 if kind == "unwatched" else 1.0
     db.init_app(app)
     app.add_url_rule("/plain", view_func=lambda: "ok")

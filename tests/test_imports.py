@@ -24,7 +24,7 @@ LAYERS = (
     {"recorder"},
     {"allow"},
     {"pagination", "cache", "system", "batching"},
-    {"detectors", "sinks", "measure"},
+    {"detectors", "sinks", "measure", "metrics"},
     {"analysis"},
     {"state"},
     {"hooks"},

@@ -7,7 +7,7 @@ teardown included, and costs less: a plain request that is worth no report is le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from inspect import unwrap
@@ -58,11 +58,15 @@ class RequestRecorder(Recorder):
     failed = False
     sent: int | None = None
 
+    def drop(self) -> None:
+        """End the recording of a request in which nothing was looked for."""
+        self.discard()
+
 
 def watch_requests(
     app: Flask,
     state: State,
-    at_first_request: Callable[[], None],
+    at_first_request: Sequence[Callable[[], None]],
     measured: type[RequestRecorder] | None = None,
 ) -> None:
     """Record each request of an application from now on.
@@ -123,10 +127,10 @@ class _WatchedApplication:
         self,
         app: Flask,
         state: State,
-        at_first_request: Callable[[], None],
+        at_first_request: Sequence[Callable[[], None]],
         kind: type[RequestRecorder],
     ) -> None:
-        self._at_first_request: Callable[[], None] | None = at_first_request
+        self._at_first_request: Sequence[Callable[[], None]] | None = at_first_request
         self._app = app
         self._state = state
         self._wsgi_app: WSGIApplication = app.wsgi_app
@@ -196,11 +200,11 @@ class _WatchedApplication:
 
     def _set_up(self) -> None:
         set_up, self._at_first_request = self._at_first_request, None
-        try:
-            if set_up is not None:
-                set_up()
-        except Exception:
-            log_once("the set-up at the first request")
+        for step in set_up or ():
+            try:
+                step()
+            except Exception:
+                log_once("the set-up at the first request")
 
     def _has_news(self, recorder: Recorder) -> bool:
         """Tell whether anybody would hear of this request."""
@@ -306,7 +310,7 @@ def _report(recorder: RequestRecorder, app: Flask, state: State, *, failed: bool
             recorder.failed, recorder.response = True, None
             recorder.sent = recorder.sent or 0
         if not recorder.sampled:
-            recorder.discard()
+            recorder.drop()
             return
         recorder.close()
         facts = _facts(recorder, app, failed=failed)
@@ -373,6 +377,7 @@ def _facts(recorder: RequestRecorder, app: Flask, *, failed: bool) -> dict[str, 
         "started_at": datetime.now(UTC) - timedelta(seconds=duration),
         "duration": duration,
         "view": _view(app, endpoint, asked),
+        "mount": str(recorder.environ.get("SCRIPT_NAME", "")),
     }
 
 

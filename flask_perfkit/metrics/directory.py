@@ -17,6 +17,7 @@ from tempfile import mkstemp
 from typing import NamedTuple
 
 from flask_perfkit.faults import log_once
+from flask_perfkit.metrics.rows import LARGEST
 
 try:
     import fcntl
@@ -29,7 +30,6 @@ _ARCHIVE, _LOCK = "perfkit.archive", "perfkit.lock"
 _LONGEST_WAIT = 5.0  # seconds
 _PAUSE = 0.005
 _ABANDONED = 60.0  # seconds after which a file that nobody finished is removed
-_LARGEST = 64 * 1024 * 1024
 
 can_lock = fcntl is not None
 """Whether this platform can tell a living worker by the lock on its file."""
@@ -117,7 +117,7 @@ def _read(path: Path) -> Source:
     fd = os.open(path, os.O_RDWR)
     try:
         alive = not _try_lock(fd)
-        return Source(path, os.pread(fd, _LARGEST, 0), alive)
+        return Source(path, os.pread(fd, LARGEST, 0), alive)
     finally:
         os.close(fd)
 

@@ -34,19 +34,19 @@ def trace_of(traceparent: str) -> tuple[str, str] | None:
     return found[1], found[2]
 
 
-def write_exemplar(cells: memoryview, row: int, exemplar: Exemplar) -> None:
+def write_exemplar(row: memoryview[float], exemplar: Exemplar) -> None:
     """Keep an exemplar in a request's row, in place of the one before."""
-    start = row - EXEMPLAR
     digits = exemplar.trace_id + exemplar.span_id
     for place in range(_WORDS):
-        cells[start + place] = int(digits[place * _WORD : (place + 1) * _WORD], 16)
-    cells[start + _WORDS] = exemplar.seconds
-    cells[start + _WORDS + 1] = exemplar.at
+        word = digits[place * _WORD : (place + 1) * _WORD]
+        row[EXEMPLAR + place] = int(word, 16)
+    row[EXEMPLAR + _WORDS] = exemplar.seconds
+    row[EXEMPLAR + _WORDS + 1] = exemplar.at
 
 
 def read_exemplar(cells: Sequence[float]) -> Exemplar | None:
-    """Return what a row keeps, given its cells from the first one."""
-    *words, seconds, at = cells[: _WORDS + 2]
+    """Return what the row of a request keeps."""
+    *words, seconds, at = cells[EXEMPLAR : EXEMPLAR + _WORDS + 2]
     if not at:
         return None
     digits = "".join(f"{int(word) & 0xFFFFFFFF:08x}" for word in words)

@@ -22,6 +22,7 @@ from flask_perfkit.metrics.layout import (
     ASKED,
     CACHE,
     DURATION,
+    EXEMPLAR,
     HITS,
     POOL_MOST,
     POOL_OPEN,
@@ -55,8 +56,10 @@ def _rows(totals: Totals, kind: str) -> list[tuple[Sequence[str], list[float]]]:
 
 
 def _requests(totals: Totals) -> Iterator[Metric]:
-    first, bounds = totals.layout.first_bucket, totals.layout.request
-    number = CounterMetricFamily("http_requests", "Requests that have ended.", labels=_REQUEST_LABELS)
+    bounds = totals.layout.request
+    number = CounterMetricFamily(
+        "http_requests", "Requests that have ended.", labels=_REQUEST_LABELS
+    )
     duration = HistogramMetricFamily(
         "http_request_duration_seconds",
         "Time until a response was made; of a stream, until its end.",
@@ -66,20 +69,22 @@ def _requests(totals: Totals) -> Iterator[Metric]:
     sizes: defaultdict[tuple[str, ...], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for labels, cells in _rows(totals, REQUEST):
         method, route, status = labels
-        buckets = cells[first:]
+        buckets = cells[:EXEMPLAR]
         count = sum(buckets)
         number.add_metric(labels, count)
         failed[method, route] += count if status.startswith("5") else 0
-        sent = 0.0 if method == "HEAD" or status in _WITHOUT_BODY else cells[first - SENT]
-        size = [count, cells[first - RECEIVED], sent]
+        sent = 0.0 if method == "HEAD" or status in _WITHOUT_BODY else cells[SENT]
+        size = [count, cells[RECEIVED], sent]
         sizes[method, route] = list(map(add, sizes[method, route], size))
         if count:
-            seconds = cells[first - DURATION] * _SECONDS
+            seconds = cells[DURATION] * _SECONDS
             _add_histogram(duration, labels, bounds, buckets, seconds, read_exemplar(cells))
     yield number
     yield duration
     errors = CounterMetricFamily(
-        "http_request_errors", "Requests that ended with a 5xx or broke off.", labels=("method", "route")
+        "http_request_errors",
+        "Requests that ended with a 5xx or broke off.",
+        labels=("method", "route"),
     )
     for pair, count in failed.items():
         errors.add_metric(pair, count)
@@ -89,7 +94,7 @@ def _requests(totals: Totals) -> Iterator[Metric]:
             f"http_{name}_size_bytes", f"Size of the {name}'s body.", labels=("method", "route")
         )
         for pair, figures in sizes.items():
-            size_of.add_metric(pair, count_value=figures[0], sum_value=figures[place])
+            size_of.add_metric(pair, count_value=int(figures[0]), sum_value=figures[place])
         yield size_of
     yield GaugeMetricFamily(
         "http_requests_in_progress", "Requests that have begun and not ended.", totals.in_progress

@@ -14,7 +14,7 @@ from bisect import bisect_left
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 from flask_perfkit.errors import SettingsError
 from flask_perfkit.faults import log_once
@@ -29,6 +29,7 @@ from flask_perfkit.metrics.layout import (
     LEFT_OUT,
     NAMESPACE,
     PID,
+    PLAIN,
     PROCESS,
     RECEIVED,
     REQUEST,
@@ -48,16 +49,21 @@ _STATUSES = range(100, 1000)
 _LONGEST_NUMBER = 15
 _NO_CELLS = memoryview(b"").cast("d")
 
-Place = tuple[int, int]
-"""Where a request is counted: the first bucket of its row, and the first cell of its route's."""
+Key = tuple[str, ...]
+"""A kind of row and its labels."""
+
+Row: TypeAlias = "memoryview[float]"
+
+Place: TypeAlias = tuple[Row, Row]
+"""Where a request is counted: its own row, and that of its route."""
 
 
 class Figures:
     """The rows of this process.
 
     Opened at the first request, so that a master which only forks has none. ``lock`` is held
-    around all additions; ``cells`` is read under it. ``requests`` remembers where requests of a
-    sort are counted.
+    around all additions. ``requests`` and ``plain`` remember where requests of a sort are counted,
+    ``plain`` those that ask no database; ``process`` is the row of this process.
     """
 
     def __init__(self) -> None:
@@ -69,12 +75,13 @@ class Figures:
 
     def _forget(self) -> None:
         self.lock = Lock()
-        self.cells = _NO_CELLS
+        self.process: Row = _NO_CELLS
         self.rows: Rows | None = None
         self.requests: dict[Any, Place] = {}
+        self.plain: dict[Any, Row] = {}
         self.labels = Labels()
-        self._places: dict[str, int] = {}
-        self._process = 0
+        self._known: dict[Key, Row] = {}
+        self._waiting: dict[tuple[Key, int], float] = {}
         self.path: Path | None = None
 
     def choose(self, layout: Layout) -> None:
@@ -90,24 +97,16 @@ class Figures:
         self.layout = self._chosen = layout
 
     def begin(self) -> None:
-        """Count a request that begins."""
-        try:
-            with self.lock:
-                self.cells[self._process + STARTED] += 1
-        except IndexError:
-            self._begin_here()
-
-    def _begin_here(self) -> None:
-        """Count the first request of a process."""
+        """Count the first request of a process that begins."""
         with self.lock:
             if self.rows is None:
                 self._open()
-            self.cells[self._process + STARTED] += 1
+            self.process[STARTED] += 1
 
     def leave_out(self) -> None:
         """Take back that a request began: it is none that is counted."""
         with self.lock:
-            self.cells[self._process + LEFT_OUT] += 1
+            self.process[LEFT_OUT] += 1
 
     def expect_many(self, many: bool) -> None:
         """Note whether the server says that it has several workers."""
@@ -149,95 +148,94 @@ class Figures:
             file.publish()
             self.path = file.path
         except BaseException:
+            self.rows = None
+            self._known.clear()
             file.close()
             with suppress(OSError):
                 file.path.unlink()
             raise
 
     def _use(self, rows: Rows) -> None:
-        place = rows.append(json.dumps([PROCESS]), self.layout.width(PROCESS))
-        rows.cells[place + PID], rows.cells[place + NAMESPACE] = os.getpid(), own_namespace()
-        self.rows, self._process, self.cells = rows, place, rows.cells
+        self.rows = rows
+        self.process = self._row(PROCESS)
+        self.process[PID] = os.getpid()
+        self.process[NAMESPACE] = own_namespace()
+        for (key, cell), amount in self._waiting.items():
+            self._add(cell, amount, *key)
+        self._waiting.clear()
 
-    def place_of(
-        self, sort: Any, method: str, prefix: str, rule: str | None, status: int
-    ) -> Place:
-        """Find, or make, the row of a request of a sort that was not counted before.
+    def place_of(self, sort: Any, method: str, prefix: str, rule: str | None, status: int) -> Place:
+        """Find, or make, the rows of a request of a sort that was not counted before.
 
         :raises OSError: there is no room for a row.
         """
         with self.lock:
             method, route, known = self.labels.of(method, prefix, rule)
             self._row(REQUEST, method, route, str(_FAILED))  # errors are counted from zero
-            number = str(status) if status in _STATUSES else OTHER
-            row = self._row(REQUEST, method, route, number)
-            place = row + self.layout.first_bucket, self._row(ROUTE, route)
+            labels = method, route, str(status) if status in _STATUSES else OTHER
+            place = self._row(REQUEST, *labels), self._row(ROUTE, route)
             if known:
+                self.plain[sort] = self._row(PLAIN, *labels)
                 self.requests[sort] = place
             return place
 
-    def row(self, kind: str, *labels: str) -> int:
-        """Return the first cell of a row, which is made if need be; the caller holds the lock.
-
-        :raises OSError: there is no room for it.
-        """
-        if self.rows is None:
-            self._open()
-        return self._row(kind, *labels)
-
-    def _row(self, kind: str, *labels: str) -> int:
+    def _row(self, *key: str) -> Row:
         assert self.rows is not None
-        key = json.dumps([kind, *labels])
-        place = self._places.get(key)
-        if place is None:
-            place = self._places[key] = self.rows.append(key, self.layout.width(kind))
-            self.cells = self.rows.cells
-        return place
+        row = self._known.get(key)
+        if row is None:
+            row = self.rows.append(json.dumps(key), self.layout.width(key[0]))
+            self._known[key] = row
+        return row
 
-    def count_received(self, bucket: int, length: str) -> None:
+    def count_received(self, row: Row, length: str) -> None:
         """Count the bytes of a request's body, as its header gives them."""
         if length.isdecimal() and len(length) <= _LONGEST_NUMBER:
             with self.lock:
-                self.cells[bucket - RECEIVED] += int(length)
+                row[RECEIVED] += int(length)
 
-    def keep_exemplar(self, bucket: int, exemplar: Exemplar) -> None:
+    def keep_exemplar(self, row: Row, exemplar: Exemplar) -> None:
         """Keep the trace of a request beside its figures."""
         with self.lock:
-            write_exemplar(self.cells, bucket, exemplar)
+            write_exemplar(row, exemplar)
 
-    def count_finding(self, route: str, kind: str) -> None:
+    def count_finding(self, prefix: str, rule: str | None, kind: str) -> None:
         """Count a finding of a request."""
         with self.lock:
-            place = self.layout.first_kind + self.layout.kinds.index(kind)
-            self.cells[self.row(ROUTE, route) + place] += 1
+            _, route, _ = self.labels.of("GET", prefix, rule)
+            self._add(self.layout.first_kind + self.layout.kinds.index(kind), 1, ROUTE, route)
 
     def count_cache(self, name: str, hits: int, misses: int) -> None:
         """Count what a cache was asked for."""
         with self.lock:
-            row = self.row(CACHE, name)
-            self.cells[row + ASKED] += hits + misses
-            self.cells[row + HITS] += hits
+            self._add(ASKED, hits + misses, CACHE, name)
+            self._add(HITS, hits, CACHE, name)
 
     def count_wait(self, nanoseconds: int) -> None:
         """Count the time that it took to get a connection from a pool."""
         with self.lock:
-            row = self.row(WAIT)
-            self.cells[row] += nanoseconds
-            self.cells[row + 1 + bisect_left(self.layout.wait_bounds, nanoseconds)] += 1
+            self._add(0, nanoseconds, WAIT)
+            self._add(1 + bisect_left(self.layout.wait_bounds, nanoseconds), 1, WAIT)
 
     def add_to_process(self, cell: int, amount: float) -> None:
         """Change a gauge of this process."""
         with self.lock:
-            if self.rows is None:
-                self._open()
-            self.cells[self._process + cell] += amount
+            self._add(cell, amount, PROCESS)
 
     def set_in_process(self, cell: int, value: float) -> None:
         """Set a gauge of this process."""
         with self.lock:
             if self.rows is None:
-                self._open()
-            self.cells[self._process + cell] = value
+                self._waiting[(PROCESS,), cell] = value
+            else:
+                self.process[cell] = value
+
+    def _add(self, cell: int, amount: float, *key: str) -> None:
+        """Add to a cell of a row; it waits where no request has opened the rows yet."""
+        if self.rows is None:
+            self._waiting[key, cell] = self._waiting.get((key, cell), 0) + amount
+        else:
+            row = self._row(*key)
+            row[cell] += amount
 
     def to_bytes(self) -> bytes:
         """Return a copy of this process's rows."""

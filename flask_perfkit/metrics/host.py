@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from flask_perfkit.errors import ExtraMissing
 from flask_perfkit.system import get_system_metrics
 
 _GAUGES = (
@@ -25,11 +26,10 @@ _COUNTERS = (
 def host_families() -> Iterator[Metric]:
     """Yield the machine's figures that the platform has; none without psutil."""
     try:
-        import psutil
-
-        figures = get_system_metrics().to_dict()
-    except (ImportError, ExtraMissing):
+        psutil: Any = import_module("psutil")
+    except ImportError:
         return
+    figures = get_system_metrics().to_dict()
     for field, name, text in _GAUGES:
         if figures[field] is not None:
             yield GaugeMetricFamily(f"system_{name}", text, figures[field])
@@ -39,11 +39,11 @@ def host_families() -> Iterator[Metric]:
     memory = psutil.virtual_memory()
     yield GaugeMetricFamily("system_memory_bytes", "Memory of the machine.", memory.total)
     yield GaugeMetricFamily(
-        "system_memory_available_bytes", "Memory that can be had without swapping.", memory.available
+        "system_memory_available_bytes",
+        "Memory that can be had without swapping.",
+        memory.available,
     )
-    seconds = CounterMetricFamily(
-        "system_cpu_seconds", "Time of all processors.", labels=("mode",)
-    )
+    seconds = CounterMetricFamily("system_cpu_seconds", "Time of all processors.", labels=("mode",))
     for mode, value in psutil.cpu_times()._asdict().items():
         seconds.add_metric((mode,), value)
     yield seconds

@@ -10,19 +10,30 @@ from functools import cached_property
 
 from flask_perfkit.findings import SEVERITIES
 
-REQUEST, ROUTE, WAIT, CACHE, PROCESS, ENDED = (
-    "request",
-    "route",
-    "wait",
-    "cache",
-    "process",
-    "ended",
-)
-"""The kinds of row: by method, route and status; by route; one of the pools' waiting; by cache;
-one of the living process; one of the processes that have ended."""
+REQUEST, PLAIN = "request", "plain"
+"""Rows by method, route and status: of requests that asked a database, and of those that did not.
+"""
+ROUTE, CACHE = "route", "cache"
+"""Rows by route, and by cache."""
+WAIT, PROCESS, ENDED = "wait", "process", "ended"
+"""Single rows: of waiting for a connection, of this process, of the processes that have ended."""
 
 _REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
-_STATEMENT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_STATEMENT_SECONDS = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+)
 _STATEMENTS = (0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 _WAIT_SECONDS = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0)
 _NANOSECONDS = 1e9
@@ -31,8 +42,8 @@ _NEVER_IN_A_REQUEST = ("missing_index", "redundant_index", "unused_index")
 KINDS = tuple(kind for kind in SEVERITIES if kind not in _NEVER_IN_A_REQUEST)
 """Kinds of finding that a request can have."""
 
-# Before the buckets of a request's row, counted back from the first bucket.
-DURATION, SENT, RECEIVED, EXEMPLAR = 1, 2, 3, 11
+# What follows the buckets of a request's row, counted back from its end.
+DURATION, SENT, RECEIVED, EXEMPLAR = -1, -2, -3, -11
 # The cells of a process's row, and of the row of those that have ended.
 STARTED, LEFT_OUT, PID, NAMESPACE, CPU_SEEN, CPU_AT_END = range(6)
 POOL_USED, POOL_OPEN, POOL_SIZE, POOL_MOST = range(6, 10)
@@ -66,11 +77,6 @@ class Layout:
         """The bounds of waiting for a connection in nanoseconds."""
         return [bound * _NANOSECONDS for bound in self.wait]
 
-    @property
-    def first_bucket(self) -> int:
-        """Where in a request's row the buckets of its duration begin."""
-        return EXEMPLAR
-
     @cached_property
     def first_statement(self) -> int:
         """Where in a route's row the buckets of its statements' durations begin."""
@@ -84,7 +90,8 @@ class Layout:
     def width(self, kind: str) -> int:
         """Return how many cells a row of a kind has."""
         return {
-            REQUEST: EXEMPLAR + len(self.request) + 1,
+            REQUEST: len(self.request) + 1 - EXEMPLAR,
+            PLAIN: len(self.request) + 1 - EXEMPLAR,
             ROUTE: self.first_kind + len(self.kinds),
             WAIT: 1 + len(self.wait) + 1,
             CACHE: 2,
@@ -114,7 +121,7 @@ class Layout:
         """
         if len(cells) != other.width(kind):
             raise ValueError(f"{len(cells)} cells in a row of kind {kind!r}")
-        if other == self or kind not in (REQUEST, ROUTE, WAIT):
+        if other == self or kind not in (REQUEST, PLAIN, ROUTE, WAIT):
             return list(cells)
         adopted = [0.0] * self.width(kind)
         places = dict(zip(other._names(kind), cells, strict=True))
@@ -130,9 +137,9 @@ class Layout:
 
     def _names(self, kind: str) -> Iterator[tuple[str, float | str]]:
         """Name the cells of a row: the histogram and its bucket's bound, or what else it is."""
-        if kind == REQUEST:
-            yield from (("before", str(place)) for place in range(EXEMPLAR))
+        if kind in (REQUEST, PLAIN):
             yield from self._buckets("request")
+            yield from (("after", str(place)) for place in range(EXEMPLAR, 0))
         elif kind == WAIT:
             yield "wait", "sum"
             yield from self._buckets("wait")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from itertools import chain
 from typing import TYPE_CHECKING
 
 from flask import Response, request
@@ -16,7 +15,6 @@ from flask_perfkit.metrics.figures import figures
 if TYPE_CHECKING:
     from flask import Flask
     from prometheus_client.core import Metric
-    from werkzeug.routing import Rule
 
 logger = logging.getLogger("flask_perfkit")
 
@@ -87,9 +85,7 @@ def add_page(app: Flask, path: str, page: Page) -> Callable[[], None]:
 
     A route of the application's own at that path stands, and ours steps back.
     """
-    app.add_url_rule(
-        path, ENDPOINT, page, methods=["GET"], provide_automatic_options=False
-    )
+    app.add_url_rule(path, ENDPOINT, page, methods=["GET"], provide_automatic_options=False)
 
     def step_back() -> None:
         at_path = [rule for rule in app.url_map.iter_rules() if rule.rule == path]

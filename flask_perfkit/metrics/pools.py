@@ -5,6 +5,7 @@ Another worker cannot look into a pool, so that its state is written down as it 
 
 from __future__ import annotations
 
+import os
 from functools import wraps
 from time import perf_counter_ns
 from typing import Any
@@ -18,6 +19,8 @@ from flask_perfkit.metrics.figures import figures
 from flask_perfkit.metrics.layout import POOL_MOST, POOL_OPEN, POOL_SIZE, POOL_USED
 
 _pools: WeakSet[Pool] = WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pools.clear)
 
 
 def watch_pools() -> None:

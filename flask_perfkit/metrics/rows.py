@@ -8,16 +8,23 @@ whole or not at all. The first block's key is the layout.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Iterator
-from typing import Protocol
+from contextlib import suppress
+from mmap import mmap
+from typing import Any, Protocol
 
 from flask_perfkit.metrics.layout import Layout
+
+if sys.platform != "win32":
+    from mmap import MAP_ANONYMOUS, MAP_PRIVATE
 
 _MAGIC = b"PERFKIT1"
 _DOUBLE = 8
 _HEAD = 2 * _DOUBLE
 _FIRST_SIZE = 32 * 1024
-_LARGEST = 64 * 1024 * 1024
+LARGEST = 16 * 1024 * 1024
+"""Bytes that one process may fill."""
 
 
 class Backing(Protocol):
@@ -34,24 +41,26 @@ class Backing(Protocol):
 
 
 class Memory:
-    """Doubles that only this process sees."""
+    """Doubles that only this process sees; pages that nobody touched cost nothing."""
 
     def __init__(self) -> None:
-        self._bytes = bytearray()
+        private = {} if sys.platform == "win32" else {"flags": MAP_PRIVATE | MAP_ANONYMOUS}
+        self._map = mmap(-1, LARGEST, **private)
 
     def grown(self, size: int) -> memoryview:
-        """Return a larger copy."""
-        self._bytes = self._bytes + bytes(size - len(self._bytes))
-        return memoryview(self._bytes)
+        """Return more of the same bytes."""
+        return memoryview(self._map)[:size]
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Let go of the pages."""
+        with suppress(BufferError):  # somebody still looks at them
+            self._map.close()
 
 
 class Rows:
     """Rows that are added to; the caller holds a lock.
 
-    ``cells`` is replaced when the buffer grows.
+    A row stays where it is when the buffer grows: it may be kept.
 
     :raises OSError: there is no room.
     """
@@ -59,13 +68,13 @@ class Rows:
     def __init__(self, backing: Backing, layout: Layout) -> None:
         self._backing = backing
         self._bytes = backing.grown(_FIRST_SIZE)
-        self.cells = self._bytes.cast("d")
+        self._given: list[memoryview[Any]] = [self._bytes]
         self._bytes[:_DOUBLE] = _MAGIC
         self._end = _DOUBLE
         self.append(layout.to_json(), 0)
 
-    def append(self, key: str, width: int) -> int:
-        """Add a row of zeros and return the place of its first cell.
+    def append(self, key: str, width: int) -> memoryview[float]:
+        """Add a row of zeros and return its cells.
 
         :raises OSError: there is no room.
         """
@@ -75,28 +84,30 @@ class Rows:
         while self._end + length + _DOUBLE > len(self._bytes):
             self._grow()
         start = self._end
+        first = start + _HEAD + padded
         struct.pack_into("d", self._bytes, start + _DOUBLE, len(name))
         self._bytes[start + _HEAD : start + _HEAD + len(name)] = name
         struct.pack_into("d", self._bytes, start, length // _DOUBLE)
         self._end += length
-        return (start + _HEAD + padded) // _DOUBLE
+        row = self._bytes[first : first + width * _DOUBLE].cast("d")
+        self._given.append(row)
+        return row
 
     def to_bytes(self) -> bytes:
         """Return a copy of all that is used."""
         return bytes(self._bytes[: self._end])
 
     def close(self) -> None:
-        """Let go of the buffer."""
-        self.cells.release()
-        self._bytes.release()
+        """Let go of the buffer; its rows cannot be used any more."""
+        for view in reversed(self._given):
+            view.release()
         self._backing.close()
 
     def _grow(self) -> None:
-        if len(self._bytes) >= _LARGEST:
-            raise OSError(f"more than {_LARGEST} bytes of figures")
-        # Another thread may still look at the old ones: they go when nobody holds them.
+        if len(self._bytes) >= LARGEST:
+            raise OSError(f"more than {LARGEST} bytes of figures")
         self._bytes = self._backing.grown(2 * len(self._bytes))
-        self.cells = self._bytes.cast("d")
+        self._given.append(self._bytes)
 
 
 def read_rows(data: bytes) -> tuple[Layout, Iterator[tuple[str, int, list[float]]]]:

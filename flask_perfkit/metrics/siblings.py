@@ -86,9 +86,5 @@ def _remove_old(parent: Path) -> None:
     for directory in parent.glob(f"{_PREFIX}{os.getuid()}-*"):
         with suppress(OSError):
             changed = max(path.stat().st_mtime for path in (directory, *directory.iterdir()))
-            if (
-                time.time() - changed > _OLD
-                and _is_private(directory)
-                and not any_alive(directory)
-            ):
+            if time.time() - changed > _OLD and _is_private(directory) and not any_alive(directory):
                 shutil.rmtree(directory)

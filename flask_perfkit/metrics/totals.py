@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterable
-from operator import add
+from operator import add, itemgetter
 from pathlib import Path
 
 from flask_perfkit.faults import log_once
 from flask_perfkit.metrics import directory as files
-from flask_perfkit.metrics.figures import Figures
+from flask_perfkit.metrics.figures import Figures, Key
 from flask_perfkit.metrics.layout import (
     CPU_AT_END,
     CPU_ENDED,
@@ -20,21 +20,21 @@ from flask_perfkit.metrics.layout import (
     LEFT_OUT,
     NAMESPACE,
     PID,
+    PLAIN,
     PROCESS,
+    RECEIVED,
     REQUEST,
+    ROUTE,
     STARTED,
     Layout,
 )
-from flask_perfkit.metrics.processes import Usage, usage_of
+from flask_perfkit.metrics.processes import Usage, started_at, usage_of
 from flask_perfkit.metrics.rows import Memory, Rows, read_rows
-from flask_perfkit.metrics.siblings import own_namespace
+from flask_perfkit.metrics.siblings import own_namespace, server
 
 _FOLDED = "folded"
-_TIMESTAMP = EXEMPLAR - 4
-"""Where the moment of a request's exemplar stands, counted from the row's first cell."""
-
-Key = tuple[str, ...]
-"""A kind of row and its labels."""
+_TIMESTAMP = RECEIVED - 1
+"""Where the moment of a request's exemplar stands."""
 
 
 class Totals:
@@ -71,8 +71,8 @@ class Totals:
                 own = place
                 self._add_process(cells, alive=alive)
                 continue
-            if key[0] == REQUEST:
-                finished += sum(cells[self.layout.first_bucket :])
+            if key[0] in (REQUEST, PLAIN):
+                finished += sum(cells[:EXEMPLAR])
             self._add_row(key, cells)
         if own is not None and alive:
             begun = self.living[-1][STARTED] - self.living[-1][LEFT_OUT]
@@ -84,6 +84,16 @@ class Totals:
         for key, cells in other.rows.items():
             self._add_row(key, cells)
 
+    def merge_plain(self) -> None:
+        """Count the requests that asked no database with the others."""
+        for key in [key for key in self.rows if key[0] == PLAIN]:
+            cells = self.rows.pop(key)
+            _, _, route, _ = key
+            statements = [0.0] * self.layout.width(ROUTE)
+            statements[1] = sum(cells[:EXEMPLAR])
+            self._add_row((ROUTE, route), statements)
+            self._add_row((REQUEST, *key[1:]), cells)
+
     def _add_row(self, key: Key, cells: list[float]) -> None:
         before = self.rows.get(key)
         if before is None:
@@ -91,8 +101,8 @@ class Totals:
             return
         total = list(map(add, before, cells))
         if key[0] == REQUEST:  # exemplars are not added: the last one counts
-            later = max(before, cells, key=lambda each: each[_TIMESTAMP])
-            total[: _TIMESTAMP + 1] = later[: _TIMESTAMP + 1]
+            later = max(before, cells, key=itemgetter(_TIMESTAMP))
+            total[EXEMPLAR:RECEIVED] = later[EXEMPLAR:RECEIVED]
         self.rows[key] = total
 
     def _add_process(self, cells: list[float], *, alive: bool) -> None:
@@ -107,13 +117,14 @@ class Totals:
         for name in folded:
             rows.append(json.dumps([_FOLDED, name]), 0)
         for key, cells in self.rows.items():
-            place = rows.append(json.dumps(key), len(cells))
-            rows.cells[place : place + len(cells)] = memoryview(array("d", cells))
+            rows.append(json.dumps(key), len(cells))[:] = memoryview(array("d", cells))
         return rows.to_bytes()
 
 
 def gather(figures: Figures) -> Totals:
     """Add up what this process and all others of its server have counted.
+
+    The request that asks for it is not among those in progress.
 
     :raises OSError: another process holds the directory for too long.
     """
@@ -122,6 +133,7 @@ def gather(figures: Figures) -> Totals:
     directory = figures.directory
     if directory is None or not directory.is_dir():
         _add_living(totals, own, None)
+        _finish(totals)
         return totals
     with files.locked(directory):
         sources = files.read_all(directory)
@@ -130,9 +142,18 @@ def gather(figures: Figures) -> Totals:
         for source in sources:
             if source.alive:
                 _add_living(totals, source.data, source.path)
-        if figures.path not in (source.path for source in sources):
+        if figures.path not in [source.path for source in sources]:
             _add_living(totals, own, None)  # it could not be made, or somebody removed it
+    _finish(totals)
+    parent = server()
+    if parent is not None:  # the workers come and go
+        totals.usage.started = min(totals.usage.started, started_at(parent))
     return totals
+
+
+def _finish(totals: Totals) -> None:
+    totals.merge_plain()
+    totals.in_progress = max(totals.in_progress - 1, 0)
 
 
 def _add_living(totals: Totals, data: bytes, path: Path | None) -> None:
