@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from flask import current_app
@@ -21,7 +20,7 @@ from flask_perfkit.errors import SetupError
 from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.commands import watch_commands
-from flask_perfkit.hooks.flask import RequestRecorder, watch_requests
+from flask_perfkit.hooks.flask import FirstStep, RequestRecorder, watch_requests
 from flask_perfkit.hooks.redis import watch_redis
 from flask_perfkit.hooks.sqlalchemy import watch_statements
 from flask_perfkit.sinks import Sink
@@ -91,11 +90,11 @@ class PerfKit:
         watch_commands(app, state)
         app.cli.add_command(perfkit_commands)
         _watch_calls(app, state)
-        at_first_request: list[Callable[[], None]] = [partial(_watch_calls, app, state)]
+        at_first_request: list[FirstStep] = [lambda _: _watch_calls(app, state)]
         measured = None
         if settings.metrics_path is not None:
-            measured, see_all_routes = _measure(app, state, settings.metrics_path)
-            at_first_request.append(see_all_routes)
+            measured, first_step = _measure(app, state, settings.metrics_path)
+            at_first_request.append(first_step)
         watch_requests(app, state, at_first_request, measured)
 
     @staticmethod
@@ -176,12 +175,10 @@ def _current_cache() -> Cache:
     return state.cache
 
 
-def _measure(
-    app: Flask, state: State, path: str
-) -> tuple[type[RequestRecorder], Callable[[], None]]:
+def _measure(app: Flask, state: State, path: str) -> tuple[type[RequestRecorder], FirstStep]:
     """Count requests for Prometheus, and show the figures at a path.
 
-    Returns the recorder of requests, and what is to be done when all routes are there.
+    Returns the recorder of requests, and what remains to be done when the first one comes.
     """
     from flask_perfkit.hooks.metrics import MeasuredRequest
     from flask_perfkit.metrics.host import host_families

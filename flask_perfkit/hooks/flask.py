@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from flask_perfkit.config import Settings
     from flask_perfkit.state import State
 
+FirstStep = Callable[["WSGIEnvironment"], None]
+"""What remains to be done when the first request comes, given its environ."""
+
 _LONGEST_METHOD = 20
 _LONGEST_PATH = 200
 _SECONDS = 1e-9
@@ -66,7 +69,7 @@ class RequestRecorder(Recorder):
 def watch_requests(
     app: Flask,
     state: State,
-    at_first_request: Sequence[Callable[[], None]],
+    at_first_request: Sequence[FirstStep],
     measured: type[RequestRecorder] | None = None,
 ) -> None:
     """Record each request of an application from now on.
@@ -127,10 +130,10 @@ class _WatchedApplication:
         self,
         app: Flask,
         state: State,
-        at_first_request: Sequence[Callable[[], None]],
+        at_first_request: Sequence[FirstStep],
         kind: type[RequestRecorder],
     ) -> None:
-        self._at_first_request: Sequence[Callable[[], None]] | None = at_first_request
+        self._at_first_request: Sequence[FirstStep] | None = at_first_request
         self._app = app
         self._state = state
         self._wsgi_app: WSGIApplication = app.wsgi_app
@@ -142,7 +145,7 @@ class _WatchedApplication:
         if self._rate < 1 and random() >= self._rate:
             return self._unsampled(environ, start_response)
         if self._at_first_request is not None:
-            self._set_up()
+            self._set_up(environ)
         try:
             recorder = self._kind()
         except Exception:
@@ -176,7 +179,7 @@ class _WatchedApplication:
     ) -> Iterable[bytes]:
         """Measure a request in which no findings are looked for."""
         if self._at_first_request is not None:
-            self._set_up()
+            self._set_up(environ)
         try:
             recorder = self._kind()
         except Exception:
@@ -198,11 +201,11 @@ class _WatchedApplication:
             log_once("watching a response")
             return body
 
-    def _set_up(self) -> None:
+    def _set_up(self, environ: WSGIEnvironment) -> None:
         set_up, self._at_first_request = self._at_first_request, None
         for step in set_up or ():
             try:
-                step()
+                step(environ)
             except Exception:
                 log_once("the set-up at the first request")
 

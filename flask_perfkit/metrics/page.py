@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from flask import Response, request
@@ -13,6 +12,7 @@ from flask_perfkit.faults import log_once
 from flask_perfkit.metrics.figures import figures
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask
     from prometheus_client.core import Metric
 
@@ -24,11 +24,6 @@ Source = Callable[[], "Iterator[Metric]"]
 """What else a page shows beside what was counted."""
 
 _RETRY_AFTER = "1"
-
-
-def is_available() -> bool:
-    """Tell whether prometheus_client is installed."""
-    return find_spec("prometheus_client") is not None
 
 
 class Page:
@@ -44,7 +39,6 @@ class Page:
         """Answer a scrape; 503 while another one holds the figures for too long."""
         from prometheus_client.exposition import choose_encoder
 
-        figures.expect_many(request.environ.get("wsgi.multiprocess", False))
         try:
             shown = list(self.collect())
         except OSError:
@@ -80,24 +74,28 @@ class _Collected:
         return self._shown
 
 
-def add_page(app: Flask, path: str, page: Page) -> Callable[[], None]:
-    """Serve the page at a path; returns what to call when the application has all its routes.
-
-    A route of the application's own at that path stands, and ours steps back.
-    """
+def add_page(app: Flask, path: str, page: Page) -> Callable[[WSGIEnvironment], None]:
+    """Serve the page at a path; returns what remains to be done when the first request comes."""
     app.add_url_rule(path, ENDPOINT, page, methods=["GET"], provide_automatic_options=False)
 
-    def step_back() -> None:
-        at_path = [rule for rule in app.url_map.iter_rules() if rule.rule == path]
-        ours = [rule for rule in at_path if rule.endpoint == ENDPOINT]
-        if len(at_path) > len(ours):
-            for rule in ours:
-                rule.methods = set()
-            logger.info(
-                "%s has a route at %s of its own, which stands: set PERFKIT_METRICS_PATH to see "
-                "the figures of Flask-PerfKit at another path",
-                app.name,
-                path,
-            )
+    def at_first_request(environ: WSGIEnvironment) -> None:
+        figures.expect_many(bool(environ.get("wsgi.multiprocess")))
+        _step_back(app, path)
 
-    return step_back
+    return at_first_request
+
+
+def _step_back(app: Flask, path: str) -> None:
+    """Leave the path to a route that the application has there itself."""
+    at_path = [rule for rule in app.url_map.iter_rules() if rule.rule == path]
+    ours = [rule for rule in at_path if rule.endpoint == ENDPOINT]
+    if len(at_path) == len(ours):
+        return
+    for rule in ours:
+        rule.methods = set()
+    logger.info(
+        "%s has a route at %s of its own, which stands: set PERFKIT_METRICS_PATH to see the "
+        "figures of Flask-PerfKit at another path",
+        app.name,
+        path,
+    )
