@@ -172,7 +172,10 @@ class Settings:
     metrics_indexes: bool = _setting(
         False, _BOOL, "Show how often PostgreSQL uses each index, read at each scrape."
     )
-    traces: bool = _setting(False, _BOOL, "Send OpenTelemetry spans.")
+    traces: bool = _setting(False, _BOOL, "Send OpenTelemetry spans and metrics.")
+    sql_comments: bool = _setting(
+        False, _BOOL, "Append route, view and trace to statements, as a comment."
+    )
     dashboard_path: str = _setting("/perfkit", _PATH, "Where the dashboard lives.")
     dashboard: bool = _setting(
         None, _BOOL, "Show the dashboard; on in debug only, elsewhere it needs DASHBOARD_AUTH."

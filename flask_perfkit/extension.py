@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from flask import current_app
@@ -16,7 +17,7 @@ from flask_perfkit.batching import batch_lazy_loads
 from flask_perfkit.callsite import claim
 from flask_perfkit.commands import perfkit as perfkit_commands
 from flask_perfkit.config import Settings
-from flask_perfkit.errors import SetupError
+from flask_perfkit.errors import ExtraMissing, SetupError
 from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.commands import watch_commands
@@ -93,9 +94,15 @@ class PerfKit:
         at_first_request: list[FirstStep] = [lambda _: _watch_calls(app, state)]
         measured = None
         if settings.metrics_path is not None:
-            measured, first_step = _measure(app, state, settings.metrics_path)
-            at_first_request.append(first_step)
+            measured, first_steps = _measure(app, state, settings.metrics_path)
+            at_first_request += first_steps
         watch_requests(app, state, at_first_request, measured)
+        if settings.traces:
+            _trace(app, state)
+        if settings.sql_comments:
+            from flask_perfkit.hooks.comments import comment_statements
+
+            comment_statements()
 
     @staticmethod
     def paginated(schema: AnySchema, **options: Unpack[PageOptions]) -> Callable[[View], View]:
@@ -175,12 +182,12 @@ def _current_cache() -> Cache:
     return state.cache
 
 
-def _measure(app: Flask, state: State, path: str) -> tuple[type[RequestRecorder], FirstStep]:
+def _measure(app: Flask, state: State, path: str) -> tuple[type[RequestRecorder], list[FirstStep]]:
     """Count requests for Prometheus, and show the figures at a path.
 
     Returns the recorder of requests, and what remains to be done when the first one comes.
     """
-    from flask_perfkit.hooks.metrics import MeasuredRequest
+    from flask_perfkit.hooks.metrics import MeasuredRequest, note_traces
     from flask_perfkit.metrics.host import host_families
     from flask_perfkit.metrics.page import ENDPOINT, Page, add_page
     from flask_perfkit.metrics.watch import watch_process
@@ -195,7 +202,8 @@ def _measure(app: Flask, state: State, path: str) -> tuple[type[RequestRecorder]
         from flask_perfkit.metrics.indexes import IndexUse
 
         sources.append(IndexUse(app, state.db))
-    return MeasuredRequest, add_page(app, path, Page(*sources))
+    first_steps = [add_page(app, path, Page(*sources)), lambda _: note_traces(app)]
+    return MeasuredRequest, first_steps
 
 
 def _watch_calls(app: Flask, state: State) -> None:
@@ -205,6 +213,19 @@ def _watch_calls(app: Flask, state: State) -> None:
     if app.debug or app.testing:
         state.notes_reads = True
         watch_attributes()
+
+
+def _trace(app: Flask, state: State) -> None:
+    try:
+        from flask_perfkit.traces.findings import add_findings, early_sinks
+        from flask_perfkit.traces.requests import trace_requests
+        from flask_perfkit.traces.statements import trace_statements
+    except ModuleNotFoundError as error:
+        raise ExtraMissing("PERFKIT_TRACES", "otel") from error
+    state.sinks = (add_findings(app), *state.sinks)
+    state.early_sinks = partial(early_sinks, app)
+    trace_requests(app)
+    trace_statements()
 
 
 def _sinks(app: Flask, settings: Settings) -> tuple[Sink, ...]:

@@ -192,7 +192,7 @@ class Cause:
 class Call:
     """All calls of one name at one line that are no statements.
 
-    ``kind`` is ``"redis"`` or ``"blocking"``; of the keys only fingerprints are kept.
+    ``kind`` is ``"redis"``, ``"cache"`` or ``"blocking"``; of the keys only fingerprints are kept.
     ``allowances`` held while it was called.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,7 +33,8 @@ class State:
     """The settings of an application and where its profiles go.
 
     ``watches_all`` says that the sinks want every profile, not only those with findings or
-    while somebody listens to the signal. ``notes_reads`` says that
+    while somebody listens to the signal. ``early_sinks`` tells, during a request, which sinks
+    must hear before its response leaves. ``notes_reads`` says that
     reads of attributes are noted, ``replays`` are GETs with findings by endpoint, kept
     in debug and tests.
     """
@@ -41,6 +43,7 @@ class State:
     db: Any
     sinks: tuple[Sink, ...]
     watches_all: bool = False
+    early_sinks: Callable[[], tuple[Sink, ...]] = tuple
     notes_reads: bool = False
     replays: dict[str, Replay] = field(default_factory=dict)
     _cache: Cache | None = None

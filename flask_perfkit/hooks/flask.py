@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from flask import Flask, Request, Response
 
-    from flask_perfkit.config import Settings
     from flask_perfkit.state import State
 
 FirstStep = Callable[["WSGIEnvironment"], None]
@@ -90,12 +89,12 @@ def _noting_response(
 ) -> Callable[[Response], Response]:
     """Wrap Flask's last word on a response, which is spoken for failed requests too."""
     settings = state.settings
-    speaks_early = settings.server_timing or settings.on_finding == "raise"
+    speaks_early = settings.server_timing or settings.traces or settings.on_finding == "raise"
 
     def noting(response: Response) -> Response:
         recorder = current()
         if type(recorder) is not kind:
-            recorder = _request_of(recorder)
+            recorder = request_of(recorder)
             if recorder is None:
                 return process_response(response)
         # Flask takes the request out of the environ before we are asked again.
@@ -103,13 +102,13 @@ def _noting_response(
         recorder.response = response  # if a hook fails this is what is sent
         response = recorder.response = process_response(response)
         if speaks_early and recorder.sampled and not recorder.spoke:
-            _speak_early(recorder, response, settings)
+            _speak_early(recorder, response, state)
         return response
 
     return noting
 
 
-def _request_of(recorder: Recorder | None) -> RequestRecorder | None:
+def request_of(recorder: Recorder | None) -> RequestRecorder | None:
     """Return the request that is around the block of another recorder."""
     while recorder is not None and not isinstance(recorder, RequestRecorder):
         recorder = recorder.parent
@@ -118,7 +117,7 @@ def _request_of(recorder: Recorder | None) -> RequestRecorder | None:
 
 def _note_failure(app: Flask, **_: Any) -> None:
     """Note the request that fails: where the error is passed on, no response is made."""
-    recorder = _request_of(current())
+    recorder = request_of(current())
     if recorder is not None:
         recorder.asked = recorder.environ.get("werkzeug.request")
 
@@ -344,16 +343,21 @@ def _keep_to_ask_again(recorder: RequestRecorder, profile: Profile, state: State
         )
 
 
-def _speak_early(recorder: RequestRecorder, response: Response, settings: Settings) -> None:
+def _speak_early(recorder: RequestRecorder, response: Response, state: State) -> None:
     """Analyse what was recorded so far, for what must be said before the response leaves.
 
     :raises FindingError: the application wants findings to be raised.
     """
+    settings = state.settings
     try:
+        early_sinks = state.early_sinks()
+        if not (settings.server_timing or settings.on_finding == "raise" or early_sinks):
+            return
         facts = _facts(recorder, current_app, failed=False)
         if facts["endpoint"] in settings.exclude or request != recorder.asked:
             return  # a request inside of this one that is not watched itself says nothing
         profile = analyse(recorder, settings, **facts)
+        deliver(profile, early_sinks)
         if settings.server_timing:
             response.headers.add("Server-Timing", server_timing(profile))
         if settings.on_finding == "raise" and profile.findings:

@@ -5,6 +5,7 @@ The statements are counted from the recorder's own records, in a few calls into 
 
 from __future__ import annotations
 
+import sys
 from _thread import RLock
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -12,11 +13,13 @@ from functools import partial
 from itertools import chain
 from operator import attrgetter, itemgetter, sub
 from time import perf_counter_ns, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from flask import request_finished
 
 from flask_perfkit.causes import Record
 from flask_perfkit.faults import log_once
-from flask_perfkit.hooks.flask import RequestRecorder
+from flask_perfkit.hooks.flask import RequestRecorder, request_of
 from flask_perfkit.metrics.exemplars import Exemplar, trace_of
 from flask_perfkit.metrics.figures import figures
 from flask_perfkit.metrics.layout import DURATION, SENT, STARTED
@@ -24,6 +27,8 @@ from flask_perfkit.metrics.page import ENDPOINT
 from flask_perfkit.recorder import current
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from flask_perfkit.metrics.figures import Place, Row
     from flask_perfkit.profile import Executions
     from flask_perfkit.recorder import Recorder
@@ -75,7 +80,8 @@ class MeasuredRequest(RequestRecorder):
         Nearly every request without a statement comes by here: each step of it is counted too.
         """
         environ, response = self.environ, self.response
-        if self or "CONTENT_LENGTH" in environ or "HTTP_TRACEPARENT" in environ:
+        rare = "CONTENT_LENGTH" in environ or "HTTP_TRACEPARENT" in environ
+        if self or rare or self.trace:
             self.drop()
             return
         try:
@@ -174,6 +180,21 @@ class MeasuredRequest(RequestRecorder):
         trace = self.trace or trace_of(self.environ.get("HTTP_TRACEPARENT", ""))
         if trace is not None:
             figures.keep_exemplar(row, Exemplar(*trace, elapsed * _SECONDS, time()))
+
+
+def note_traces(app: Flask) -> None:
+    """Note the trace of each request, where OpenTelemetry is in use."""
+    if "opentelemetry.trace" in sys.modules:
+        request_finished.connect(_note_trace, app)
+
+
+def _note_trace(app: Flask, **_: Any) -> None:
+    from opentelemetry.trace import get_current_span
+
+    recorder = request_of(current())
+    span = get_current_span().get_span_context()
+    if isinstance(recorder, MeasuredRequest) and span.is_valid and span.trace_flags.sampled:
+        recorder.trace = f"{span.trace_id:032x}", f"{span.span_id:016x}"
 
 
 def _durations(executions: Executions) -> Iterable[int]:

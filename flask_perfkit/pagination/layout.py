@@ -17,7 +17,7 @@ from flask_perfkit.pagination.enclosed import enclose_compound, enclose_select, 
 from flask_perfkit.pagination.froms import read_froms
 from flask_perfkit.pagination.identity import is_one_row, row_identity
 from flask_perfkit.pagination.nullability import may_be_null
-from flask_perfkit.pagination.order import own_terms, with_tie_break
+from flask_perfkit.pagination.order import of_the_statement, own_terms, with_tie_break
 from flask_perfkit.pagination.ranges import Keyset
 from flask_perfkit.pagination.rows import Items, items_of
 from flask_perfkit.pagination.visibility import names_of_selected
@@ -112,12 +112,12 @@ def lay_out(
         enclosed = enclose_compound(statement, terms or own_terms(statement))
         return _laid_outside(enclosed, names_of_selected(enclosed.statement), ways)
     if must_be_enclosed(statement):
-        return _laid_around(statement, terms or own_terms(statement), ways)
+        return _laid_around(statement, _order(statement, terms), ways)
     shape = _shape(statement, terms)
     key = None if shape is None else (shape.key, dialect_name, for_cursor)
     layout = None if key is None else _kept.get(key)
     if layout is None:
-        terms = terms or own_terms(statement)
+        terms = _order(statement, terms)
         froms = read_froms(statement)
         identity = row_identity(statement, froms)
         if for_cursor and (not identity.is_unique or _has_window(statement, terms)):
@@ -128,6 +128,10 @@ def lay_out(
     if statement._order_by_clauses:
         statement = statement.order_by(None)
     return Laid(statement, layout, None if shape is None else shape.parameters)
+
+
+def _order(statement: Select[Any], terms: Sequence[Term]) -> list[Term]:
+    return of_the_statement(terms or own_terms(statement), statement)
 
 
 def _shape(statement: Select[Any], terms: Sequence[Term]) -> _Shape | None:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     tuple_,
     type_coerce,
 )
+from sqlalchemy.sql.elements import ColumnClause, Grouping
 from sqlalchemy.types import UserDefinedType
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Direction:
         self._ways = ways
         self._keys = [
             _Key(
-                type_coerce(term.value, _AS_STORED),
+                type_coerce(_in_brackets(term.value), _AS_STORED),
                 bindparam(f"perfkit_key_{number}", type_=_AS_STORED),
                 term.descending,
                 may_be_null,
@@ -126,6 +127,11 @@ class _Key(NamedTuple):
     descending: bool
     nullable: bool
     nulls_last: bool
+
+
+def _in_brackets(expression: Expression) -> Expression:
+    """Keep together what an operator beside it would take apart, such as a NOT."""
+    return expression if isinstance(expression, ColumnClause) else Grouping(expression)
 
 
 def _read(term: Term, ways: Ways) -> Expression:

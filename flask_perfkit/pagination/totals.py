@@ -41,12 +41,21 @@ def count_rows(source: Source, statement: AnySelect, total: Total) -> int | None
 
 
 def _of_rows(statement: AnySelect, column: ColumnElement[Any]) -> Select[Any]:
-    """Select one column from the rows of a statement, without order and eager loading."""
+    """Select one column from the rows of a statement, without order, eager loading and locks."""
+    statement = _unlocked(statement)
     if isinstance(statement, Select) and not _needs_subquery(statement):
         return statement.with_only_columns(column, maintain_column_froms=True).order_by(None)
     inner = statement if is_limited(statement) else statement.order_by(None)
     # A subquery's own options are ignored, the soft delete among them.
     return select(column).select_from(inner.subquery()).options(*criteria_of(statement))
+
+
+def _unlocked(statement: AnySelect) -> AnySelect:
+    if statement._for_update_arg is None:
+        return statement
+    unlocked = statement._generate()
+    unlocked._for_update_arg = None
+    return unlocked
 
 
 def _needs_subquery(statement: Select[Any]) -> bool:

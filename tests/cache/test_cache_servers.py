@@ -202,6 +202,21 @@ def test_a_sentinel_url_must_name_its_service() -> None:
         Cache.from_url("redis+sentinel://127.0.0.1:26379")
 
 
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("redis://user:hun/ter2@127.0.0.1:6379/0", "has a port that is none"),
+        ("redis+cluster://127.0.0.1:99999", "has a port that is none"),
+        ("redis://127.0.0.1:6379/0?colour=red", "has an option that is none: .*'colour'"),
+        ("redis://127.0.0.1:6379/0?socket_timeout=soon", "has an option that is none: .*timeout"),
+    ],
+)
+def test_a_url_that_cannot_work_is_refused_at_once(url: str, complaint: str) -> None:
+    with pytest.raises(SettingsError, match=f"^PERFKIT_REDIS_URL {complaint}") as caught:
+        Cache.from_url(url)
+    assert "hun" not in str(caught.value)
+
+
 def test_a_unix_socket_is_a_server_too(tmp_path: Path, sqlite_engine: sa.Engine) -> None:
     path = tmp_path / "s"
     server = Server(tmp_path / "valkey", unixsocket=str(path))
