@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from math import isfinite
 
 from flask_perfkit.findings import SEVERITIES
 
@@ -17,6 +18,9 @@ ROUTE, CACHE = "route", "cache"
 """Rows by route, and by cache."""
 WAIT, PROCESS, ENDED = "wait", "process", "ended"
 """Single rows: of waiting for a connection, of this process, of the processes that have ended."""
+
+LABELS = {REQUEST: 3, PLAIN: 3, ROUTE: 1, CACHE: 1, WAIT: 0, PROCESS: 0, ENDED: 0}
+"""How many labels each kind of row has."""
 
 _REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _STATEMENT_SECONDS = (
@@ -110,17 +114,21 @@ class Layout:
         :raises ValueError: it is no such text.
         """
         try:
-            return cls(**{name: tuple(value) for name, value in json.loads(text).items()})
+            layout = cls(**{name: tuple(value) for name, value in json.loads(text).items()})
+            bounds = (*layout.request, *layout.statement, *layout.statements, *layout.wait)
+            if all(map(isfinite, bounds)) and all(isinstance(each, str) for each in layout.kinds):
+                return layout
         except (TypeError, AttributeError) as error:
             raise ValueError(f"no layout: {text:.100}") from error
+        raise ValueError(f"no layout: {text:.100}")
 
     def adopt(self, kind: str, cells: Sequence[float], other: Layout) -> list[float]:
         """Return cells that were counted by another layout as they would be by this one.
 
         What lies in a bucket that is not known here is counted in the next larger one.
         """
-        if len(cells) != other.width(kind):
-            raise ValueError(f"{len(cells)} cells in a row of kind {kind!r}")
+        if len(cells) != other.width(kind) or not all(map(isfinite, cells)):
+            raise ValueError(f"no cells of a row of kind {kind!r}")
         if other == self or kind not in (REQUEST, PLAIN, ROUTE, WAIT):
             return list(cells)
         adopted = [0.0] * self.width(kind)

@@ -17,6 +17,7 @@ from flask_perfkit.metrics.layout import (
     CPU_SEEN,
     ENDED,
     EXEMPLAR,
+    LABELS,
     LEFT_OUT,
     NAMESPACE,
     PID,
@@ -59,12 +60,13 @@ class Totals:
         :raises ValueError: these are no rows.
         """
         layout, blocks = read_rows(data)
-        rows = [((*json.loads(key),), place, cells) for key, place, cells in blocks]
         adopted = []
-        for key, place, cells in rows:
-            if key[0] != _FOLDED:
+        for text, place, cells in blocks:
+            key = _checked(text)
+            if key[0] == _FOLDED:
+                self.folded.add(key[1])
+            else:
                 adopted.append((key, place, self.layout.adopt(key[0], cells, layout)))
-        self.folded.update(key[1] for key, _, _ in rows if key[0] == _FOLDED)
         own, finished = None, 0.0
         for key, place, cells in adopted:
             if key[0] == PROCESS:
@@ -119,6 +121,19 @@ class Totals:
         for key, cells in self.rows.items():
             rows.append(json.dumps(key), len(cells))[:] = memoryview(array("d", cells))
         return rows.to_bytes()
+
+
+def _checked(text: str) -> Key:
+    """Read the key of a row.
+
+    :raises ValueError: it is none.
+    """
+    key = json.loads(text)
+    if isinstance(key, list) and key and all(isinstance(part, str) for part in key):
+        labels = 1 if key[0] == _FOLDED else LABELS.get(key[0])
+        if len(key) - 1 == labels:
+            return (*key,)
+    raise ValueError(f"no key of a row: {text:.100}")
 
 
 def gather(figures: Figures) -> Totals:

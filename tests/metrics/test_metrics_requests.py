@@ -416,3 +416,65 @@ def test_names_are_those_that_dashboards_ask_for(app: Flask) -> None:
         *("cache_requests_total", "cache_hits_total", "perfkit_findings_total"),
         *("process_resident_memory_bytes", "process_cpu_seconds_total"),
     }
+
+
+def test_the_trace_that_opentelemetry_has_stands_beside_the_duration() -> None:
+    trace = pytest.importorskip("opentelemetry.trace")
+    span_context = trace.SpanContext(0xABC, 0xDEF, is_remote=False, trace_flags=trace.TraceFlags(1))
+
+    def view() -> str:
+        # What a server's span does: it is the current one until the request ends.
+        token = attach(trace.set_span_in_context(trace.NonRecordingSpan(span_context)))
+        tokens.append(token)
+        return "ok"
+
+    from opentelemetry.context import attach, detach
+
+    tokens: list[Any] = []
+    with archive() as app:
+        add(app, "/", view)
+        client = app.test_client()
+        client.get("/")
+        detach(tokens.pop())
+        text = client.get("/metrics", headers={"Accept": OPENMETRICS}).text
+    (line,) = [line for line in text.splitlines() if " # {" in line]
+    assert f'trace_id="{0xABC:032x}"' in line
+    assert f'span_id="{0xDEF:016x}"' in line
+
+
+@pytest.mark.slow
+def test_the_use_of_indexes_is_shown_where_it_is_asked_for(postgres_url: str) -> None:
+    from flask_sqlalchemy import SQLAlchemy
+
+    database = SQLAlchemy()
+    app = _plain_app(SQLALCHEMY_DATABASE_URI=postgres_url, PERFKIT_METRICS_INDEXES=True)
+    database.init_app(app)
+    PerfKit(app, database)
+    with app.app_context():
+        with database.engine.begin() as connection:
+            connection.execute(sa.text("CREATE TABLE pages (id int PRIMARY KEY)"))
+        seen = scrape(app)
+        database.engine.dispose()
+    index = {"index": "pages_pkey", "table": "public.pages"}
+    assert seen.of("db_index_size_bytes", **index) > 0
+    assert "db_index_scans_total" in seen.names()
+
+
+def test_the_use_of_indexes_is_not_asked_of_other_databases() -> None:
+    with archive(metrics_indexes=True) as app:
+        assert "db_index_scans_total" not in scrape(app).names()
+
+
+def test_a_database_that_hangs_does_not_hold_up_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    over = threading.Event()
+    monkeypatch.setattr("flask_perfkit.metrics.indexes._LONGEST", 0.05)
+    monkeypatch.setattr("flask_perfkit.metrics.indexes._use_of", lambda engine: over.wait(30))
+    with archive(metrics_indexes=True) as app:
+        with app.app_context():
+            monkeypatch.setattr(db.engine.dialect, "name", "postgresql")
+        try:
+            for _ in range(3):
+                assert "db_index_scans_total" not in scrape(app).names()
+            assert threading.active_count() < 10
+        finally:
+            over.set()
