@@ -246,7 +246,8 @@ class Profile:
     Durations are in seconds, ``memory_delta`` in bytes (None where it is not measured).
     ``sql_duration`` is the time to execute; fetching is apart in each query. ``touched``
     are the mapped attributes that were read, None where nobody notes them; ``zero`` is the start
-    on the clock of ``perf_counter_ns``. ``allowances`` are what the code allowed, ``allowed`` the
+    on the clock of ``perf_counter_ns``, ``mount`` the prefix that the application is mounted
+    under. ``allowances`` are what the code allowed, ``allowed`` the
     findings that they kept out of ``findings``, ``unmatched`` those of its own that have nothing
     to allow any more.
     """
@@ -269,6 +270,7 @@ class Profile:
     memory_delta: int | None = None
     touched: frozenset[str] | None = None
     zero: int = 0
+    mount: str = ""
 
     @property
     def query_count(self) -> int:
