@@ -119,7 +119,7 @@ def _bringer(
 
 def _way_brought(source: Reason, wanted: Reason) -> tuple[Step, ...] | None:
     """Return by which way a statement brings the objects; None where it does not."""
-    if _is_one(source.entity, wanted.parents):
+    if source.of_objects and _is_one(source.entity, wanted.parents):
         return ()
     for eager in source.eager:
         if _is_one(eager.entity, wanted.parents):
