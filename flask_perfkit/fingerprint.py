@@ -168,6 +168,14 @@ def fingerprints(rows: Sequence[Any], literals: tuple[int, ...]) -> Iterable[int
     return [hash((literals, mark)) for mark in marks] if literals else marks
 
 
+def marks_of(row: Sequence[Any]) -> tuple[int, ...]:
+    """Return one number for each value of a set of parameters, as :func:`fingerprints` does."""
+    try:
+        return tuple(map(hash, row))
+    except TypeError:
+        return tuple(hash(repr(value)) for value in row)
+
+
 def moving(rows: Sequence[Any], shape: Shape) -> dict[Comparison, bool]:
     """Return what those parameters are compared with that differ between executions.
 

@@ -194,6 +194,8 @@ def code_of(column: str, subject: str) -> str:
     if not name:
         name = mapper.primary_key[0].name
     columns = mapper.local_table.c
+    if table in mapper.registry.metadata.tables and name not in columns:
+        return f"{table}.c.{name}"  # of an association table, which no class maps
     key = next(
         (each.key for each in mapper.column_attrs if each.columns[0] is columns.get(name)), name
     )

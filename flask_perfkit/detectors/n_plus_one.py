@@ -85,6 +85,9 @@ def _statement_fix(cause: Cause) -> str:
     if aggregate is not None:
         function = _function(aggregate, entity)
         return f"select({key}, {function}).where({key}.in_(keys)).group_by({key})"
+    table, is_of_table, _ = key.partition(".c.")
+    if is_of_table and table != entity:
+        return f"select({entity}, {key}).join({table}).where({key}.in_(keys))"
     return f"select({entity}).where({key}.in_(keys))"
 
 

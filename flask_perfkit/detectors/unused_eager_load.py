@@ -77,4 +77,6 @@ def _finding(along: _Along, cause: Cause, profile: Profile) -> Finding:
         f"touched it; {advice}"
     )
     subject = str(along)
-    return finding_of("unused_eager_load", cause, profile, message=message, fix=fix, subject=subject)
+    return finding_of(
+        "unused_eager_load", cause, profile, message=message, fix=fix, subject=subject
+    )
