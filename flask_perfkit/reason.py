@@ -202,6 +202,16 @@ def code_of(column: str, subject: str) -> str:
     return f"{mapper.class_.__name__}.{key}"
 
 
+def join_between(entity: str, other: str) -> str:
+    """Return what joins a model to another, as code; nothing where they are one or no models."""
+    mapper, second = _mapper_named(entity), _mapper_named(other)
+    if mapper is None or second is None or mapper.isa(second) or second.isa(mapper):
+        return ""
+    found = (each for each in mapper.relationships if second.isa(each.mapper))
+    relationship = next(found, None)
+    return other if relationship is None else f"{entity}.{relationship.key}"
+
+
 def is_mapped(subject: str) -> bool:
     """Tell whether a subject is a model, and not a table by itself."""
     return _mapper_named(subject) is not None

@@ -49,6 +49,17 @@ def by_association_table():
     return jsonify(rows)
 
 
+@bp.get("/by-column-of-joined-model")
+def by_column_of_joined_model():
+    rows = {}
+    for tag in db.session.scalars(select(Tag)).all():
+        statement = select(Document).join(Document.tags).where(Tag.name == tag.name)
+        # FINDING n_plus_one Document x15
+        #   fix=select(Document,Tag.name).join(Document.tags).where(Tag.name.in_(keys))
+        rows[tag.name] = len(db.session.scalars(statement).all())
+    return jsonify(rows)
+
+
 @bp.get("/count-of-column")
 def count_of_column():
     users = db.session.scalars(select(User)).all()
@@ -140,7 +151,7 @@ def filter_by_parent():
     rows = {}
     for user in db.session.scalars(select(User)).all():
         mine = select(Comment).where(with_parent(user, User.comments))
-        # FINDING n_plus_one Comment x10
+        # FINDING n_plus_one Comment x10 fix=select(Comment).where(Comment.author_id.in_(keys))
         rows[user.name] = [comment.body for comment in db.session.scalars(mine)]
     return jsonify(rows)
 
