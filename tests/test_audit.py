@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from archive import Document, User, archive, db, names_of_owners
 from click.testing import Result
-from flask import Flask, abort
+from flask import Flask, abort, redirect, request, session
 
 from flask_perfkit import PerfKit
 
@@ -74,6 +74,49 @@ def test_an_endpoint_that_fails_is_said(app: Flask) -> None:
     result = audited(app)
     assert result.exit_code == 0
     assert "Answered with an error:\n  /broken: 500\n" in result.stdout
+
+
+@pytest.fixture
+def guarded(app: Flask) -> Flask:
+    """The owners are for those who are logged in, by a cookie or by a token."""
+
+    @app.get("/login")
+    def login() -> str:
+        session["seen"] = "by all"  # a cookie of its own, which must not replace the given one
+        return "name?"
+
+    @app.before_request
+    def guard() -> Any:
+        known = request.cookies.get("user") == "1" or request.authorization is not None
+        return redirect("/login") if request.path == "/owners" and not known else None
+
+    app.secret_key = "secret"
+    return app
+
+
+def test_what_turned_the_audit_away_is_said(guarded: Flask) -> None:
+    report = audited(guarded).stdout
+    assert report.startswith("5 requests, 0 findings\n")
+    assert (
+        "Turned away, so that nothing was seen of what they do (log in with --header):\n" in report
+    )
+    assert "  /owners: 302\n" in report
+
+
+@pytest.mark.parametrize("header", ["Cookie: user=1", "cookie:user=1", "Authorization: Bearer x"])
+def test_logs_in_with_a_header(guarded: Flask, header: str) -> None:
+    report = audited(guarded, "--prove", "--header", header).stdout
+    assert report.startswith("5 requests, 1 finding\n")
+    assert "Turned away" not in report
+    assert "proven: joinedload(Document.user): same response, 11 -> 1 queries" in report
+
+
+@pytest.mark.parametrize("header", ["secret", ":secret", "Cookie:"])
+def test_a_header_that_is_none_is_refused(app: Flask, header: str) -> None:
+    result = audited(app, "--header", header)
+    assert result.exit_code == 2
+    assert 'allowed is "NAME: VALUE"' in result.output
+    assert "secret" not in result.output
 
 
 def test_json(app: Flask) -> None:

@@ -56,12 +56,14 @@ def audit(
     app: Flask,
     *,
     paths: Iterable[str] = (),
+    headers: Iterable[tuple[str, str]] = (),
     prove_fixes: bool = False,
     progress: Callable[[str], object] = lambda path: None,
 ) -> Audit:
     """Ask an application for each of its addresses, in this process and by GET only.
 
     :param paths: addresses to ask for beside those that can be guessed.
+    :param headers: sent with each request, such as the cookie or the token of one who is logged in.
     :param prove_fixes: try each loader option on the request that it was found in.
     :param progress: gets each path before it is asked for.
     """
@@ -70,13 +72,15 @@ def audit(
     addresses = [Address("", path) for path in paths]
     addresses += addresses_of(app)
     missed = [address for address in addresses if address.path is None]
+    sent = list(headers)
     with _profiles_of(app) as profiles:
-        client = app.test_client()
+        # A client that keeps cookies would send these in the place of the one that was given.
+        client = app.test_client(use_cookies="cookie" not in {name.lower() for name, _ in sent})
         for address in addresses:
             if address.path is None:
                 continue
             progress(address.path)
-            if _status_of(client, address.path) == 404 and address.endpoint:
+            if _status_of(client, address.path, sent) == 404 and address.endpoint:
                 reason = f"{address.path} is not there: give another with --path"
                 missed.append(address._replace(path=None, reason=reason))
     findings = worst_first(finding for profile in profiles for finding in profile.findings)
@@ -84,10 +88,10 @@ def audit(
     return Audit(tuple(profiles), findings, tuple(proofs), tuple(missed))
 
 
-def _status_of(client: FlaskClient, path: str) -> int:
+def _status_of(client: FlaskClient, path: str, headers: list[tuple[str, str]]) -> int:
     """Ask for a path to its last byte; an error that the application passes on is a 500."""
     try:
-        with client.get(path) as response:
+        with client.get(path, headers=headers) as response:
             response.get_data()
             return response.status_code
     except Exception:
