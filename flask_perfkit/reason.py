@@ -269,15 +269,15 @@ def _column_reason(
 
 def _is_of_objects(statement: Any, mapper: Mapper[Any]) -> bool:
     """Tell whether a statement selects the entity itself; what cannot be told is taken so."""
-    return not hasattr(statement, "_raw_columns") or mapper in _selected(statement)
+    return not hasattr(statement, "_raw_columns") or mapper in selected(statement)
 
 
 def _others(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
     """Yield the entities that a statement selects beside the first."""
-    return (Eager((), _names(other)) for other in _selected(statement) if other is not mapper)
+    return (Eager((), _names(other)) for other in selected(statement) if other is not mapper)
 
 
-def _selected(statement: Any) -> Iterator[Mapper[Any]]:
+def selected(statement: Any) -> Iterator[Mapper[Any]]:
     """Yield the mappers whose objects a select brings."""
     for column in getattr(statement, "_raw_columns", ()):
         annotations = getattr(column, "_annotations", {})

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from archive import Document, User, archive, db, names_of_owners
 from click.testing import Result
-from flask import Flask, abort, redirect, request, session
+from flask import Flask, abort, g, redirect, request, session
 
 from flask_perfkit import PerfKit
 
@@ -111,12 +111,31 @@ def test_logs_in_with_a_header(guarded: Flask, header: str) -> None:
     assert "proven: joinedload(Document.user): same response, 11 -> 1 queries" in report
 
 
+def test_each_request_stands_alone(app: Flask) -> None:
+    """In the command's own context they would share flask.g and the objects that are known."""
+
+    @app.get("/again")
+    def again() -> str:
+        g.count = g.get("count", 0) + 1
+        return f"{g.count} {names_of_owners()}"
+
+    report = json.loads(audited(app, "--path", "/again", "--path", "/again", "--json").stdout)
+    queries = [each["queries"] for each in report["requests"] if each["path"] == "/again"]
+    assert queries == [11, 11, 11]
+    assert "proven: joinedload(Document.user)" in audited(app, "--prove").stdout
+
+
 @pytest.mark.parametrize("header", ["secret", ":secret", "Cookie:"])
 def test_a_header_that_is_none_is_refused(app: Flask, header: str) -> None:
     result = audited(app, "--header", header)
     assert result.exit_code == 2
     assert 'allowed is "NAME: VALUE"' in result.output
     assert "secret" not in result.output
+
+
+def test_two_addresses_of_one_endpoint_show_one_finding(app: Flask) -> None:
+    report = audited(app, "--path", "/owners?page=2").stdout
+    assert report.startswith("5 requests, 1 finding\n")
 
 
 def test_json(app: Flask) -> None:
@@ -173,7 +192,7 @@ def test_without_findings_it_is_content() -> None:
 
 
 def test_findings_are_logged_again_afterwards(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
-    audited(app)
+    audited(app, "--prove")
     assert caplog.messages == []
     app.test_client().get("/owners")
     assert [message.partition(":")[0] for message in caplog.messages] == ["n_plus_one"]
