@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flask_perfkit.audit.endpoints import Address, addresses_of
+from flask_perfkit.bypass import without_caches
 from flask_perfkit.findings import Finding, worst_first
 from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.profile import Profile
@@ -61,6 +62,8 @@ def audit(
 ) -> Audit:
     """Ask an application for each of its addresses, in this process and by GET only.
 
+    Its caches are passed by, so that what they hide is seen.
+
     :param paths: addresses to ask for beside those that can be guessed.
     :param prove_fixes: try each loader option on the request that it was found in.
     :param progress: gets each path before it is asked for.
@@ -70,7 +73,7 @@ def audit(
     addresses = [Address("", path) for path in paths]
     addresses += addresses_of(app)
     missed = [address for address in addresses if address.path is None]
-    with _profiles_of(app) as profiles:
+    with _profiles_of(app) as profiles, without_caches():
         client = app.test_client()
         for address in addresses:
             if address.path is None:
