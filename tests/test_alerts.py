@@ -262,6 +262,13 @@ def test_an_error_that_leaves_the_application_counts(app: Flask, told: Told) -> 
     assert told.next().message.startswith("error rate is over 0.5: 1 of 1 requests failed")
 
 
+def test_a_status_of_the_application_s_own_making_is_answered(app: Flask, told: Told) -> None:
+    app.add_url_rule("/own", "own", lambda: Response("ok", status="odd"))
+    PerfKit(app).alert(when=ErrorRate(over=0.5, at_least=1), then=told)
+    assert app.test_client().get("/own").text == "ok"
+    assert told.so_far() == []
+
+
 def served(app: Flask, path: str, **environ: Any) -> Any:
     """Return the body as a server gets it."""
     builder = EnvironBuilder(path, environ_overrides={"SERVER_SOFTWARE": "test", **environ})

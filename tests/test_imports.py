@@ -16,7 +16,11 @@ SOURCE = Path(__file__).parents[1] / PACKAGE
 # From the bottom up; a module imports from its own layer and from those below.
 # Every module or subpackage stands here, so a new one is placed on purpose.
 LAYERS = (
+<<<<<<< HEAD
     {"errors", "config", "faults", "signals", "allowances", "bypass", "execution"},
+=======
+    {"errors", "config", "faults", "signals", "allowances", "edge", "execution"},
+>>>>>>> main
     {"callsite", "fingerprint", "reason", "findings", "usage"},
     {"joins"},
     {"profile"},
@@ -24,7 +28,7 @@ LAYERS = (
     {"recorder"},
     {"allow"},
     {"pagination", "cache", "system", "batching"},
-    {"alerts", "detectors", "sinks", "measure", "system_report"},
+    {"alerts", "detectors", "sinks", "measure", "metrics", "system_report"},
     {"analysis"},
     {"state"},
     {"hooks", "traces"},

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.wsgi import ClosingIterator
 
+from flask_perfkit.edge import closes_bodies, goes_to_kernel, status_code
 from flask_perfkit.faults import log_once
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class _CountedApplication:
 
         def note(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             nonlocal answered
-            answered = int(status[:3])
+            answered = status_code(status)
             return start_response(status, headers, *exc_info)
 
         def end() -> None:
@@ -64,19 +65,7 @@ class _CountedApplication:
             answered = _FAILED
             end()
             raise
-        return _ending(body, environ, end)
-
-
-def _ending(
-    body: Iterable[bytes], environ: WSGIEnvironment, end: Callable[[], None]
-) -> Iterable[bytes]:
-    """Return the body to give to the server; the request ends when it is closed."""
-    wrapper = environ.get("wsgi.file_wrapper")
-    # The server may hand a file to the kernel if it is left as it is; a test client, which has
-    # no name, may never close a body.
-    if "SERVER_SOFTWARE" not in environ or (
-        isinstance(wrapper, type) and isinstance(body, wrapper)
-    ):
-        end()
-        return body
-    return ClosingIterator(body, end)
+        if goes_to_kernel(body, environ) or not closes_bodies(environ):
+            end()
+            return body
+        return ClosingIterator(body, end)

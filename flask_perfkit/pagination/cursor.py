@@ -104,7 +104,8 @@ def _decoded(encoded: bytes) -> bytes:
 
 _PLAIN_TYPES = frozenset({str, int, bool, type(None)})
 
-_WRITERS: dict[type, tuple[str, Callable[[Any], str]]] = {
+_Writer = tuple[str, Callable[[Any], str]]
+_WRITERS: dict[type, _Writer] = {
     datetime: ("t", datetime.isoformat),
     date: ("d", date.isoformat),
     time: ("c", time.isoformat),
@@ -137,14 +138,19 @@ _READERS: dict[str, Callable[[str], Any]] = {
 def _tagged(value: Any) -> Any:
     if type(value) in _PLAIN_TYPES:
         return value
-    try:
-        tag, write = _WRITERS[type(value)]
-    except KeyError:
+    writer = _WRITERS.get(type(value)) or _inherited_writer(value)
+    if writer is None:
         raise TypeError(
             f"a cursor cannot carry a {type(value).__name__}: "
             "sort by a cast of the column, such as cast(column, String)"
-        ) from None
+        )
+    tag, write = writer
     return [tag, write(value)]
+
+
+def _inherited_writer(value: Any) -> _Writer | None:
+    """Return the writer of a base class: asyncpg has a UUID of its own."""
+    return next((writer for kind, writer in _WRITERS.items() if isinstance(value, kind)), None)
 
 
 def _untagged(value: Any) -> Any:

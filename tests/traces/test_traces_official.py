@@ -11,6 +11,7 @@ from archive import archive, db, names_of_owners
 from flask import Flask
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
 from opentelemetry.trace import SpanKind
 from traced import Points, Spans
 
@@ -105,3 +106,16 @@ def test_every_new_application_instrumented(spans: Spans) -> None:
     finally:
         FlaskInstrumentor().uninstrument()
     assert len(spans()) == 1
+
+
+@pytest.mark.parametrize("server", [{}, {"SERVER_SOFTWARE": "test"}], ids=["client", "server"])
+def test_the_wsgi_middleware_around_the_application(spans: Spans, server: dict[str, str]) -> None:
+    with archive(traces=True) as app:
+        app.add_url_rule("/owners", view_func=lambda: str(names_of_owners()))
+        middleware = OpenTelemetryMiddleware(app.wsgi_app)
+        app.wsgi_app = middleware  # type: ignore[method-assign]
+        client = app.test_client()
+        with client.get("/owners", environ_overrides=server) as response:
+            assert len(response.data) > 0
+    (span,) = (span for span in spans() if span.kind is SpanKind.SERVER)
+    assert [event.name for event in span.events] == ["perfkit.finding"]

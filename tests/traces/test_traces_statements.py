@@ -76,6 +76,17 @@ def test_no_value_leaves(engine: Engine, spans: Spans) -> None:
     assert not any("hunter2" in span.to_json() for span in spans())
 
 
+def test_a_long_statement_is_cut(engine: Engine, spans: Spans) -> None:
+    long = "SELECT title FROM notes WHERE title IN (" + ", ".join(["'hunter2'"] * 9_000) + ")"
+    numbers = "SELECT " + ", ".join(f"{number} AS n{number}" for number in range(1_500))
+    with tracer.start_as_current_span("job"), engine.connect() as connection:
+        connection.execute(sa.text(long))
+        connection.execute(sa.text(numbers))
+    texts = [str((span.attributes or {})["db.query.text"]) for span in statements(spans)]
+    assert texts[0] == "SELECT title FROM notes WHERE title IN ("
+    assert 1_000 < len(texts[1]) <= 4_000
+
+
 def test_a_failing_statement_is_an_error(engine: Engine, spans: Spans) -> None:
     with (
         tracer.start_as_current_span("job"),
