@@ -79,15 +79,10 @@ def audit(
     addresses = [Address("", path) for path in paths]
     addresses += addresses_of(app)
     missed = [address for address in addresses if address.path is None]
-<<<<<<< HEAD
-    with _profiles_of(app) as profiles, without_caches():
-        client = app.test_client()
-=======
     sent = list(headers)
     with _nothing_logged(), _profiles_of(app) as profiles:
         # A client that keeps cookies would send these in the place of the one that was given.
         client = app.test_client(use_cookies="cookie" not in {name.lower() for name, _ in sent})
->>>>>>> main
         for address in addresses:
             if address.path is None:
                 continue
@@ -126,7 +121,7 @@ def _apart(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 def _status_of(client: FlaskClient, path: str, headers: list[tuple[str, str]]) -> int:
     """Ask for a path to its last byte; an error that the application passes on is a 500."""
     try:
-        with client.get(path, headers=headers) as response:
+        with without_caches(), client.get(path, headers=headers) as response:
             response.get_data()
             return response.status_code
     except Exception:
