@@ -212,14 +212,23 @@ class Figures:
 
     def count_wait(self, nanoseconds: int) -> None:
         """Count the time that it took to get a connection from a pool."""
+        place = 1 + bisect_left(self.layout.wait_bounds, nanoseconds)
         with self.lock:
-            self._add(0, nanoseconds, WAIT)
-            self._add(1 + bisect_left(self.layout.wait_bounds, nanoseconds), 1, WAIT)
+            if self.rows is None:
+                self._add(0, nanoseconds, WAIT)
+                self._add(place, 1, WAIT)
+            else:
+                row = self._row(WAIT)
+                row[0] += nanoseconds
+                row[place] += 1
 
     def add_to_process(self, cell: int, amount: float) -> None:
         """Change a gauge of this process."""
         with self.lock:
-            self._add(cell, amount, PROCESS)
+            if self.rows is None:
+                self._add(cell, amount, PROCESS)
+            else:
+                self.process[cell] += amount
 
     def set_in_process(self, cell: int, value: float) -> None:
         """Set a gauge of this process."""
