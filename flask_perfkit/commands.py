@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
+
+from flask_perfkit.errors import ExtraMissing
 
 _SEVERITIES = ("error", "warning", "info")
 
@@ -27,9 +30,20 @@ def perfkit() -> None:
     "--prove", "prove_fixes", is_flag=True, help="Try each loader option that is advised."
 )
 @click.option("--path", "paths", multiple=True, help="An address to ask for as well.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    callback=lambda _context, _option, values: [_header(value) for value in values],
+    help='Sent with each request: "Cookie: session=..." or "Authorization: Bearer ...".',
+)
 @with_appcontext
 def audit_command(
-    as_json: bool, fail_on: str | None, prove_fixes: bool, paths: tuple[str, ...]
+    as_json: bool,
+    fail_on: str | None,
+    prove_fixes: bool,
+    paths: tuple[str, ...],
+    headers: list[tuple[str, str]],
 ) -> None:
     """Ask each endpoint once by GET and say what is slow about it."""
     from flask_perfkit.audit.audit import audit
@@ -41,6 +55,7 @@ def audit_command(
     result = audit(
         app,
         paths=paths,
+        headers=headers,
         prove_fixes=prove_fixes,
         progress=lambda path: None if as_json else click.echo(f"GET {path}", err=True),
     )
@@ -53,10 +68,40 @@ def audit_command(
         raise click.exceptions.Exit(1)
 
 
-@perfkit.command("system")
-def system_command() -> None:
-    """Print the figures of this machine."""
-    from flask_perfkit.system import get_system_metrics
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not (colon and name.strip() and value.strip()):
+        # What was given may be a secret: it is not repeated.
+        raise click.BadParameter('allowed is "NAME: VALUE", such as "Cookie: session=..."')
+    return name.strip(), value.strip()
 
-    for name, value in get_system_metrics().to_dict().items():
-        click.echo(f"{name}: {value}")
+
+@perfkit.command("system")
+@click.option("--json", "as_json", is_flag=True, help="Print each look as a line of JSON.")
+@click.option(
+    "--watch",
+    "seconds",
+    is_flag=False,
+    flag_value=2.0,
+    default=None,
+    type=click.FloatRange(min=0.1),
+    metavar="[SECONDS]",
+    help="Look again every so many seconds (2 unless said), until Ctrl-C.",
+)
+def system_command(as_json: bool, seconds: float | None) -> None:
+    """Print the figures of this machine."""
+    from flask_perfkit.system_report import looks
+
+    in_place = not as_json and seconds is not None and sys.stdout.isatty()
+    lines_before = 0
+    try:
+        for look in looks(seconds):
+            if in_place and lines_before:
+                click.echo(f"\x1b[{lines_before}F\x1b[J", nl=False)
+            lines = [json.dumps(look.metrics.to_dict())] if as_json else look.lines()
+            click.echo("\n".join(lines))
+            lines_before = len(lines)
+    except ExtraMissing as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo()

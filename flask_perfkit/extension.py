@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
+from weakref import WeakSet
 
 from flask import current_app
 
@@ -34,6 +35,7 @@ from flask_perfkit.state import State
 if TYPE_CHECKING:
     from flask import Flask
 
+    from flask_perfkit.alerts import Alert, Condition, Rule
     from flask_perfkit.cache.cache import Cache
     from flask_perfkit.cache.decorator import CachedFunction, CacheOptions
     from flask_perfkit.cache.response import ResponseOptions
@@ -62,6 +64,8 @@ class PerfKit:
     """
 
     def __init__(self, app: Flask | None = None, db: Any = None) -> None:
+        self._rules: list[Rule] = []
+        self._apps: WeakSet[Flask] = WeakSet()
         if app is not None:
             self.init_app(app, db)
 
@@ -103,6 +107,9 @@ class PerfKit:
             from flask_perfkit.hooks.comments import comment_statements
 
             comment_statements()
+        self._apps.add(app)
+        for rule in self._rules:
+            _alert(app, rule)
 
     @staticmethod
     def paginated(schema: AnySchema, **options: Unpack[PageOptions]) -> Callable[[View], View]:
@@ -171,6 +178,33 @@ class PerfKit:
         """Allow findings of a kind about a subject: :func:`flask_perfkit.allow.allow`."""
         return allow(kind, subject, reason=reason)
 
+    def alert(
+        self,
+        *,
+        when: Condition,
+        then: Callable[[Alert], object],
+        cooldown: float | None = None,
+    ) -> None:
+        """Call ``then`` with an Alert when a condition holds, in every application of this object.
+
+        ::
+
+            perfkit.alert(when=P95(over=0.5), then=page)
+
+        May be called before :meth:`init_app`. ``then`` runs in a thread of its own; its errors
+        are logged once.
+
+        :param when: a condition of :mod:`flask_perfkit.alerts`.
+        :param cooldown: seconds of silence after that; the condition's window unless set.
+        :raises ValueError: one of them is not allowed.
+        """
+        from flask_perfkit.alerts import Rule
+
+        rule = Rule.checked(when, then, cooldown)
+        self._rules.append(rule)
+        for app in list(self._apps):
+            _alert(app, rule)
+
 
 def _current_cache() -> Cache:
     state: State | None = current_app.extensions.get("perfkit")
@@ -180,6 +214,18 @@ def _current_cache() -> Cache:
             "call perfkit.init_app(app) first"
         )
     return state.cache
+
+
+def _alert(app: Flask, rule: Rule) -> None:
+    from flask_perfkit.alerts import Monitor
+    from flask_perfkit.hooks.alerts import count_findings, count_requests
+
+    state: State = app.extensions["perfkit"]
+    if state.monitor is None:
+        state.monitor = Monitor(app.name)
+        state.sinks = (count_findings(state.monitor), *state.sinks)
+        count_requests(app, state.monitor)
+    state.monitor.add(rule)
 
 
 def _measure(app: Flask, state: State, path: str) -> tuple[type[RequestRecorder], list[FirstStep]]:

@@ -72,7 +72,8 @@ class Cause:
 
     ``keys`` counts the members of all IN lists, ``flushes`` and ``direct`` the executions by
     whether a flush sent them, ``flushed_at`` when these flushes began. ``moves`` is what differs
-    between executions, with whether it goes one way only. ``joined`` is, of a select that joins,
+    between executions, with whether it goes one way only; ``latest`` are hashes of the values that
+    came last. ``joined`` is, of a select that joins,
     the largest number of rows and how many there would be without a product of collections;
     ``collections`` are those that it may be of. ``widths`` are the average lengths of columns,
     where they are measured. ``allowances`` held while it was executed.
@@ -98,6 +99,7 @@ class Cause:
     values: set[int] = field(default_factory=set)
     moves: dict[Comparison, bool] = field(default_factory=dict)
     literals: tuple[int, ...] = ()
+    latest: tuple[int, ...] = ()
     errors: int = 0
     joined: tuple[int, int] = (0, 0)
     collections: tuple[str, ...] = ()

@@ -11,6 +11,7 @@ from flask_perfkit.config import Settings
 from flask_perfkit.sinks import Sink
 
 if TYPE_CHECKING:
+    from flask_perfkit.alerts import Monitor
     from flask_perfkit.cache.cache import Cache
 
 MOST_REPLAYS = 200
@@ -36,7 +37,7 @@ class State:
     while somebody listens to the signal. ``early_sinks`` tells, during a request, which sinks
     must hear before its response leaves. ``notes_reads`` says that
     reads of attributes are noted, ``replays`` are GETs with findings by endpoint, kept
-    in debug and tests.
+    in debug and tests. ``monitor`` is there once there is an alert.
     """
 
     settings: Settings
@@ -46,6 +47,7 @@ class State:
     early_sinks: Callable[[], tuple[Sink, ...]] = tuple
     notes_reads: bool = False
     replays: dict[str, Replay] = field(default_factory=dict)
+    monitor: Monitor | None = None
     _cache: Cache | None = None
     _opening: Lock = field(default_factory=Lock)
 

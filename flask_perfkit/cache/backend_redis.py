@@ -209,15 +209,16 @@ class RedisBackend:
     def _fetch(self, keys: list[str], names: list[str]) -> tuple[list[bytes | None], list[Any]]:
         # Without the client's layers around it: they cost a fifth of the trip.
         pool = self._client.connection_pool
-        connection = pool.get_connection()
-        try:
-            connection.send_command("MGET", *keys, *names)
-            answer = connection.read_response()
-        except BaseException:
-            connection.disconnect()  # or the next one on it would get this one's answer
-            raise
-        finally:
-            pool.release(connection)
+        with unseen():
+            connection = pool.get_connection()
+            try:
+                connection.send_command("MGET", *keys, *names)
+                answer = connection.read_response()
+            except BaseException:
+                connection.disconnect()  # or the next one on it would get this one's answer
+                raise
+            finally:
+                pool.release(connection)
         return answer[: len(keys)], answer[len(keys) :]
 
     def _script(self, lua: str, names: Sequence[str], task: dict[str, Any]) -> tuple[Any, ...]:

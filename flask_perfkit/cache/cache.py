@@ -63,7 +63,7 @@ class Cache:
         return cache
 
     def _open(self, url: str | None, ttl: float, near: bool, find_scope: Callable[[], str]) -> None:
-        self._ttl = ttl
+        self._ttl = checked_ttl(ttl)
         self._near_by_default = near
         self._core = open_core(url)
         self._hints = Hints()

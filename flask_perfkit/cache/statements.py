@@ -210,8 +210,8 @@ def _dml_writes(statement: UpdateBase, compiled: Any) -> Iterator[Write]:
         yield Write(other)
     actions = _cascading_actions(statement)
     if actions:
-        own = {table.metadata} if isinstance(table, sa.Table) else set()
-        for child in _cascade({name}, own | _metadatas(), actions):
+        near = {table.metadata} if isinstance(table, sa.Table) else _metadatas()
+        for child in _cascade({name}, near, actions):
             yield Write(child)
 
 

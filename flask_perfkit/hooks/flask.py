@@ -19,6 +19,7 @@ from flask import current_app, got_request_exception, request
 
 from flask_perfkit.analysis import analyse, is_unremarkable
 from flask_perfkit.callsite import is_application, stop_at
+from flask_perfkit.edge import closes_bodies, goes_to_kernel
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
 from flask_perfkit.profile import Profile, View
@@ -225,13 +226,12 @@ class _WatchedApplication:
         """Return the body to give to the server, and report when it has been sent."""
         report = partial(_report, recorder, self._app, self._state)
         response = recorder.response
-        # Real servers name themselves and close what they were given; a test client may not.
-        is_closed = "SERVER_SOFTWARE" in recorder.environ
+        is_closed = closes_bodies(recorder.environ)
         if response is not None and response.is_sequence and not is_closed:
             report()
-        elif isinstance(body, _file_wrapper(recorder.environ)):
+        elif goes_to_kernel(body, recorder.environ):
             recorder.sent = (response and response.content_length) or 0
-            report()  # the server may hand the file to the kernel, if it is left as it is
+            report()
         else:
             promised = response.content_length if response is not None else None
             return _WatchedBody(body, recorder, report, None if is_closed else promised)
@@ -386,11 +386,6 @@ def _facts(recorder: RequestRecorder, app: Flask, *, failed: bool) -> dict[str, 
         "view": _view(app, endpoint, asked),
         "mount": str(recorder.environ.get("SCRIPT_NAME", "")),
     }
-
-
-def _file_wrapper(environ: WSGIEnvironment) -> Any:
-    wrapper = environ.get("wsgi.file_wrapper")
-    return wrapper if isinstance(wrapper, type) else ()
 
 
 def _view(app: Flask, endpoint: str | None, asked: Request | None) -> View | None:

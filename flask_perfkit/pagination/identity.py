@@ -59,7 +59,7 @@ def row_identity(statement: Select[Any], froms: Froms) -> Identity:
     if statement._distinct and not statement._distinct_on:
         return Identity(_of_distinct(list(statement.selected_columns)), is_unique=True)
     if statement._group_by_clauses:
-        groups = list(_groups(statement))
+        groups = list(groups_of(statement))
         if any(_groups_several_ways(group) for group in groups):
             return Identity(list(statement.selected_columns), is_unique=False)
         return Identity(groups, is_unique=True)
@@ -72,7 +72,8 @@ def row_identity(statement: Select[Any], froms: Froms) -> Identity:
     return Identity(columns, all(key is not None for _, key in keys))
 
 
-def _groups(statement: Select[Any]) -> Iterator[Expression]:
+def groups_of(statement: Select[Any]) -> Iterator[Expression]:
+    """Yield what the statement groups by, names resolved."""
     for clause in statement._group_by_clauses:
         # SQLAlchemy keeps an entity and a function as lists of their columns.
         clauses = clause.clauses if isinstance(clause, ClauseList) else [clause]

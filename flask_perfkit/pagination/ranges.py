@@ -81,17 +81,14 @@ class Direction:
             for number, (term, may_be_null) in enumerate(zip(terms, nullable, strict=True))
         ]
         self.order_by = self._order_by(0)
-        self._kept: dict[_Shape, list[Range]] = {}
+        self._kept: dict[Shape, list[Range]] = {}
 
     def ranges(self, place: Place) -> list[Range]:
         """Return ranges of which each row beyond the place is in one; the nearest comes first.
 
         Their conditions hold with :meth:`parameters` only.
         """
-        shape = _Shape(
-            tuple(value is None for value in place.values),
-            place.is_tied and self._ways.stops_at_ties,
-        )
+        shape = self.shape_of(place)
         if shape not in self._kept:
             found = [
                 Range(condition, self._order_by(same))
@@ -99,6 +96,13 @@ class Direction:
             ]
             self._kept[shape] = found or [Range(false(), self.order_by)]
         return self._kept[shape]
+
+    def shape_of(self, place: Place) -> Shape:
+        """Return what the ranges for a place depend on beside its values."""
+        return Shape(
+            tuple(value is None for value in place.values),
+            place.is_tied and self._ways.stops_at_ties,
+        )
 
     def parameters(self, place: Place) -> dict[str, Any]:
         """Return the values by the names that the conditions have for them."""
@@ -112,8 +116,8 @@ class Direction:
         return [clause for term in self.terms[start:] for clause in self._ways.order_by(term)]
 
 
-class _Shape(NamedTuple):
-    """What the conditions for a place depend on beside its values."""
+class Shape(NamedTuple):
+    """Which values of a place are NULL, and whether its range ends before the last term."""
 
     is_null: tuple[bool, ...]
     is_split: bool
@@ -144,7 +148,7 @@ def _read(term: Term, ways: Ways) -> Expression:
     return type_coerce(term.value, _AS_STORED)
 
 
-def _ranges(keys: list[_Key], shape: _Shape, ranges_rows: bool) -> Iterator[tuple[Expression, int]]:
+def _ranges(keys: list[_Key], shape: Shape, ranges_rows: bool) -> Iterator[tuple[Expression, int]]:
     """Yield each range with the number of leading keys in which its rows are the same.
 
     The last keys differ first: a range holds rows that are equal to the place

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Select, func, literal, select
 
-from flask_perfkit.pagination.app import current_settings
+from flask_perfkit.pagination.app import current_cache, current_settings
 from flask_perfkit.pagination.enclosed import is_limited, must_be_enclosed
 from flask_perfkit.pagination.estimate import estimate_rows
 from flask_perfkit.pagination.fingerprint import fingerprint_of
 from flask_perfkit.pagination.identity import is_one_row
-from flask_perfkit.pagination.kept import keep_total
 from flask_perfkit.pagination.statement import criteria_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.sql.elements import ColumnElement
 
     from flask_perfkit.pagination.rows import Source
@@ -36,8 +38,18 @@ def count_rows(source: Source, statement: AnySelect, total: Total) -> int | None
 
     if total == "exact":
         return count()
-    key = fingerprint_of(counting, source.bind.dialect)
-    return keep_total(source.bind.engine, key, current_settings().count_ttl, count)
+    return _keep(_key(counting, source.bind), count)
+
+
+def _keep(key: str, count: Callable[[], int]) -> int:
+    """Return the total kept under a key, or count; the cache sees which tables that reads."""
+    total: int = current_cache().get_or_create(key, count, ttl=current_settings().count_ttl)
+    return total
+
+
+def _key(counting: Select[Any], bind: Engine | Connection) -> str:
+    database = bind.engine.url.set(username=None, password=None).render_as_string()
+    return f"perfkit.total:{fingerprint_of(counting, bind.dialect, database).hex()}"
 
 
 def _of_rows(statement: AnySelect, column: ColumnElement[Any]) -> Select[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -17,7 +18,10 @@ from flask_perfkit.traces.summary import summary_of
 from flask_perfkit.traces.telemetry import error_type, meter, tracer
 
 _MOST_KEPT = 1_000
-_LONGEST_KEPT = 10_000
+_LONGEST = 4_000
+"""Characters of a statement that are looked at; some are megabytes long."""
+
+_QUOTES = re.compile(r"['\"`$]|/\*|--")
 
 _duration = meter.create_histogram(
     "db.client.operation.duration",
@@ -119,9 +123,16 @@ def _failure(error: BaseException) -> dict[str, str]:
 
 
 def _describe(context: Any, statement: str) -> _Description:
+    """Describe a statement that was not seen before, or is so long that it is cut each time."""
+    beginning = statement
+    if len(statement) > _LONGEST:  # cut where no value can have begun
+        beginning = _QUOTES.split(statement[:_LONGEST], maxsplit=1)[0]
+    known = _descriptions.get((context.dialect, beginning))
+    if known is not None:
+        return known
     engine = context.root_connection.engine
     measure_pool(engine)
-    text = shape_of(statement).text
+    text = shape_of(beginning).text
     summary = summary_of(text)
     common = attributes_of(engine)
     if summary.operation:
@@ -129,13 +140,10 @@ def _describe(context: Any, statement: str) -> _Description:
     if summary.table is not None:
         common["db.collection.name"] = summary.table
     name = summary.text or common["db.system.name"]
-    description = _Description(
-        name, {**common, "db.query.text": text, "db.query.summary": name}, common
-    )
-    if len(statement) <= _LONGEST_KEPT:
-        if len(_descriptions) >= _MOST_KEPT:
-            _descriptions.clear()
-        _descriptions[context.dialect, statement] = description
+    of_span = {**common, "db.query.text": text, "db.query.summary": name}
+    if len(_descriptions) >= _MOST_KEPT:
+        _descriptions.clear()
+    description = _descriptions[context.dialect, beginning] = _Description(name, of_span, common)
     return description
 
 

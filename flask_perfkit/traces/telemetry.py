@@ -44,6 +44,8 @@ def send_by_otlp(app: Flask) -> None:
     """
     if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return
     try:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter

@@ -350,6 +350,10 @@ SHAPES: dict[str, tuple[Callable[[], Any], list[Any]]] = {
         [Document.id],
     ),
     "group by label": (lambda: _grouped_by("low"), [func.lower(Document.title)]),
+    "limited group by label": (
+        lambda: _grouped_by("low").order_by(None).order_by("low").limit(3),
+        [],
+    ),
     "group by function": (
         lambda: _grouped_by(func.lower(Document.title)),
         [func.lower(Document.title)],
@@ -509,6 +513,36 @@ def test_values_in_the_order_are_those_of_the_request_not_of_an_earlier_one() ->
         for query in (select(Document).order_by(first), select(Document).order_by(by_case)):
             expected = [favourite, *(n for n in range(1, 10) if n != favourite)]
             assert rows_of(walk(query, 2)) == expected
+
+
+def test_values_of_the_query_are_those_of_the_request_not_of_an_earlier_one() -> None:
+    add_documents(12, users=3)
+    for owner, least, users in ((1, 2, [1, 2]), (2, 0, [3, 2]), (1, 2, [1]), (3, 4, [])):
+        query = select(Document).where(Document.user_id == owner, Document.id > least)
+        expected = [n for n in range(1, 13) if (n - 1) % 3 + 1 == owner and n > least]
+        assert rows_of(walk(query, 2)) == expected
+        assert rows_of(walk(query, 2, "-id", sortable=SORTABLE)) == expected[::-1]
+        among = select(Document).where(Document.user_id.in_(users))
+        assert rows_of(walk(among, 2)) == [n for n in range(1, 13) if (n - 1) % 3 + 1 in users]
+        shifted = select(Document.id + least).where(Document.id < 5)
+        assert rows_of(walk(shifted, 2)) == [(n + least,) for n in (1, 2, 3, 4)]
+
+
+def test_values_of_options_are_those_of_the_request_not_of_an_earlier_one() -> None:
+    add_documents(12, users=2)
+    for least in (4, 8, 4):
+        db.session.expunge_all()
+        late = with_loader_criteria(Document, Document.id > least)
+        (page,) = forward(select(User).options(late), 5)
+        loaded = [document.id for user in page.items for document in user.documents]
+        assert sorted(loaded) == list(range(least + 1, 13))
+    for options in ({"populate_existing": True}, {}):
+        (page,) = forward(select(User), 5)
+        page.items[0].name = "changed"
+        with db.session.no_autoflush:
+            forward(select(User).execution_options(**options), 5)
+        assert page.items[0].name == ("u1" if options else "changed")
+        db.session.rollback()
 
 
 def test_tables_of_one_request_are_not_mixed_with_those_of_another() -> None:

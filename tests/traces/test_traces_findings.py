@@ -35,7 +35,7 @@ def test_a_finding_is_an_event(spans: Spans) -> None:
         "code.file.path": finding.filename,
         "code.line.number": finding.lineno,
         "code.function.name": "names_of_owners",
-        "db.query.text": "SELECT user.id, user.name FROM user WHERE user.id = ?",
+        "db.query.text": finding.sql,
     }
 
 

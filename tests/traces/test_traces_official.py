@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import flask
 import pytest
 from archive import archive, db, names_of_owners
 from flask import Flask
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
 from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
 from opentelemetry.trace import SpanKind
 from traced import Points, Spans
 
@@ -90,3 +92,30 @@ def test_requests_are_measured_once(spans: Spans, points: Points) -> None:
         before = count()
         app.test_client().get("/owners")
         assert count() == before
+
+
+def test_every_new_application_instrumented(spans: Spans) -> None:
+    """As ``opentelemetry-instrument`` does it: in the place of the class."""
+    FlaskInstrumentor().instrument()
+    try:
+        app = flask.Flask("shop")
+        app.config["PERFKIT_TRACES"] = True
+        PerfKit(app)
+        app.add_url_rule("/", view_func=lambda: "ok")
+        app.test_client().get("/")
+    finally:
+        FlaskInstrumentor().uninstrument()
+    assert len(spans()) == 1
+
+
+@pytest.mark.parametrize("server", [{}, {"SERVER_SOFTWARE": "test"}], ids=["client", "server"])
+def test_the_wsgi_middleware_around_the_application(spans: Spans, server: dict[str, str]) -> None:
+    with archive(traces=True) as app:
+        app.add_url_rule("/owners", view_func=lambda: str(names_of_owners()))
+        middleware = OpenTelemetryMiddleware(app.wsgi_app)
+        app.wsgi_app = middleware  # type: ignore[method-assign]
+        client = app.test_client()
+        with client.get("/owners", environ_overrides=server) as response:
+            assert len(response.data) > 0
+    (span,) = (span for span in spans() if span.kind is SpanKind.SERVER)
+    assert [event.name for event in span.events] == ["perfkit.finding"]

@@ -133,6 +133,21 @@ def test_the_trace_goes_on_from_the_caller_to_whom_the_view_calls(app: Flask, sp
     assert sent["traceparent"] == f"00-{TRACE}-{span.context.span_id:016x}-01"
 
 
+def test_an_asynchronous_view_runs_in_the_span(app: Flask, spans: Spans) -> None:
+    seen = []
+
+    @app.get("/async")
+    async def view() -> str:
+        seen.append(trace.get_current_span().get_span_context())
+        return str(names_of_owners())
+
+    app.test_client().get("/async")
+    server, *statements = spans()
+    assert seen == [server.context]
+    assert len(statements) == 11
+    assert all(span.parent == server.context for span in statements)
+
+
 def test_the_caller_s_decision_not_to_sample_holds(app: Flask, spans: Spans) -> None:
     app.add_url_rule("/", view_func=lambda: str(names_of_owners()))
     app.test_client().get("/", headers={"traceparent": f"00-{TRACE}-{PARENT}-00"})
