@@ -43,7 +43,8 @@ from flask_perfkit.metrics.siblings import own_namespace, shared_directory
 
 logger = logging.getLogger("flask_perfkit")
 
-_SET_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+SET_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""Names, in the environment, where the workers of a server meet; prometheus_client's own name."""
 _FAILED = 500
 _STATUSES = range(100, 1000)
 _LONGEST_NUMBER = 15
@@ -124,7 +125,7 @@ class Figures:
 
     def _shared_directory(self) -> Path | None:
         """Return where the workers meet; None where there is one only, or no way to find it."""
-        name = os.environ.get(_SET_DIRECTORY)
+        name = os.environ.get(SET_DIRECTORY)
         if not files.can_lock:
             directory = None
         elif name:
@@ -137,7 +138,7 @@ class Figures:
             logger.warning(
                 "The server has several workers, but Prometheus will see one of them only, a "
                 "different one each time: set %s to a directory that all of them can write to",
-                _SET_DIRECTORY,
+                SET_DIRECTORY,
             )
         return directory
 
