@@ -19,6 +19,7 @@ from flask_perfkit.fingerprint import (
     Shape,
     fingerprints,
     in_rows,
+    marks_of,
     moving,
     operation_of,
     shape_of,
@@ -185,6 +186,12 @@ def _add_values(cause: Cause, shape: Shape, parameters: Sequence[Any]) -> None:
     if len(rows) > 1:
         for comparison, one_way in moving(rows, shape).items():
             cause.moves[comparison] = cause.moves.get(comparison, True) and one_way
+    marks = marks_of(rows[0])
+    if cause.latest and cause.latest != marks:
+        for before, now, comparison in zip(cause.latest, marks, shape.compared, strict=False):
+            if before != now:
+                cause.moves.setdefault(comparison, True)
+    cause.latest = marks_of(rows[-1])
     if cause.count > len(rows) and cause.literals != shape.literals:
         for before, now, comparison in zip(
             cause.literals, shape.literals, shape.literals_compared, strict=False

@@ -30,9 +30,20 @@ def perfkit() -> None:
     "--prove", "prove_fixes", is_flag=True, help="Try each loader option that is advised."
 )
 @click.option("--path", "paths", multiple=True, help="An address to ask for as well.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    callback=lambda _context, _option, values: [_header(value) for value in values],
+    help='Sent with each request: "Cookie: session=..." or "Authorization: Bearer ...".',
+)
 @with_appcontext
 def audit_command(
-    as_json: bool, fail_on: str | None, prove_fixes: bool, paths: tuple[str, ...]
+    as_json: bool,
+    fail_on: str | None,
+    prove_fixes: bool,
+    paths: tuple[str, ...],
+    headers: list[tuple[str, str]],
 ) -> None:
     """Ask each endpoint once by GET and say what is slow about it."""
     from flask_perfkit.audit.audit import audit
@@ -44,6 +55,7 @@ def audit_command(
     result = audit(
         app,
         paths=paths,
+        headers=headers,
         prove_fixes=prove_fixes,
         progress=lambda path: None if as_json else click.echo(f"GET {path}", err=True),
     )
@@ -54,6 +66,14 @@ def audit_command(
     bad = _SEVERITIES[: _SEVERITIES.index(fail_on) + 1] if fail_on else ()
     if any(finding.severity in bad for finding in result.findings):
         raise click.exceptions.Exit(1)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not (colon and name.strip() and value.strip()):
+        # What was given may be a secret: it is not repeated.
+        raise click.BadParameter('allowed is "NAME: VALUE", such as "Cookie: session=..."')
+    return name.strip(), value.strip()
 
 
 @perfkit.command("system")

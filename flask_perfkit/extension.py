@@ -6,6 +6,7 @@ The only module that knows them all.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 from weakref import WeakSet
@@ -21,7 +22,7 @@ from flask_perfkit.errors import ExtraMissing, SetupError
 from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.commands import watch_commands
-from flask_perfkit.hooks.flask import watch_requests
+from flask_perfkit.hooks.flask import FirstStep, RequestRecorder, watch_requests
 from flask_perfkit.hooks.redis import watch_redis
 from flask_perfkit.hooks.sqlalchemy import watch_statements
 from flask_perfkit.sinks import Sink
@@ -94,7 +95,12 @@ class PerfKit:
         watch_commands(app, state)
         app.cli.add_command(perfkit_commands)
         _watch_calls(app, state)
-        watch_requests(app, state, at_first_request=partial(_watch_calls, app, state))
+        at_first_request: list[FirstStep] = [lambda _: _watch_calls(app, state)]
+        measured = None
+        if settings.metrics_path is not None:
+            measured, first_steps = _measure(app, state, settings.metrics_path)
+            at_first_request += first_steps
+        watch_requests(app, state, at_first_request, measured)
         if settings.traces:
             _trace(app, state)
         if settings.sql_comments:
@@ -220,6 +226,30 @@ def _alert(app: Flask, rule: Rule) -> None:
         state.sinks = (count_findings(state.monitor), *state.sinks)
         count_requests(app, state.monitor)
     state.monitor.add(rule)
+
+
+def _measure(app: Flask, state: State, path: str) -> tuple[type[RequestRecorder], list[FirstStep]]:
+    """Count requests for Prometheus, and show the figures at a path.
+
+    Returns the recorder of requests, and what remains to be done when the first one comes.
+    """
+    from flask_perfkit.hooks.metrics import MeasuredRequest, note_traces
+    from flask_perfkit.metrics.host import host_families
+    from flask_perfkit.metrics.page import ENDPOINT, Page, add_page
+    from flask_perfkit.metrics.watch import watch_process
+    from flask_perfkit.sinks.metrics import count_findings
+
+    settings = state.settings
+    watch_process(settings.metrics_buckets)
+    state.settings = replace(settings, exclude=(*settings.exclude, ENDPOINT))
+    state.sinks = (count_findings, *state.sinks)
+    sources = [host_families]
+    if settings.metrics_indexes:
+        from flask_perfkit.metrics.indexes import IndexUse
+
+        sources.append(IndexUse(app, state.db))
+    first_steps = [add_page(app, path, Page(*sources)), lambda _: note_traces(app)]
+    return MeasuredRequest, first_steps
 
 
 def _watch_calls(app: Flask, state: State) -> None:

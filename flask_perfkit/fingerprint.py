@@ -48,6 +48,10 @@ _FIRST_WORD = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*.*?\*/)*+(\w+)", re.DOTALL)
 _WRITE = re.compile(
     rf"(?<!\bFOR )(?<!\bKEY )(?<!\bDO )\b({'|'.join(WRITES)})\s+[\w\"`]", re.IGNORECASE
 )
+_COMPARED_AFTER = re.compile(
+    rf"{_CAST}\s*(?P<operator>[<>]=?|=)\s*(?P<column>{_NAME})(?!\s*\()", re.IGNORECASE
+)
+_TURNED = {"=": "=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _LONGEST_GAP = 100
 _BARE = ("?", "%s")
 
@@ -114,7 +118,8 @@ def _shape_of(sql: str) -> Shape:
             values_end = match.end()
         if match["placeholder"]:
             # A name that comes again is one value, a bare mark is the next one.
-            compared.setdefault(len(compared) if token in _BARE else token, comparison)
+            mark = len(compared) if token in _BARE else token
+            compared.setdefault(mark, _turned(sql, match.end()) or comparison)
             return "?"
         if match["comment"]:
             return " "
@@ -130,6 +135,12 @@ def _shape_of(sql: str) -> Shape:
     text = _ROWS.sub(r"\1, ...", _IN.sub("IN (...)", text))
     text = _SPACE.sub(" ", text).strip()[:LONGEST_SHAPE]
     return Shape(text, keys, tuple(literals), tuple(compared.values()), tuple(literals_compared))
+
+
+def _turned(sql: str, position: int) -> Comparison | None:
+    """Return the comparison of a value that stands before it, as in ``? = posts.user_id``."""
+    match = _COMPARED_AFTER.match(sql, position)
+    return Comparison(match["column"], _TURNED[match["operator"]]) if match else None
 
 
 def _members(members: str) -> int:
@@ -166,6 +177,14 @@ def fingerprints(rows: Sequence[Any], literals: tuple[int, ...]) -> Iterable[int
     except TypeError:
         marks = [hash(repr(row)) for row in rows]
     return [hash((literals, mark)) for mark in marks] if literals else marks
+
+
+def marks_of(row: Sequence[Any]) -> tuple[int, ...]:
+    """Return one number for each value of a set of parameters, as :func:`fingerprints` does."""
+    try:
+        return tuple(map(hash, row))
+    except TypeError:
+        return tuple(hash(repr(value)) for value in row)
 
 
 def moving(rows: Sequence[Any], shape: Shape) -> dict[Comparison, bool]:

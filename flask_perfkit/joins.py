@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -51,7 +52,7 @@ def branches_of(compiled: Any) -> Branches | None:
     leaves = [way for way in ways if way[-1] not in inner]
     return Branches(
         tuple(tuple(place for name in way for place in keys[name]) for way in leaves),
-        tuple(_collections(leaves, _tables(statement))),
+        tuple(dict.fromkeys(_collections(leaves, links, _tables(statement)))),
     )
 
 
@@ -120,16 +121,34 @@ def _ways(root: str, links: dict[str, set[str]], keys: dict[str, list[int]]) -> 
     return ways
 
 
-def _collections(leaves: list[list[str]], tables: dict[str, Any]) -> Iterator[str]:
+def _collections(
+    leaves: list[list[str]], links: dict[str, set[str]], tables: dict[str, Any]
+) -> Iterator[str]:
+    """Yield the last collection of each branch; what follows it has one row for each member."""
     for way in leaves:
-        if len(way) > 1:
-            parent, child = (mapper_of(tables.get(name)) for name in way[-2:])
-            if parent is not None and child is not None:
-                yield from _to_many(parent, child)
+        for parent, child in reversed(list(pairwise(way))):
+            direct = child in links.get(parent, ())
+            name = _to_many(_mapper(tables.get(parent)), _mapper(tables.get(child)), direct)
+            if name is not None:
+                yield name
+                break
 
 
-def _to_many(parent: Mapper[Any], child: Mapper[Any]) -> Iterator[str]:
+def _mapper(table: Any) -> Mapper[Any] | None:
+    """Return the mapper of a table, or of the one that a subquery takes its columns from."""
+    mapper = mapper_of(table)
+    if mapper is None and table is not None:
+        bases = (base.table for column in table.exported_columns for base in column.base_columns)
+        mapper = next(filter(None, map(mapper_of, bases)), None)
+    return mapper
+
+
+def _to_many(parent: Mapper[Any] | None, child: Mapper[Any] | None, direct: bool) -> str | None:
+    """Return the collection between two classes, which an association table may lie between."""
+    if parent is None or child is None:
+        return None
     for relationship in parent.relationships:
-        if relationship.uselist and relationship.mapper.isa(child):
-            yield f"{parent.class_.__name__}.{relationship.key}"
-            return
+        is_direct = relationship.secondary is None
+        if relationship.uselist and is_direct == direct and relationship.mapper.isa(child):
+            return f"{parent.class_.__name__}.{relationship.key}"
+    return None

@@ -72,7 +72,8 @@ class Cause:
 
     ``keys`` counts the members of all IN lists, ``flushes`` and ``direct`` the executions by
     whether a flush sent them, ``flushed_at`` when these flushes began. ``moves`` is what differs
-    between executions, with whether it goes one way only. ``joined`` is, of a select that joins,
+    between executions, with whether it goes one way only; ``latest`` are hashes of the values that
+    came last. ``joined`` is, of a select that joins,
     the largest number of rows and how many there would be without a product of collections;
     ``collections`` are those that it may be of. ``widths`` are the average lengths of columns,
     where they are measured. ``allowances`` held while it was executed.
@@ -98,6 +99,7 @@ class Cause:
     values: set[int] = field(default_factory=set)
     moves: dict[Comparison, bool] = field(default_factory=dict)
     literals: tuple[int, ...] = ()
+    latest: tuple[int, ...] = ()
     errors: int = 0
     joined: tuple[int, int] = (0, 0)
     collections: tuple[str, ...] = ()
@@ -246,7 +248,8 @@ class Profile:
     Durations are in seconds, ``memory_delta`` in bytes (None where it is not measured).
     ``sql_duration`` is the time to execute; fetching is apart in each query. ``touched``
     are the mapped attributes that were read, None where nobody notes them; ``zero`` is the start
-    on the clock of ``perf_counter_ns``. ``allowances`` are what the code allowed, ``allowed`` the
+    on the clock of ``perf_counter_ns``, ``mount`` the prefix that the application is mounted
+    under. ``allowances`` are what the code allowed, ``allowed`` the
     findings that they kept out of ``findings``, ``unmatched`` those of its own that have nothing
     to allow any more.
     """
@@ -269,6 +272,7 @@ class Profile:
     memory_delta: int | None = None
     touched: frozenset[str] | None = None
     zero: int = 0
+    mount: str = ""
 
     @property
     def query_count(self) -> int:

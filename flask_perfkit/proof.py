@@ -6,6 +6,7 @@ response is the same to the byte and takes fewer statements.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,6 +25,7 @@ from flask_perfkit.counter import QueryCounter
 from flask_perfkit.detectors.wording import milliseconds
 from flask_perfkit.errors import SetupError
 from flask_perfkit.findings import Finding
+from flask_perfkit.reason import selected
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -41,6 +43,7 @@ _LOADERS = (
     "undefer",
     "undefer_group",
 )
+_ROOT = re.compile(r"(?<=\()\w+")
 _TRIALS = 3
 
 _keeps_nothing: ContextVar[bool] = ContextVar("flask_perfkit_keeps_nothing", default=False)
@@ -166,7 +169,7 @@ def _option_added(finding: Finding) -> Iterator[list[str]]:
     def add(state: ORMExecuteState) -> None:
         if not (state.is_select and _keeps_nothing.get()):
             return
-        if state.is_relationship_load or state.is_column_load:
+        if state.is_relationship_load or state.is_column_load or not _is_for(finding.fix, state):
             return
         asked = walk(None, _getframe(), None).asked
         if asked is not None and (asked.filename, asked.lineno) == finding.origin:
@@ -178,6 +181,18 @@ def _option_added(finding: Finding) -> Iterator[list[str]]:
         yield added
     finally:
         event.remove(Session, "do_orm_execute", add)
+
+
+def _is_for(fix: str, state: ORMExecuteState) -> bool:
+    """Tell whether a statement selects what a fix starts from, and not only counts it."""
+    mappers = tuple(selected(state.statement))
+    root = _ROOT.search(fix)
+    if root is None:
+        return bool(mappers)
+    family = (
+        each for one in mappers for each in (*one.iterate_to_root(), *one.self_and_descendants)
+    )
+    return root[0] in {mapper.class_.__name__ for mapper in family}
 
 
 def _option(fix: str, state: ORMExecuteState) -> Any:

@@ -68,10 +68,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Eager:
-    """A relationship that a statement loads along, with the way to it; ``entity`` as below."""
+    """A relationship that a statement loads along, with the way to it; ``entity`` as below.
+
+    ``by_default`` tells that the mapping asks for it, and no option of the statement.
+    """
 
     steps: tuple[Step, ...]
     entity: tuple[str, ...]
+    by_default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,8 @@ class Reason:
     touched, ``steps`` the relationships walked as far as the ORM says; ``loads`` says why a
     column had to be loaded: it was ``"deferred"`` (in ``group``, if it has one), ``"expired"``,
     or ``"polymorphic"`` (of a subclass's table, after a select of the base). ``eager`` is what a
-    statement loads along.
+    statement loads along. ``of_objects`` is false for a statement that brings no objects of
+    ``entity``: a count, or columns by themselves.
     """
 
     kind: str
@@ -97,6 +102,7 @@ class Reason:
     group: str | None = None
     eager: tuple[Eager, ...] = ()
     limited: bool = False
+    of_objects: bool = True
 
 
 def path_of(statement: Any) -> Any:
@@ -135,12 +141,15 @@ def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expir
     mapper = _subject_mapper(statement, sql)
     if mapper is None:
         return Reason("statement", table_of(sql), limited=limited)
+    of_objects = _is_of_objects(statement, mapper)
+    eager = _eager(statement, mapper) if of_objects else ()
     return Reason(
         "statement",
         mapper.class_.__name__,
         _names(mapper),
         limited=limited,
-        eager=(*_others(statement, mapper), *_eager(statement, mapper)),
+        eager=(*_others(statement, mapper), *eager),
+        of_objects=of_objects,
     )
 
 
@@ -185,10 +194,22 @@ def code_of(column: str, subject: str) -> str:
     if not name:
         name = mapper.primary_key[0].name
     columns = mapper.local_table.c
+    if table in mapper.registry.metadata.tables and name not in columns:
+        return f"{table}.c.{name}"  # of an association table, which no class maps
     key = next(
         (each.key for each in mapper.column_attrs if each.columns[0] is columns.get(name)), name
     )
     return f"{mapper.class_.__name__}.{key}"
+
+
+def join_between(entity: str, other: str) -> str:
+    """Return what joins a model to another, as code; nothing where they are one or no models."""
+    mapper, second = _mapper_named(entity), _mapper_named(other)
+    if mapper is None or second is None or mapper.isa(second) or second.isa(mapper):
+        return ""
+    found = (each for each in mapper.relationships if second.isa(each.mapper))
+    relationship = next(found, None)
+    return other if relationship is None else f"{entity}.{relationship.key}"
 
 
 def is_mapped(subject: str) -> bool:
@@ -246,13 +267,23 @@ def _column_reason(
     )
 
 
+def _is_of_objects(statement: Any, mapper: Mapper[Any]) -> bool:
+    """Tell whether a statement selects the entity itself; what cannot be told is taken so."""
+    return not hasattr(statement, "_raw_columns") or mapper in selected(statement)
+
+
 def _others(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
     """Yield the entities that a statement selects beside the first."""
+    return (Eager((), _names(other)) for other in selected(statement) if other is not mapper)
+
+
+def selected(statement: Any) -> Iterator[Mapper[Any]]:
+    """Yield the mappers whose objects a select brings."""
     for column in getattr(statement, "_raw_columns", ()):
         annotations = getattr(column, "_annotations", {})
-        other = getattr(annotations.get("parententity"), "mapper", None)
-        if other is not None and other is not mapper and "proxy_key" not in annotations:
-            yield Eager((), _names(other))
+        mapper = getattr(annotations.get("parententity"), "mapper", None)
+        if mapper is not None and "proxy_key" not in annotations:
+            yield mapper
 
 
 def _eager(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
@@ -275,7 +306,7 @@ def _eager_by_default(mapper: Mapper[Any], way: tuple[Step, ...]) -> Iterator[Ea
         loader = _LOADERS.get(str(relationship.lazy))
         if loader is not None:
             steps = (*way, replace(_step(relationship), loader=loader))
-            yield Eager(steps, _names(relationship.mapper))
+            yield Eager(steps, _names(relationship.mapper), by_default=True)
             if len(steps) < _DEEPEST_DEFAULT:
                 yield from _eager_by_default(relationship.mapper, steps)
 

@@ -1,7 +1,8 @@
 """Counts the Python instructions of requests, in a process of its own: ``instructions.py KIND``.
 
-KIND is ``bare`` (no PerfKit in the process), ``watched``, ``unwatched`` (PerfKit is there and
-watches statements, but not these requests) or ``traced``. Prints path -> instructions as JSON.
+KIND is ``bare`` (no PerfKit in the process), ``watched``, ``measured`` (watched, and counted for
+Prometheus), ``shared`` (the same, as one of several workers), ``traced``, or ``unwatched`` (PerfKit
+is there and watches statements, but not these requests). Prints path -> instructions as JSON.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def make_app(kind: str) -> Flask:
     app = Flask("instructions", root_path=".")
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
     app.config["PERFKIT_SLOW_REQUEST"] = None  # counting makes requests slow
+    app.config["PERFKIT_METRICS_PATH"] = "/metrics" if kind in ("measured", "shared") else None
     app.config["PERFKIT_SAMPLE_RATE"] = 0.0 if kind == "unwatched" else 1.0
     app.config["PERFKIT_TRACES"] = kind == "traced"
     if kind == "traced":

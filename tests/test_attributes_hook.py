@@ -6,19 +6,25 @@ from collections.abc import Iterator
 
 import pytest
 from bookshelf import Author, Award, Base, Book, fill
-from sqlalchemy import create_engine, select
+from flask import Flask, Response
+from sqlalchemy import ForeignKey, create_engine, select
 from sqlalchemy.orm import (
+    DeclarativeBase,
     InstrumentedAttribute,
+    Mapped,
     Session,
     defer,
     joinedload,
     load_only,
+    mapped_column,
+    relationship,
     selectinload,
     subqueryload,
 )
 
-from flask_perfkit import Finding, QueryCounter
+from flask_perfkit import Finding, PerfKit, QueryCounter
 from flask_perfkit.hooks.attributes import are_watched, watch_attributes
+from flask_perfkit.signals import request_profiled
 
 UNREAD = ("unused_eager_load", "unused_columns")
 
@@ -99,6 +105,91 @@ def test_objects_that_go_another_way_are_none(session: Session) -> None:
         loaded = select(Author).options(selectinload(Author.books))
         assert len([vars(author) for author in session.scalars(loaded)]) == 11
     assert unread(counter) == {}
+
+
+def test_one_of_a_chain_that_nothing_touched_is_named_once(session: Session) -> None:
+    loaded = select(Author).options(selectinload(Author.books).selectinload(Book.tags))
+    with QueryCounter() as counter:
+        for author in session.scalars(loaded):
+            assert author.biography is not None
+        assert session.get_one(Book, 1).title is not None
+    assert set(unread(counter)) == {"Author.books"}
+
+
+class Default(DeclarativeBase):
+    pass
+
+
+class Shop(Default):
+    __tablename__ = "shops"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    city: Mapped[str]
+
+
+class Sale(Default):
+    __tablename__ = "sales"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    amount: Mapped[int]
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id"))
+    shop: Mapped[Shop] = relationship(lazy="joined")
+
+
+@pytest.fixture
+def sales(session: Session) -> Session:
+    Default.metadata.create_all(session.connection())
+    session.add(Shop(id=1, city="Ulm"))
+    session.flush()
+    session.add_all(Sale(id=number, amount=number, shop_id=1) for number in range(1, 11))
+    session.flush()
+    session.expunge_all()
+    return session
+
+
+def test_what_the_mapping_loads_for_many_objects(sales: Session) -> None:
+    with QueryCounter() as counter:
+        total = [sale.amount for sale in sales.scalars(select(Sale))]
+        shop = sales.scalars(select(Shop)).one()
+    assert (sum(total), shop.city) == (55, "Ulm")
+    finding = unread(counter)["Sale.shop"]
+    assert finding.fix == "lazyload(Sale.shop)"
+    assert 'or say lazy="select" in the mapping' in finding.message
+
+
+def test_what_the_mapping_loads_for_few_objects_is_none(sales: Session) -> None:
+    with QueryCounter() as counter:
+        total = [sale.amount for sale in sales.scalars(select(Sale).limit(9))]
+        shop = sales.scalars(select(Shop)).one()
+    assert (sum(total), shop.city) == (45, "Ulm")
+    assert unread(counter) == {}
+
+
+def test_a_count_of_what_the_mapping_loads_along_is_none(sales: Session) -> None:
+    with QueryCounter() as counter:
+        amounts = sales.execute(select(Sale.amount)).all()
+        assert sales.query(Sale).count() == len(amounts) == 10
+        assert sales.get_one(Sale, 1).amount == 1
+        assert sales.scalars(select(Shop)).one().city == "Ulm"
+    assert unread(counter) == {}
+
+
+@pytest.mark.parametrize("status", [200, 302, 304, 404])
+def test_a_view_that_left_off_is_not_judged(session: Session, status: int) -> None:
+    app = Flask(__name__)
+    app.testing = True
+    PerfKit(app)
+
+    @app.get("/")
+    def authors() -> Response:
+        loaded = select(Author).options(selectinload(Author.books), defer(Author.biography))
+        names = [author.name for author in session.scalars(loaded)]
+        return Response(str(len(names)), status)
+
+    found: list[Finding] = []
+    with request_profiled.connected_to(lambda _, profile: found.extend(profile.findings), app):
+        app.test_client().get("/")
+    assert [each.subject for each in found if each.kind in UNREAD] == (
+        ["Author.books"] if status == 200 else []
+    )
 
 
 # Columns

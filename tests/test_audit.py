@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 from archive import Document, User, archive, db, names_of_owners
 from click.testing import Result
-from flask import Flask, abort
+from flask import Flask, abort, g, redirect, request, session
 
 from flask_perfkit import PerfKit
 
@@ -76,6 +76,68 @@ def test_an_endpoint_that_fails_is_said(app: Flask) -> None:
     assert "Answered with an error:\n  /broken: 500\n" in result.stdout
 
 
+@pytest.fixture
+def guarded(app: Flask) -> Flask:
+    """The owners are for those who are logged in, by a cookie or by a token."""
+
+    @app.get("/login")
+    def login() -> str:
+        session["seen"] = "by all"  # a cookie of its own, which must not replace the given one
+        return "name?"
+
+    @app.before_request
+    def guard() -> Any:
+        known = request.cookies.get("user") == "1" or request.authorization is not None
+        return redirect("/login") if request.path == "/owners" and not known else None
+
+    app.secret_key = "secret"
+    return app
+
+
+def test_what_turned_the_audit_away_is_said(guarded: Flask) -> None:
+    report = audited(guarded).stdout
+    assert report.startswith("5 requests, 0 findings\n")
+    assert (
+        "Turned away, so that nothing was seen of what they do (log in with --header):\n" in report
+    )
+    assert "  /owners: 302\n" in report
+
+
+@pytest.mark.parametrize("header", ["Cookie: user=1", "cookie:user=1", "Authorization: Bearer x"])
+def test_logs_in_with_a_header(guarded: Flask, header: str) -> None:
+    report = audited(guarded, "--prove", "--header", header).stdout
+    assert report.startswith("5 requests, 1 finding\n")
+    assert "Turned away" not in report
+    assert "proven: joinedload(Document.user): same response, 11 -> 1 queries" in report
+
+
+def test_each_request_stands_alone(app: Flask) -> None:
+    """In the command's own context they would share flask.g and the objects that are known."""
+
+    @app.get("/again")
+    def again() -> str:
+        g.count = g.get("count", 0) + 1
+        return f"{g.count} {names_of_owners()}"
+
+    report = json.loads(audited(app, "--path", "/again", "--path", "/again", "--json").stdout)
+    queries = [each["queries"] for each in report["requests"] if each["path"] == "/again"]
+    assert queries == [11, 11, 11]
+    assert "proven: joinedload(Document.user)" in audited(app, "--prove").stdout
+
+
+@pytest.mark.parametrize("header", ["secret", ":secret", "Cookie:"])
+def test_a_header_that_is_none_is_refused(app: Flask, header: str) -> None:
+    result = audited(app, "--header", header)
+    assert result.exit_code == 2
+    assert 'allowed is "NAME: VALUE"' in result.output
+    assert "secret" not in result.output
+
+
+def test_two_addresses_of_one_endpoint_show_one_finding(app: Flask) -> None:
+    report = audited(app, "--path", "/owners?page=2").stdout
+    assert report.startswith("5 requests, 1 finding\n")
+
+
 def test_json(app: Flask) -> None:
     report = json.loads(audited(app, "--json").stdout)
     assert set(report) == {"requests", "findings", "proofs", "not_audited"}
@@ -130,7 +192,7 @@ def test_without_findings_it_is_content() -> None:
 
 
 def test_findings_are_logged_again_afterwards(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
-    audited(app)
+    audited(app, "--prove")
     assert caplog.messages == []
     app.test_client().get("/owners")
     assert [message.partition(":")[0] for message in caplog.messages] == ["n_plus_one"]

@@ -24,7 +24,7 @@ LAYERS = (
     {"recorder"},
     {"allow"},
     {"pagination", "cache", "system", "batching"},
-    {"alerts", "detectors", "sinks", "measure", "system_report"},
+    {"alerts", "detectors", "sinks", "measure", "metrics", "system_report"},
     {"analysis"},
     {"state"},
     {"hooks", "traces"},

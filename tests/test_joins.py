@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from bookshelf import Author, Award, Base, Book, Tag, fill, findings
-from sqlalchemy.orm import Session, aliased, joinedload, selectinload
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    Session,
+    aliased,
+    joinedload,
+    mapped_column,
+    relationship,
+    selectinload,
+)
 
 from flask_perfkit import QueryCounter
 
@@ -125,3 +134,57 @@ def test_pairs_that_the_code_asks_for_are_none(session: Session, statement: Any)
         session.execute(statement).all()
 
     assert findings(ask, session, "cartesian_product") == []
+
+
+class Place(DeclarativeBase):
+    pass
+
+
+def _between(name: str, one: str, other: str) -> sa.Table:
+    keys = (sa.Column(f"{each}_id", sa.ForeignKey(f"{each}.id")) for each in (one, other))
+    return sa.Table(name, Place.metadata, *keys)
+
+
+class Group(Place):
+    __tablename__ = "groups"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Person(Place):
+    """A person has one group in their row, and more by an association table."""
+
+    __tablename__ = "people"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    group_id: Mapped[int] = mapped_column(sa.ForeignKey("groups.id"))
+    group: Mapped[Group] = relationship(lazy="joined")
+    more_groups: Mapped[list[Group]] = relationship(secondary=_between("pg", "people", "groups"))
+
+
+class Room(Place):
+    __tablename__ = "rooms"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    people: Mapped[list[Person]] = relationship(
+        secondary=_between("rp", "rooms", "people"), lazy="joined"
+    )
+    groups: Mapped[list[Group]] = relationship(
+        secondary=_between("rg", "rooms", "groups"), lazy="joined"
+    )
+
+
+@pytest.mark.parametrize("in_subquery", [False, True])
+def test_a_branch_is_named_by_its_last_collection(session: Session, in_subquery: bool) -> None:
+    """What follows the collection, a group for each person, multiplies nothing."""
+    Place.metadata.create_all(session.connection())
+    groups = [Group(id=number) for number in range(1, 13)]
+    people = [Person(id=number, group_id=1) for number in range(1, 13)]
+    session.add_all([*groups, *people, Room(id=1, people=people, groups=groups)])
+    session.flush()
+    session.expunge_all()
+
+    def rooms(session: Session) -> None:
+        room = aliased(Room, sa.select(Room).subquery()) if in_subquery else Room
+        session.scalars(sa.select(room)).unique().all()
+
+    (finding,) = findings(rooms, session, "cartesian_product")
+    assert finding.fix in ("selectinload(Room.people)", "selectinload(Room.groups)")
+    assert "144 rows fetched where 24 would do" in finding.message

@@ -183,3 +183,26 @@ def test_in_production_no_request_is_kept() -> None:
         finding = finding_of(app)
         with pytest.raises(SetupError, match="in debug or tests"):
             proof_of(app, finding)
+
+
+def test_a_count_at_the_same_line_does_not_get_the_option(app: Flask) -> None:
+    """A page is asked for and counted in one line."""
+
+    @view(app)
+    def paged() -> list[str]:
+        page = db.paginate(sa.select(Document).order_by(Document.id), per_page=8)
+        return [document.user.name for document in page]
+
+    proof = proof_of(app, finding_of(app))
+    assert (proof.reason, proof.queries_before, proof.queries_after) == ("", 10, 2)
+
+
+def test_other_models_and_columns_at_the_same_line_do_not_get_the_option(app: Flask) -> None:
+    @view(app)
+    def owners() -> list[str]:
+        ask = db.session.scalars
+        found = [ask(sa.select(each)).all() for each in (Document, User.name, Document.id)]
+        return [document.user.name for document in found[0]]
+
+    proof = proof_of(app, finding_of(app))
+    assert (proof.reason, proof.queries_before, proof.queries_after) == ("", 13, 3)

@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sized
 
 from flask_perfkit.audit.audit import Audit
 
+_AWAY = (302, 303, 307, 401, 403)
+"""What an application answers to those who are not logged in."""
+
 
 def lines_of(audit: Audit) -> Iterator[str]:
     """Yield the report of an audit: findings worst first, proofs, what was not looked at."""
@@ -18,6 +21,12 @@ def lines_of(audit: Audit) -> Iterator[str]:
         proof = proofs.get(id(finding))
         if proof is not None:
             yield f"  {proof.message}"
+    away = [profile for profile in audit.profiles if profile.status in _AWAY]
+    if away:
+        yield ""
+        yield "Turned away, so that nothing was seen of what they do (log in with --header):"
+        for profile in away:
+            yield f"  {profile.path}: {profile.status}"
     failed = [profile for profile in audit.profiles if (profile.status or 0) >= 500]
     if failed:
         yield ""

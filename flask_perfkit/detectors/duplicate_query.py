@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import chain
 
 from flask_perfkit.config import Settings
+from flask_perfkit.detectors.loading import ONE_COMMIT, forgets_in_loop
 from flask_perfkit.detectors.n_plus_one import is_loop
 from flask_perfkit.detectors.wording import finding_of, milliseconds, place, short_sql
 from flask_perfkit.findings import Finding
@@ -21,6 +22,7 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
         for cause in profile.causes
         if cause.count >= settings.n_plus_one_threshold
         and cause.operation == "SELECT"
+        and cause.reason.kind != "batch"  # it goes along with the statement of its parents
         and len(cause.values) < min(cause.count, MOST_VALUES)
         and not is_loop(cause)
         and not is_of_catalog(cause.sql)
@@ -42,6 +44,8 @@ def _may_change(cause: Cause, writes: list[Cause]) -> bool:
 
 def _finding(cause: Cause, profile: Profile) -> Finding:
     fix = "keep the result in a variable, or in flask.g for the request"
+    if cause.reason.kind in ("lazy", "column") and forgets_in_loop(cause, profile):
+        fix = ONE_COMMIT
     different = len(cause.values)
     message = (
         f"{cause.count} executions of {short_sql(cause.sql)} with "

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
 from flask_perfkit.detectors.wording import line
+from flask_perfkit.fingerprint import WRITES
 from flask_perfkit.profile import Cause, Profile
-from flask_perfkit.reason import Reason, Step
+from flask_perfkit.reason import Reason, Step, code_of
+
+ONE_COMMIT = "session.commit() once, after the loop"
+"""The cure where a loop commits, and so loads again what each commit made it forget."""
 
 _DEEPEST = 8
+_FORGETS = "each commit in the loop makes the session forget what it has loaded"
+_OR_KEEP = "or make the session with expire_on_commit=False"
 
 
 class Loading(NamedTuple):
@@ -38,6 +46,8 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
     if source is not None and source.filename is not None and source.lineno is not None:
         origin = (source.filename, source.lineno)
     if cause.reason.loads == "expired":
+        if forgets_in_loop(cause, profile):
+            return Loading(ONE_COMMIT, f"{_FORGETS}: {ONE_COMMIT}, {_OR_KEEP}", None)
         return Loading(*_refresh_at_once(cause), origin)
     code = ".".join(_options(steps, cause.reason, _descends(cause, source)))
     where = f"the select at {line(*origin)}" if origin else "the select of the parents"
@@ -53,12 +63,28 @@ def _descends(cause: Cause, source: Cause | None) -> bool:
     return source is not None and cause.count > max(source.rows, 1)
 
 
+def forgets_in_loop(cause: Cause, profile: Profile) -> bool:
+    """Tell whether the loop itself makes the session forget, since it commits each time.
+
+    A commit is no statement; that something was written between most executions shows it.
+    """
+    started = sorted(chain.from_iterable(some.started for some in cause.executions))
+    gaps = {
+        bisect(started, moment)
+        for write in profile.causes
+        if write.operation in WRITES
+        for moment in chain.from_iterable(some.started for some in write.executions)
+    }
+    between = gaps - {0, len(started)}
+    return 2 * len(between) >= len(started) - 1 > 0
+
+
 def _refresh_at_once(cause: Cause) -> tuple[str, str]:
     entity = cause.reason.subject.partition(".")[0]
-    code = f"session.scalars(select({entity}).where({entity}.id.in_(ids))).all()"
+    code = f"session.scalars(select({entity}).where({code_of('', entity)}.in_(ids))).all()"
     advice = (
         f"a commit or expire made the {entity} objects forget their columns: read them again "
-        f"at once with {code}, or make the session with expire_on_commit=False"
+        f"at once with {code}, {_OR_KEEP}"
     )
     return code, advice
 
@@ -119,7 +145,7 @@ def _bringer(
 
 def _way_brought(source: Reason, wanted: Reason) -> tuple[Step, ...] | None:
     """Return by which way a statement brings the objects; None where it does not."""
-    if _is_one(source.entity, wanted.parents):
+    if source.of_objects and _is_one(source.entity, wanted.parents):
         return ()
     for eager in source.eager:
         if _is_one(eager.entity, wanted.parents):

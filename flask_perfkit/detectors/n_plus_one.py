@@ -10,7 +10,7 @@ from flask_perfkit.detectors.loading import loading_fix
 from flask_perfkit.detectors.wording import finding_of, milliseconds, place, short_sql
 from flask_perfkit.findings import Finding
 from flask_perfkit.profile import Cause, Profile
-from flask_perfkit.reason import code_of, is_of_catalog
+from flask_perfkit.reason import code_of, is_of_catalog, join_between
 
 _GOING_ON = {"OFFSET", "LIMIT", "<", ">", "<=", ">=", "BETWEEN"}
 _AGGREGATE = re.compile(
@@ -82,9 +82,16 @@ def _statement_fix(cause: Cause) -> str:
     column = next((column for column, operator in cause.moves if operator == "="), "")
     key = code_of(column, entity)
     aggregate = _AGGREGATE.match(cause.sql)
+    owner, is_of_table, _ = key.partition(".c.")
+    join = join_between(entity, key.partition(".")[0])
     if aggregate is not None:
-        function = _function(aggregate, entity)
-        return f"select({key}, {function}).where({key}.in_(keys)).group_by({key})"
+        joined = f".select_from({entity}).join({join})" if join else ""
+        counted = f"select({key}, {_function(aggregate, entity)}){joined}"
+        return f"{counted}.where({key}.in_(keys)).group_by({key})"
+    if is_of_table and owner != entity:
+        join = owner
+    if join:
+        return f"select({entity}, {key}).join({join}).where({key}.in_(keys))"
     return f"select({entity}).where({key}.in_(keys))"
 
 

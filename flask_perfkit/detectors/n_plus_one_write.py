@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.wording import finding_of, milliseconds, place
 from flask_perfkit.findings import Finding
-from flask_perfkit.fingerprint import WRITES
+from flask_perfkit.fingerprint import WRITES, shape_of
 from flask_perfkit.profile import Cause, Profile
 from flask_perfkit.reason import code_of, is_mapped
 
@@ -50,7 +50,7 @@ def _finding(cause: Cause, profile: Profile) -> Finding:
 
 
 def _fix(cause: Cause) -> str:
-    entity, key = cause.reason.subject, code_of("", cause.reason.subject)
+    entity, key = cause.reason.subject, code_of(_key(cause.sql), cause.reason.subject)
     if cause.operation == "INSERT":
         rows = f"session.execute(insert({entity}), rows)"
         if not is_mapped(entity):
@@ -62,3 +62,9 @@ def _fix(cause: Cause) -> str:
         f"change the objects and flush once after the loop, or "
         f"session.execute(update({entity}).where({key}.in_(ids)).values(...))"
     )
+
+
+def _key(sql: str) -> str:
+    """Return the column that tells the written rows from others; nothing where several do."""
+    compared = shape_of(sql.rpartition(" WHERE ")[2]).compared
+    return compared[0].column if len(compared) == 1 and compared[0].operator == "=" else ""

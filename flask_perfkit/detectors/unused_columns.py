@@ -6,7 +6,7 @@ Found where reads of attributes are noted, in debug and tests.
 from __future__ import annotations
 
 from flask_perfkit.config import Settings
-from flask_perfkit.detectors.touching import is_idle
+from flask_perfkit.detectors.touching import is_idle, shows_reads
 from flask_perfkit.detectors.wording import finding_of, place
 from flask_perfkit.findings import Finding
 from flask_perfkit.profile import Cause, Profile
@@ -17,7 +17,8 @@ _WIDE = 200
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:
     """Find selects with columns that took space and time for nothing, one finding a select."""
-    if profile.touched is None or (profile.status or 0) >= 500:
+    touched = profile.touched
+    if touched is None or not shows_reads(profile):
         return []
     findings = []
     for cause in profile.causes:
@@ -25,7 +26,7 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
             (
                 (width, name)
                 for name, width in cause.widths.items()
-                if width >= _WIDE and is_idle(name, profile.touched)
+                if width >= _WIDE and is_idle(name, touched)
             ),
             reverse=True,
         )

@@ -6,42 +6,77 @@ Found where reads of attributes are noted, in debug and tests.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from flask_perfkit.config import Settings
-from flask_perfkit.detectors.touching import is_idle
+from flask_perfkit.detectors.touching import is_idle, shows_reads
 from flask_perfkit.detectors.wording import finding_of, milliseconds, place
 from flask_perfkit.findings import Finding
 from flask_perfkit.profile import Cause, Profile
+from flask_perfkit.reason import Step
 
 _ALONG = ("joinedload",)
+_MANY_ROWS = 10
+
+
+class _Along(NamedTuple):
+    """The way to a relationship that was loaded along, and whether only the mapping asked."""
+
+    steps: tuple[Step, ...]
+    by_default: bool
+
+    def __str__(self) -> str:
+        return str(self.steps[-1])
 
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:
-    """Find eager loads, in a join or in statements of their own, that were for nothing."""
-    if profile.touched is None or (profile.status or 0) >= 500:
+    """Find eager loads, in a join or in statements of their own, that were for nothing.
+
+    What the mapping loads by default costs little for a few objects: it is found with many.
+    """
+    touched = profile.touched
+    if touched is None or not shows_reads(profile):
         return []
+    options = set(_by_option(profile))
     return [
-        _finding(name, cause, profile)
+        _finding(along, cause, profile)
         for cause in profile.causes
         if cause.rows
-        for name in _loaded_along(cause)
-        if is_idle(name, profile.touched)
+        for along in _loaded_along(cause, options)
+        if is_idle(str(along), touched)
+        and not any(is_idle(str(step), touched) for step in along.steps[:-1])
+        and (not along.by_default or cause.most_rows >= _MANY_ROWS)
     ]
 
 
-def _loaded_along(cause: Cause) -> Iterator[str]:
+def _by_option(profile: Profile) -> Iterator[str]:
+    for cause in profile.causes:
+        for eager in cause.reason.eager:
+            if eager.steps and not eager.by_default:
+                yield str(eager.steps[-1])
+
+
+def _loaded_along(cause: Cause, options: set[str]) -> Iterator[_Along]:
     if cause.reason.kind == "batch":
-        yield cause.reason.subject
+        yield _Along(cause.reason.steps, cause.reason.subject not in options)
     for eager in cause.reason.eager:
         if eager.steps and eager.steps[-1].loader in _ALONG:
-            yield str(eager.steps[-1])
+            yield _Along(eager.steps, eager.by_default)
 
 
-def _finding(name: str, cause: Cause, profile: Profile) -> Finding:
+def _finding(along: _Along, cause: Cause, profile: Profile) -> Finding:
     loader = "its own statement" if cause.reason.kind == "batch" else "a join"
-    fix = f"drop the option that loads {name}"
+    fix = f"drop the option that loads {along}"
+    advice = fix
+    if along.by_default:
+        way = [f"defaultload({step})" for step in along.steps[:-1]]
+        fix = ".".join([*way, f"lazyload({along})"])
+        advice = f'add {fix} to the select, or say lazy="select" in the mapping'
     message = (
-        f"{name} was loaded in {loader} ({milliseconds(cause.time)}) {place(cause)} and nothing "
-        f"touched it; {fix}"
+        f"{along} was loaded in {loader} ({milliseconds(cause.time)}) {place(cause)} and nothing "
+        f"touched it; {advice}"
     )
-    return finding_of("unused_eager_load", cause, profile, message=message, fix=fix, subject=name)
+    subject = str(along)
+    return finding_of(
+        "unused_eager_load", cause, profile, message=message, fix=fix, subject=subject
+    )

@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from flask import Flask
+from flask import Flask, Response
 
 from flask_perfkit.allow import Allow, allow
 from flask_perfkit.block import Block
@@ -18,7 +18,7 @@ from flask_perfkit.findings import check_kind
 from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.redis import watch_redis
 from flask_perfkit.profile import Profile
-from flask_perfkit.recorder import current
+from flask_perfkit.recorder import Recorder, current
 from flask_perfkit.sinks.log import log_unmatched
 from flask_perfkit.testing.budget import statements_of
 from flask_perfkit.testing.complaints import listed
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     Call = Callable[[Flask, WSGIEnvironment, StartResponse], Iterable[bytes]]
+    Dispatch = Callable[..., Response]
 
 
 class WatchedBlock(Block):
@@ -153,14 +154,18 @@ class Assertions:
 def _requests_apart() -> Iterator[None]:
     """Let each request of an application that PerfKit does not watch be judged by itself.
 
-    Else a test that asks one view in a loop would look like a loop of statements.
+    Else a test that asks one view in a loop would look like a loop of statements. Some tests
+    push a request context by themselves and let Flask dispatch it: that is a request as well.
     """
     call: Call = Flask.__call__
+    dispatch: Dispatch = Flask.full_dispatch_request
     Flask.__call__ = _apart(call)  # type: ignore[assignment, method-assign]
+    Flask.full_dispatch_request = _dispatched_apart(dispatch)  # type: ignore[method-assign]
     try:
         yield
     finally:
         Flask.__call__ = call  # type: ignore[assignment, method-assign]
+        Flask.full_dispatch_request = dispatch  # type: ignore[method-assign]
 
 
 def _apart(call: Call) -> Call:
@@ -170,14 +175,32 @@ def _apart(call: Call) -> Call:
         around = current()
         if around is None or _is_watched(app):
             return call(app, environ, start_response)
-        with Block() as block:
-            block.recorder.stands_alone = True
-            body = call(app, environ, start_response)
-        around.report((*block.profile.findings, *block.profile.allowed))
-        return body
+        with _alone(around):
+            return call(app, environ, start_response)
 
     stop_at(call_apart.__code__)
     return call_apart
+
+
+def _dispatched_apart(dispatch: Dispatch) -> Dispatch:
+    def dispatch_apart(app: Flask, *context: Any) -> Response:
+        around = current()
+        if around is None or around.stands_alone:  # within a request that is apart already
+            return dispatch(app, *context)
+        with _alone(around):
+            return dispatch(app, *context)
+
+    stop_at(dispatch_apart.__code__)
+    return dispatch_apart
+
+
+@contextmanager
+def _alone(around: Recorder) -> Iterator[None]:
+    """Judge what happens inside by itself, and tell the recorder around what was found."""
+    with Block() as block:
+        block.recorder.stands_alone = True
+        yield
+    around.report((*block.profile.findings, *block.profile.allowed))
 
 
 def _is_watched(app: Flask) -> bool:

@@ -233,3 +233,30 @@ class UsersTest(unittest.TestCase):
     )
 
     result.assert_outcomes(passed=1, failed=1)
+
+
+@WITH_AND_WITHOUT
+def test_requests_that_a_test_dispatches_by_itself_are_no_loop(
+    run: Run, place: str, with_perfkit: bool
+) -> None:
+    result = run(
+        "--perfkit",
+        test_shop=settings(with_perfkit=with_perfkit)
+        + """
+@pytest.fixture
+def ask(app):
+    def ask(path):
+        with app.test_request_context(path):
+            return app.full_dispatch_request()
+    return ask
+
+def test_each_user(ask):
+    assert [ask(f"/users/{id}").json["name"] for id in range(1, 8)][0] == "user 0"
+
+def test_users(ask):
+    assert ask("/users").json["user 0"] == 2
+""",
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([f"n_plus_one: User.documents loaded 7 times (* ms) at {place} *"])

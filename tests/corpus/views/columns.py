@@ -127,6 +127,17 @@ def refresh_after_commit():
     return jsonify([document.title for document in documents])
 
 
+@bp.post("/commit-in-loop")
+def commit_in_loop():
+    """Each commit makes the session forget the rows that are still to come."""
+    documents = db.session.scalars(select(Document)).all()
+    for document in documents:
+        # FINDING n_plus_one Document.title x29 fix=session.commit()once,aftertheloop
+        document.title = document.title.upper()
+        db.session.commit()  # FINDING n_plus_one_write Document x30
+    return ""
+
+
 @bp.get("/expire-one-column")
 def expire_one_column():
     tickets = db.session.scalars(select(Ticket)).all()

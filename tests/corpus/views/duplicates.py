@@ -3,6 +3,7 @@
 from flask import Blueprint, g, jsonify, render_template
 from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import selectinload
 
 from ..app import async_engine
 from ..models import AuditEntry, Author, Document, Order, Product, Setting, Ticket, User, db
@@ -108,6 +109,28 @@ def other_literals():
         statement = text(f"SELECT name FROM users WHERE id = {i}")
         rows.append(db.session.execute(statement).scalar())  # SILENT x3
     return jsonify(rows)
+
+
+@bp.post("/forgotten-by-each-commit")
+def forgotten_by_each_commit():
+    user = db.session.get(User, 1)
+    for _ in range(7):
+        # FINDING duplicate_query User.name x6 fix=session.commit()once,aftertheloop
+        db.session.add(AuditEntry(action=user.name))
+        db.session.commit()  # FINDING n_plus_one_write AuditEntry x7
+    return ""
+
+
+@bp.get("/loaded-along-again")
+def loaded_along_again():
+    """What is loaded along comes again because the select does: one cause."""
+    statement = select(User).where(User.id == 1).options(selectinload(User.documents))
+    titles = []
+    for _ in range(6):
+        fresh = statement.execution_options(populate_existing=True)
+        user = db.session.scalars(fresh).one()  # FINDING duplicate_query User x6 runs=12
+        titles.append([document.title for document in user.documents])  # SILENT x0
+    return jsonify(titles)
 
 
 @bp.post("/asked-again-after-write")

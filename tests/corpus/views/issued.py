@@ -18,6 +18,7 @@ from ..models import (
     Tag,
     User,
     db,
+    document_tags,
 )
 
 bp = Blueprint("issued", __name__)
@@ -32,6 +33,30 @@ def count():
         statement = select(func.count()).select_from(Document).where(Document.user_id == user.id)
         # FINDING n_plus_one Document x10 fix=GROUP_BY
         rows[user.name] = db.session.scalar(statement)
+    return jsonify(rows)
+
+
+@bp.get("/by-association-table")
+def by_association_table():
+    """What differs is a column of a table that no class maps."""
+    rows = {}
+    for tag in db.session.scalars(select(Tag)).all():
+        statement = select(Document).join(document_tags).where(document_tags.c.tag_id == tag.id)
+        # FINDING n_plus_one Document x15
+        #   fix=join(document_tags).where(document_tags.c.tag_id.in_(keys))
+        documents = db.session.scalars(statement).all()
+        rows[tag.name] = [document.title for document in documents]
+    return jsonify(rows)
+
+
+@bp.get("/by-column-of-joined-model")
+def by_column_of_joined_model():
+    rows = {}
+    for tag in db.session.scalars(select(Tag)).all():
+        statement = select(Document).join(Document.tags).where(Tag.name == tag.name)
+        # FINDING n_plus_one Document x15
+        #   fix=select(Document,Tag.name).join(Document.tags).where(Tag.name.in_(keys))
+        rows[tag.name] = len(db.session.scalars(statement).all())
     return jsonify(rows)
 
 
@@ -126,7 +151,7 @@ def filter_by_parent():
     rows = {}
     for user in db.session.scalars(select(User)).all():
         mine = select(Comment).where(with_parent(user, User.comments))
-        # FINDING n_plus_one Comment x10
+        # FINDING n_plus_one Comment x10 fix=select(Comment).where(Comment.author_id.in_(keys))
         rows[user.name] = [comment.body for comment in db.session.scalars(mine)]
     return jsonify(rows)
 

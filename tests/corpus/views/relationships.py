@@ -3,7 +3,7 @@
 from operator import attrgetter
 
 from flask import Blueprint, jsonify
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import joinedload, lazyload
 
 from ..models import (
@@ -25,6 +25,17 @@ from ..models import (
 )
 
 bp = Blueprint("relationships", __name__)
+
+
+@bp.get("/after-select-of-columns")
+def after_select_of_columns():
+    """A later select of the same table's columns brings no objects, nor does a count."""
+    users = db.session.scalars(select(User)).all()  # ORIGIN
+    names = db.session.execute(select(User.id, User.name).limit(20)).all()
+    count = db.session.scalar(select(func.count()).select_from(User))
+    # FINDING n_plus_one User.documents x10 fix=selectinload(User.documents)
+    sizes = [len(user.documents) for user in users]
+    return jsonify(sizes, len(names), count)
 
 
 @bp.get("/to-many")

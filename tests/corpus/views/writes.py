@@ -17,6 +17,7 @@ from ..models import (
     OrderLine,
     Post,
     Product,
+    Profile,
     Setting,
     Tag,
     Ticket,
@@ -348,6 +349,15 @@ def composite_key_insert_per_row():
     for i in FIRST_TEN:
         db.session.add(OrderLine(order_id=i, number=3, product_id=i, quantity=1))
         db.session.commit()  # FINDING n_plus_one_write OrderLine x10 fix=ADD_ALL
+    return ""
+
+
+@bp.post("/delete-by-another-column")
+def delete_by_another_column():
+    for i in FIRST_TEN:
+        # FINDING n_plus_one_write Profile x10 fix=delete(Profile).where(Profile.user_id.in_(ids))
+        db.session.execute(delete(Profile).where(Profile.user_id == i))
+    db.session.commit()
     return ""
 
 
