@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flask import Flask
+    from opentelemetry.sdk.trace import TracerProvider
 
 Install = Callable[["Flask"], str | None]
 """Sets an application up; returns what a reader of the figures must know."""
@@ -59,9 +60,8 @@ def _prometheus() -> Install:
     return install
 
 
-def _opentelemetry(sampled: bool) -> Install:
-    from opentelemetry.instrumentation.flask import FlaskInstrumentor
-    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+def _tracer_provider(sampled: bool) -> TracerProvider:
+    """Return a provider that collects spans in batches and sends them nowhere."""
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import (
         BatchSpanProcessor,
@@ -74,11 +74,27 @@ def _opentelemetry(sampled: bool) -> Install:
         def export(self, spans: Any) -> SpanExportResult:
             return SpanExportResult.SUCCESS
 
+    provider = TracerProvider(sampler=ALWAYS_ON if sampled else ALWAYS_OFF)
+    provider.add_span_processor(BatchSpanProcessor(Dropping()))
+    return provider
+
+
+def _perfkit_traces(sampled: bool) -> Install:
+    from opentelemetry import trace
+
+    install = _perfkit()
+    trace.set_tracer_provider(_tracer_provider(sampled))
+    return install
+
+
+def _opentelemetry(sampled: bool) -> Install:
+    from opentelemetry.instrumentation.flask import FlaskInstrumentor
+    from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+
     def install(app: Flask) -> str | None:
         from application import db
 
-        provider = TracerProvider(sampler=ALWAYS_ON if sampled else ALWAYS_OFF)
-        provider.add_span_processor(BatchSpanProcessor(Dropping()))
+        provider = _tracer_provider(sampled)
         FlaskInstrumentor().instrument_app(app, tracer_provider=provider)
         with app.app_context():
             engine = db.engine
@@ -126,6 +142,16 @@ VARIANTS = (
     Variant("PerfKit, unsampled", _perfkit, {"PERFKIT_SAMPLE_RATE": 0.0, **_PATIENT}),
     Variant("PerfKit, in debug", _perfkit, {"DEBUG": True, **_PATIENT}),
     Variant("PerfKit, auto-batching", _perfkit, {"PERFKIT_AUTO_BATCH": True, **_PATIENT}),
+    Variant(
+        "PerfKit, traces sampled",
+        lambda: _perfkit_traces(True),
+        {"PERFKIT_TRACES": True, **_PATIENT},
+    ),
+    Variant(
+        "PerfKit, traces unsampled",
+        lambda: _perfkit_traces(False),
+        {"PERFKIT_TRACES": True, **_PATIENT},
+    ),
     Variant("SQLALCHEMY_RECORD_QUERIES", _nothing, {"SQLALCHEMY_RECORD_QUERIES": True}),
     Variant(
         "prometheus-flask-exporter",

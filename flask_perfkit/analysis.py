@@ -41,7 +41,7 @@ def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
     causes, calls = recorder.fold(), recorder.calls
     profile = Profile(
         causes=causes,
-        cache_calls=tuple(call for call in calls if call.kind == "redis"),
+        cache_calls=tuple(call for call in calls if call.kind in ("redis", "cache")),
         blocking_calls=tuple(call for call in calls if call.kind == "blocking"),
         touched=_names(recorder.touched),
         zero=recorder.started,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
+
+from flask_perfkit.errors import ExtraMissing
 
 _SEVERITIES = ("error", "warning", "info")
 
@@ -74,9 +77,31 @@ def _header(text: str) -> tuple[str, str]:
 
 
 @perfkit.command("system")
-def system_command() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print each look as a line of JSON.")
+@click.option(
+    "--watch",
+    "seconds",
+    is_flag=False,
+    flag_value=2.0,
+    default=None,
+    type=click.FloatRange(min=0.1),
+    metavar="[SECONDS]",
+    help="Look again every so many seconds (2 unless said), until Ctrl-C.",
+)
+def system_command(as_json: bool, seconds: float | None) -> None:
     """Print the figures of this machine."""
-    from flask_perfkit.system import get_system_metrics
+    from flask_perfkit.system_report import looks
 
-    for name, value in get_system_metrics().to_dict().items():
-        click.echo(f"{name}: {value}")
+    in_place = not as_json and seconds is not None and sys.stdout.isatty()
+    lines_before = 0
+    try:
+        for look in looks(seconds):
+            if in_place and lines_before:
+                click.echo(f"\x1b[{lines_before}F\x1b[J", nl=False)
+            lines = [json.dumps(look.metrics.to_dict())] if as_json else look.lines()
+            click.echo("\n".join(lines))
+            lines_before = len(lines)
+    except ExtraMissing as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo()

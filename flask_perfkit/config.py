@@ -6,10 +6,12 @@ import re
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from flask_perfkit.errors import SettingsError
+from flask_perfkit.errors import ExtraMissing, SettingsError
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 PREFIX = "PERFKIT_"
 
 _PASSWORD_IN_QUERY = re.compile(r"(?<=password=)[^&'\"]*", re.IGNORECASE)
+_MOST_BUCKETS = 50
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
 
 
@@ -40,6 +43,14 @@ def _is_count(value: Any) -> bool:
 
 def _is_names(value: Any) -> bool:
     return isinstance(value, tuple | list) and all(isinstance(name, str) for name in value)
+
+
+def _is_buckets(value: Any) -> bool:
+    if not isinstance(value, tuple | list) or not 1 <= len(value) <= _MOST_BUCKETS:
+        return False
+    if not all(_is_number(bound) and bound > 0 for bound in value):
+        return False
+    return all(low < high for low, high in pairwise(value))
 
 
 def _is_url(value: Any, schemes: tuple[str, ...]) -> bool:
@@ -72,6 +83,7 @@ _PATH = _Check(
     'a path that starts with "/"',
     lambda value: isinstance(value, str) and value.startswith("/") and len(value) > 1,
 )
+_BUCKETS = _Check("a tuple of at most 50 seconds above zero, in ascending order", _is_buckets)
 _CALLABLE = _Check("a callable", callable)
 _ON_FINDING = _Check(
     '"log", "raise", "ignore" or a callable that gets each Finding',
@@ -148,9 +160,22 @@ class Settings:
     cache_near: bool = _setting(False, _BOOL, "Keep hot entries in the process as well.")
     count_ttl: float = _setting(30, _SECONDS, "Life of a cached page total.")
     metrics_path: str | None = _setting(
-        "/metrics", _or_none(_PATH), "Where Prometheus scrapes; None turns it off."
+        "/metrics",
+        _or_none(_PATH),
+        "Where Prometheus scrapes; None turns it off, as it is without prometheus_client.",
     )
-    traces: bool = _setting(False, _BOOL, "Send OpenTelemetry spans.")
+    metrics_buckets: tuple[float, ...] = _setting(
+        (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+        _BUCKETS,
+        "Upper bounds of the durations of requests that are told apart; 1.0 is always one.",
+    )
+    metrics_indexes: bool = _setting(
+        False, _BOOL, "Show how often PostgreSQL uses each index, read at each scrape."
+    )
+    traces: bool = _setting(False, _BOOL, "Send OpenTelemetry spans and metrics.")
+    sql_comments: bool = _setting(
+        False, _BOOL, "Append route, view and trace to statements, as a comment."
+    )
     dashboard_path: str = _setting("/perfkit", _PATH, "Where the dashboard lives.")
     dashboard: bool = _setting(
         None, _BOOL, "Show the dashboard; on in debug only, elsewhere it needs DASHBOARD_AUTH."
@@ -170,6 +195,7 @@ class Settings:
         What is in force is written back to ``app.config``; secrets are left as they were.
 
         :raises SettingsError: a key is unknown or a value is not allowed.
+        :raises ExtraMissing: a path for Prometheus is set, and prometheus_client is missing.
         """
         settings = cls(**_read(app.config, debug=app.debug))
         settings._check_together()
@@ -209,10 +235,16 @@ def _read(config: Mapping[str, Any], *, debug: bool) -> dict[str, Any]:
             shown = _shown(value, secret=item.metadata["secret"])
             raise SettingsError(f"{key} is {shown}; allowed is {check.allowed}")
         values[item.name] = tuple(value) if isinstance(value, list) else value
+    if find_spec("prometheus_client") is None:
+        if config.get(_key("metrics_path")) is not None:
+            raise ExtraMissing("PERFKIT_METRICS_PATH", "prometheus")
+        values["metrics_path"] = None
     return _derived(values, debug=debug)
 
 
 def _derived(values: dict[str, Any], *, debug: bool) -> dict[str, Any]:
+    bounds = {float(bound) for bound in values["metrics_buckets"]}
+    values["metrics_buckets"] = tuple(sorted(bounds | {1.0}))
     if values["server_timing"] is None:
         values["server_timing"] = debug
     if values["dashboard"] is None:

@@ -6,8 +6,10 @@ The only module that knows them all.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
+from weakref import WeakSet
 
 from flask import current_app
 
@@ -16,11 +18,11 @@ from flask_perfkit.batching import batch_lazy_loads
 from flask_perfkit.callsite import claim
 from flask_perfkit.commands import perfkit as perfkit_commands
 from flask_perfkit.config import Settings
-from flask_perfkit.errors import SetupError
+from flask_perfkit.errors import ExtraMissing, SetupError
 from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.commands import watch_commands
-from flask_perfkit.hooks.flask import watch_requests
+from flask_perfkit.hooks.flask import FirstStep, RequestRecorder, watch_requests
 from flask_perfkit.hooks.redis import watch_redis
 from flask_perfkit.hooks.sqlalchemy import watch_statements
 from flask_perfkit.sinks import Sink
@@ -33,6 +35,7 @@ from flask_perfkit.state import State
 if TYPE_CHECKING:
     from flask import Flask
 
+    from flask_perfkit.alerts import Alert, Condition, Rule
     from flask_perfkit.cache.cache import Cache
     from flask_perfkit.cache.decorator import CachedFunction, CacheOptions
     from flask_perfkit.cache.response import ResponseOptions
@@ -61,6 +64,8 @@ class PerfKit:
     """
 
     def __init__(self, app: Flask | None = None, db: Any = None) -> None:
+        self._rules: list[Rule] = []
+        self._apps: WeakSet[Flask] = WeakSet()
         if app is not None:
             self.init_app(app, db)
 
@@ -90,7 +95,21 @@ class PerfKit:
         watch_commands(app, state)
         app.cli.add_command(perfkit_commands)
         _watch_calls(app, state)
-        watch_requests(app, state, at_first_request=partial(_watch_calls, app, state))
+        at_first_request: list[FirstStep] = [lambda _: _watch_calls(app, state)]
+        measured = None
+        if settings.metrics_path is not None:
+            measured, first_steps = _measure(app, state, settings.metrics_path)
+            at_first_request += first_steps
+        watch_requests(app, state, at_first_request, measured)
+        if settings.traces:
+            _trace(app, state)
+        if settings.sql_comments:
+            from flask_perfkit.hooks.comments import comment_statements
+
+            comment_statements()
+        self._apps.add(app)
+        for rule in self._rules:
+            _alert(app, rule)
 
     @staticmethod
     def paginated(schema: AnySchema, **options: Unpack[PageOptions]) -> Callable[[View], View]:
@@ -159,6 +178,33 @@ class PerfKit:
         """Allow findings of a kind about a subject: :func:`flask_perfkit.allow.allow`."""
         return allow(kind, subject, reason=reason)
 
+    def alert(
+        self,
+        *,
+        when: Condition,
+        then: Callable[[Alert], object],
+        cooldown: float | None = None,
+    ) -> None:
+        """Call ``then`` with an Alert when a condition holds, in every application of this object.
+
+        ::
+
+            perfkit.alert(when=P95(over=0.5), then=page)
+
+        May be called before :meth:`init_app`. ``then`` runs in a thread of its own; its errors
+        are logged once.
+
+        :param when: a condition of :mod:`flask_perfkit.alerts`.
+        :param cooldown: seconds of silence after that; the condition's window unless set.
+        :raises ValueError: one of them is not allowed.
+        """
+        from flask_perfkit.alerts import Rule
+
+        rule = Rule.checked(when, then, cooldown)
+        self._rules.append(rule)
+        for app in list(self._apps):
+            _alert(app, rule)
+
 
 def _current_cache() -> Cache:
     state: State | None = current_app.extensions.get("perfkit")
@@ -170,6 +216,42 @@ def _current_cache() -> Cache:
     return state.cache
 
 
+def _alert(app: Flask, rule: Rule) -> None:
+    from flask_perfkit.alerts import Monitor
+    from flask_perfkit.hooks.alerts import count_findings, count_requests
+
+    state: State = app.extensions["perfkit"]
+    if state.monitor is None:
+        state.monitor = Monitor(app.name)
+        state.sinks = (count_findings(state.monitor), *state.sinks)
+        count_requests(app, state.monitor)
+    state.monitor.add(rule)
+
+
+def _measure(app: Flask, state: State, path: str) -> tuple[type[RequestRecorder], list[FirstStep]]:
+    """Count requests for Prometheus, and show the figures at a path.
+
+    Returns the recorder of requests, and what remains to be done when the first one comes.
+    """
+    from flask_perfkit.hooks.metrics import MeasuredRequest, note_traces
+    from flask_perfkit.metrics.host import host_families
+    from flask_perfkit.metrics.page import ENDPOINT, Page, add_page
+    from flask_perfkit.metrics.watch import watch_process
+    from flask_perfkit.sinks.metrics import count_findings
+
+    settings = state.settings
+    watch_process(settings.metrics_buckets)
+    state.settings = replace(settings, exclude=(*settings.exclude, ENDPOINT))
+    state.sinks = (count_findings, *state.sinks)
+    sources = [host_families]
+    if settings.metrics_indexes:
+        from flask_perfkit.metrics.indexes import IndexUse
+
+        sources.append(IndexUse(app, state.db))
+    first_steps = [add_page(app, path, Page(*sources)), lambda _: note_traces(app)]
+    return MeasuredRequest, first_steps
+
+
 def _watch_calls(app: Flask, state: State) -> None:
     """Watch what the application has imported and set by now; again finds what is new."""
     watch_redis()
@@ -177,6 +259,19 @@ def _watch_calls(app: Flask, state: State) -> None:
     if app.debug or app.testing:
         state.notes_reads = True
         watch_attributes()
+
+
+def _trace(app: Flask, state: State) -> None:
+    try:
+        from flask_perfkit.traces.findings import add_findings, early_sinks
+        from flask_perfkit.traces.requests import trace_requests
+        from flask_perfkit.traces.statements import trace_statements
+    except ModuleNotFoundError as error:
+        raise ExtraMissing("PERFKIT_TRACES", "otel") from error
+    state.sinks = (add_findings(app), *state.sinks)
+    state.early_sinks = partial(early_sinks, app)
+    trace_requests(app)
+    trace_statements()
 
 
 def _sinks(app: Flask, settings: Settings) -> tuple[Sink, ...]:

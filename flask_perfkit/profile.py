@@ -194,7 +194,7 @@ class Cause:
 class Call:
     """All calls of one name at one line that are no statements.
 
-    ``kind`` is ``"redis"`` or ``"blocking"``; of the keys only fingerprints are kept.
+    ``kind`` is ``"redis"``, ``"cache"`` or ``"blocking"``; of the keys only fingerprints are kept.
     ``allowances`` held while it was called.
     """
 
@@ -248,7 +248,8 @@ class Profile:
     Durations are in seconds, ``memory_delta`` in bytes (None where it is not measured).
     ``sql_duration`` is the time to execute; fetching is apart in each query. ``touched``
     are the mapped attributes that were read, None where nobody notes them; ``zero`` is the start
-    on the clock of ``perf_counter_ns``. ``allowances`` are what the code allowed, ``allowed`` the
+    on the clock of ``perf_counter_ns``, ``mount`` the prefix that the application is mounted
+    under. ``allowances`` are what the code allowed, ``allowed`` the
     findings that they kept out of ``findings``, ``unmatched`` those of its own that have nothing
     to allow any more.
     """
@@ -271,6 +272,7 @@ class Profile:
     memory_delta: int | None = None
     touched: frozenset[str] | None = None
     zero: int = 0
+    mount: str = ""
 
     @property
     def query_count(self) -> int:

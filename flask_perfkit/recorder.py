@@ -120,8 +120,7 @@ class Recorder(list[Record]):
     def fold(self) -> tuple[Cause, ...]:
         """Turn the waiting records into causes and return all causes so far."""
         with self._lock:
-            records = self[:]
-            del self[: len(records)]
+            records = self._take()
             if self._causes is None:
                 self._causes = Causes()
             if records and not self.closed:
@@ -133,6 +132,12 @@ class Recorder(list[Record]):
                     self._causes.add(records, flushes)
                 del flushes[: len(flushes) // 2 * 2]  # one that is still open goes on
             return tuple(self._causes.values())
+
+    def _take(self) -> list[Record]:
+        """Remove the waiting records; others may arrive meanwhile."""
+        records = self[:]
+        del self[: len(records)]
+        return records
 
     def close(self) -> None:
         """End the recording; what arrives later is dropped.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,7 @@ from flask_perfkit.config import Settings
 from flask_perfkit.sinks import Sink
 
 if TYPE_CHECKING:
+    from flask_perfkit.alerts import Monitor
     from flask_perfkit.cache.cache import Cache
 
 MOST_REPLAYS = 200
@@ -32,17 +34,20 @@ class State:
     """The settings of an application and where its profiles go.
 
     ``watches_all`` says that the sinks want every profile, not only those with findings or
-    while somebody listens to the signal. ``notes_reads`` says that
+    while somebody listens to the signal. ``early_sinks`` tells, during a request, which sinks
+    must hear before its response leaves. ``notes_reads`` says that
     reads of attributes are noted, ``replays`` are GETs with findings by endpoint, kept
-    in debug and tests.
+    in debug and tests. ``monitor`` is there once there is an alert.
     """
 
     settings: Settings
     db: Any
     sinks: tuple[Sink, ...]
     watches_all: bool = False
+    early_sinks: Callable[[], tuple[Sink, ...]] = tuple
     notes_reads: bool = False
     replays: dict[str, Replay] = field(default_factory=dict)
+    monitor: Monitor | None = None
     _cache: Cache | None = None
     _opening: Lock = field(default_factory=Lock)
 

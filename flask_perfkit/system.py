@@ -37,8 +37,9 @@ class SystemMetrics:
       ``memory_percent`` (of the machine's memory, or of ``memory_limit`` where that is
       less), ``threads``, ``open_files`` (descriptors: files, sockets, pipes) and
       ``gc_collections`` (all generations, since it started).
-    * The machine: ``disk_percent`` of the file system at ``/``; the bytes of all disks
-      and of all network interfaces since it started.
+    * The machine: ``load_average`` (processes that ran or waited, mean of a minute),
+      ``machine_memory_percent`` (in use), ``disk_percent`` of the file system at ``/``; the
+      bytes of all disks and of all network interfaces since it started.
     * Its container (cgroup v2): ``memory_limit`` (bytes), ``cpu_limit`` (cores).
     """
 
@@ -53,6 +54,8 @@ class SystemMetrics:
     net_sent_bytes: int | None
     net_recv_bytes: int | None
     gc_collections: int
+    load_average: float | None
+    machine_memory_percent: float | None
     memory_limit: int | None
     cpu_limit: float | None
 
@@ -119,11 +122,12 @@ def get_system_metrics() -> SystemMetrics:
     age = _readable(lambda: time.time() - process.create_time())
     memory_rss = _readable(resident_bytes)
     memory_limit = _tightest_limit("memory.max", int)
-    machine_memory = _readable(lambda: psutil.virtual_memory().total)
+    machine_memory: Any = _readable(psutil.virtual_memory)
+    machine_total = _readable(lambda: machine_memory.total)
     return SystemMetrics(
         cpu_percent=_cpu_meter.percent(CpuReading.now(), age or 0.0),
         memory_rss=memory_rss,
-        memory_percent=_memory_percent(memory_rss, memory_limit, machine_memory),
+        memory_percent=_memory_percent(memory_rss, memory_limit, machine_total),
         threads=_readable(lambda: process.num_threads()),
         open_files=_readable(lambda: process.num_fds()),
         disk_percent=_readable(lambda: psutil.disk_usage("/").percent),
@@ -132,6 +136,8 @@ def get_system_metrics() -> SystemMetrics:
         net_sent_bytes=_readable(lambda: network.bytes_sent),
         net_recv_bytes=_readable(lambda: network.bytes_recv),
         gc_collections=sum(generation["collections"] for generation in gc.get_stats()),
+        load_average=_readable(lambda: psutil.getloadavg()[0]),
+        machine_memory_percent=_readable(lambda: machine_memory.percent),
         memory_limit=memory_limit,
         cpu_limit=_tightest_limit("cpu.max", _cores),
     )

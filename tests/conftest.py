@@ -11,8 +11,8 @@ import os
 import socket
 import subprocess
 import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -138,13 +138,19 @@ def _free_port() -> int:
         return port
 
 
+@pytest.fixture(scope="session")
+def outlived_by_nothing() -> Callable[[int, Path], AbstractContextManager[None]]:
+    """Stop a server when this process ends, however it does: for servers of other suites."""
+    return _outlived_by_nothing
+
+
 @contextmanager
 def _outlived_by_nothing(pid: int, directory: Path) -> Iterator[None]:
     """Stop the server and delete its directory even when this process is killed.
 
     A shell waits on a pipe that only we hold: however we end, the pipe closes.
     """
-    script = 'read -r _; kill -INT "$0"; sleep 1; rm -rf -- "$1"'
+    script = 'read -r _; kill -INT "$0"; sleep 1; kill -KILL "$0"; rm -rf -- "$1"'
     with subprocess.Popen(
         ["sh", "-c", script, str(pid), str(directory)],
         stdin=subprocess.PIPE,

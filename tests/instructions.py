@@ -1,7 +1,8 @@
 """Counts the Python instructions of requests, in a process of its own: ``instructions.py KIND``.
 
-KIND is ``bare`` (no PerfKit in the process), ``watched``, or ``unwatched`` (PerfKit is there and
-watches statements, but not these requests). Prints path -> instructions as JSON.
+KIND is ``bare`` (no PerfKit in the process), ``watched``, ``measured`` (watched, and counted for
+Prometheus), ``shared`` (the same, as one of several workers), ``traced``, or ``unwatched`` (PerfKit
+is there and watches statements, but not these requests). Prints path -> instructions as JSON.
 """
 
 from __future__ import annotations
@@ -52,7 +53,11 @@ def make_app(kind: str) -> Flask:
     app = Flask("instructions", root_path=".")
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
     app.config["PERFKIT_SLOW_REQUEST"] = None  # counting makes requests slow
+    app.config["PERFKIT_METRICS_PATH"] = "/metrics" if kind in ("measured", "shared") else None
     app.config["PERFKIT_SAMPLE_RATE"] = 0.0 if kind == "unwatched" else 1.0
+    app.config["PERFKIT_TRACES"] = kind == "traced"
+    if kind == "traced":
+        collect_spans()
     db.init_app(app)
     app.add_url_rule("/plain", view_func=lambda: "ok")
     app.add_url_rule("/queries/<int:count>", view_func=queries)
@@ -73,6 +78,18 @@ def make_app(kind: str) -> Flask:
         )
         db.session.commit()
     return app
+
+
+def collect_spans() -> None:
+    """Set OpenTelemetry up as in production, but for the sending."""
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+    trace.set_tracer_provider(provider)
 
 
 def instructions_of(work: Callable[[], object]) -> int:

@@ -48,7 +48,12 @@ DEFAULTS = {
     "PERFKIT_CACHE_NEAR": False,
     "PERFKIT_COUNT_TTL": 30,
     "PERFKIT_METRICS_PATH": "/metrics",
+    "PERFKIT_METRICS_BUCKETS": (
+        *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
+    ),
+    "PERFKIT_METRICS_INDEXES": False,
     "PERFKIT_TRACES": False,
+    "PERFKIT_SQL_COMMENTS": False,
     "PERFKIT_DASHBOARD_PATH": "/perfkit",
     "PERFKIT_DASHBOARD": False,
     "PERFKIT_DASHBOARD_AUTH": None,
@@ -123,6 +128,7 @@ GOOD: list[tuple[str, Any]] = [
     ("redis_url", "unix:///run/redis.sock?db=1"),
     ("redis_url", "redis+sentinel://a:26379,b:26379/main"),
     ("redis_url", "redis://[::1]:6379"),
+    ("metrics_buckets", (0.1, 1, 2.5)),
     ("metrics_path", None),
     ("metrics_path", "/internal/metrics"),
     ("dashboard_auth", sign_in),
@@ -194,9 +200,15 @@ BAD: list[tuple[str, Any, str]] = [
     ("cache_ttl", 10**400, SECONDS),
     ("cache_near", 0, "True or False"),
     ("count_ttl", "30", SECONDS),
+    *(
+        ("metrics_buckets", value, "a tuple of at most 50 seconds above zero, in ascending order")
+        for value in (None, 1.0, (), (0.0, 1.0), (2.0, 1.0), (1.0, 1.0), ("1",), (True,))
+    ),
+    ("metrics_indexes", 1, "True or False"),
     ("metrics_path", "metrics", 'a path that starts with "/"'),
     ("metrics_path", "/", 'a path that starts with "/"'),
     ("traces", "no", "True or False"),
+    ("sql_comments", "no", "True or False"),
     ("dashboard_path", None, 'a path that starts with "/"'),
     ("dashboard", "yes", "True or False"),
     ("dashboard_auth", "admin", "a callable"),

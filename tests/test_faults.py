@@ -105,7 +105,7 @@ def faults_in(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 HOOKED = {
     "hooks.flask": [
-        "RequestRecorder", "_facts", "_view", "_request_of",
+        "_facts", "_view", "request_of",
         "_note_failure", "_file_wrapper", "_WatchedBody", "analyse", "deliver", "server_timing",
         "is_unremarkable", "is_application",
     ],
@@ -158,6 +158,10 @@ def break_function(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: st
 
 
 METHODS = [
+    ("hooks.metrics", "MeasuredRequest", "__init__"),
+    ("hooks.metrics", "MeasuredRequest", "_count"),
+    ("hooks.metrics", "MeasuredRequest", "drop"),
+    ("hooks.metrics", "MeasuredRequest", "absorb"),
     ("recorder", "Recorder", "fold"),
     ("recorder", "Recorder", "close"),
     ("recorder", "Recorder", "discard"),

@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[1] / PACKAGE
 # From the bottom up; a module imports from its own layer and from those below.
 # Every module or subpackage stands here, so a new one is placed on purpose.
 LAYERS = (
-    {"errors", "config", "faults", "signals", "allowances"},
+    {"errors", "config", "faults", "signals", "allowances", "edge", "execution"},
     {"callsite", "fingerprint", "reason", "findings", "usage"},
     {"joins"},
     {"profile"},
@@ -24,10 +24,10 @@ LAYERS = (
     {"recorder"},
     {"allow"},
     {"pagination", "cache", "system", "batching"},
-    {"detectors", "sinks", "measure"},
+    {"alerts", "detectors", "sinks", "measure", "metrics", "system_report"},
     {"analysis"},
     {"state"},
-    {"hooks"},
+    {"hooks", "traces"},
     {"block"},
     {"counter"},
     {"proof"},

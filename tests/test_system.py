@@ -43,6 +43,8 @@ METRICS = SystemMetrics(
     net_sent_bytes=3000,
     net_recv_bytes=4000,
     gc_collections=5,
+    load_average=0.52,
+    machine_memory_percent=41.3,
     memory_limit=None,
     cpu_limit=None,
 )
@@ -231,6 +233,7 @@ def test_a_hidden_figure_is_none(monkeypatch: pytest.MonkeyPatch, proc: Path) ->
         monkeypatch.setattr(psutil.Process, name, refuse)
     monkeypatch.setattr(psutil, "disk_usage", refuse)
     monkeypatch.setattr(psutil, "virtual_memory", refuse)
+    monkeypatch.setattr(psutil, "getloadavg", refuse)
     monkeypatch.setattr(psutil, "disk_io_counters", lambda: None)
     monkeypatch.setattr(psutil, "net_io_counters", lambda: None)
     figures = get_system_metrics().to_dict()

@@ -13,7 +13,12 @@ bp = Blueprint("users", __name__, url_prefix="/users")
 
 
 @bp.get("/<id:user_id>/documents")
-@perfkit.paginated(DocumentSchema, sortable=SORTABLE, default_sort="-uploaded_at")
+@perfkit.paginated(
+    DocumentSchema,
+    sortable=SORTABLE,
+    default_sort="-uploaded_at",
+    filters={"document_type": Document.document_type},
+)
 def list_documents(user_id: int) -> Any:
     db.get_or_404(User, user_id, description="There is no such user.")
     return select_documents().where(Document.user_id == user_id)

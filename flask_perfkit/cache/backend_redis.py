@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from flask_perfkit.cache.dependencies import rows_token
+from flask_perfkit.cache.noting import unseen
 from flask_perfkit.cache.redis_scripts import BEGIN, END, PREPARE, UNLOCK
 from flask_perfkit.cache.tokens import (
     ANY_MOVE,
@@ -126,10 +127,11 @@ class RedisBackend:
         return sum(self._trip([*dropped, *map(self._push, keys)])[: len(dropped)])
 
     def delete_matching(self, pattern: str) -> int:
-        found = self._client.scan_iter(match=_escaped(self._values) + pattern, count=_BATCH)
-        dropped = sum(
-            sum(self._trip([("UNLINK", key) for key in batch])) for batch in _batches(found)
-        )
+        with unseen():
+            found = self._client.scan_iter(match=_escaped(self._values) + pattern, count=_BATCH)
+            dropped = sum(
+                sum(self._trip([("UNLINK", key) for key in batch])) for batch in _batches(found)
+            )
         self._trip([self._push("")])
         return dropped
 
@@ -207,12 +209,16 @@ class RedisBackend:
     def _fetch(self, keys: list[str], names: list[str]) -> tuple[list[bytes | None], list[Any]]:
         # Without the client's layers around it: they cost a fifth of the trip.
         pool = self._client.connection_pool
-        connection = pool.get_connection()
-        try:
-            connection.send_command("MGET", *keys, *names)
-            answer = connection.read_response()
-        finally:
-            pool.release(connection)
+        with unseen():
+            connection = pool.get_connection()
+            try:
+                connection.send_command("MGET", *keys, *names)
+                answer = connection.read_response()
+            except BaseException:
+                connection.disconnect()  # or the next one on it would get this one's answer
+                raise
+            finally:
+                pool.release(connection)
         return answer[: len(keys)], answer[len(keys) :]
 
     def _script(self, lua: str, names: Sequence[str], task: dict[str, Any]) -> tuple[Any, ...]:
@@ -220,28 +226,31 @@ class RedisBackend:
         return ("EVAL", lua, len(keys), *keys, json.dumps(task))
 
     def _trip(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        if len(commands) == 1:
-            return [self._client.execute_command(*commands[0])]
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        answers: list[Any] = pipeline.execute()
-        return answers
+        with unseen():
+            if len(commands) == 1:
+                return [self._client.execute_command(*commands[0])]
+            pipeline = self._client.pipeline(transaction=False)
+            for command in commands:
+                pipeline.execute_command(*command)
+            answers: list[Any] = pipeline.execute()
+            return answers
 
 
 class ClusterBackend(RedisBackend):
     """The backend on a Redis Cluster, where a trip may touch only one slot."""
 
     def _fetch(self, keys: list[str], names: list[str]) -> tuple[list[bytes | None], list[Any]]:
-        tokens = self._client.execute_command("MGET", *names) if names else []
-        return [self._client.execute_command("GET", key) for key in keys], tokens
+        with unseen():
+            tokens = self._client.execute_command("MGET", *names) if names else []
+            return [self._client.execute_command("GET", key) for key in keys], tokens
 
     def _open_connection(self) -> Any:
         node = self._client.get_node_from_key(self.token_prefix)
         return _resp3_connection(self._client.get_redis_connection(node).connection_pool)
 
     def _trip(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        return [self._client.execute_command(*command) for command in commands]
+        with unseen():
+            return [self._client.execute_command(*command) for command in commands]
 
 
 def _resp3_connection(pool: Any) -> Any:

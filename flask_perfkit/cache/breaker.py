@@ -5,12 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 from weakref import ref
 
 from flask_perfkit.cache.fork import call_after_fork
 from flask_perfkit.cache.log import warn
 
+SLOW_SECONDS = 0.1
+"""A trip that takes longer is slow; those of a healthy server take a hundredth of it."""
+
+_SLOW_READS = 5
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 5.0
 
@@ -24,14 +29,18 @@ class Unavailable(Exception):
 class Breaker:
     """Opens at the first failure; from then on no request waits for the backend.
 
-    A thread that lives only while it is open tries again, at growing intervals, so that no
-    request pays for the attempt either.
+    While the backend answers, but slowly, only reads pass it by: commits still mark what they
+    change, as other processes may read. A thread that lives only as long as either tries
+    again, at growing intervals, so that no request pays for the attempt.
 
     :param recover: one attempt; raises while the backend is not usable.
     """
 
     def __init__(self, recover: Callable[[], None]) -> None:
         self.open = False
+        self._slow = False
+        self._slow_reads = 0
+        self._looking = False
         self._recover = recover
         self._lock = threading.Lock()
         self._complained: set[str] = set()
@@ -49,6 +58,24 @@ class Breaker:
         except Exception as error:
             self.trip(error)
             raise Unavailable from error
+
+    def read(self, operation: Callable[..., T], *arguments: object) -> T:
+        """Call the operation as :meth:`call` does, unless the backend has become slow.
+
+        :raises Unavailable: the breaker is open, or the backend slow.
+        """
+        if self._slow:
+            raise Unavailable
+        started = time.monotonic()
+        result = self.call(operation, *arguments)
+        seconds = time.monotonic() - started
+        if seconds < SLOW_SECONDS:
+            self._slow_reads = 0
+        else:
+            self._slow_reads += 1
+            if self._slow_reads == _SLOW_READS:
+                self._pass_by(seconds)
+        return result
 
     def attempt(self, operation: Callable[..., T], *arguments: object) -> T | None:
         """Call the operation; what the server refuses is logged once and makes None.
@@ -78,6 +105,16 @@ class Breaker:
             )
             self._start()
 
+    def _pass_by(self, seconds: float) -> None:
+        with self._lock:
+            self._slow = True
+            warn(
+                "The cache's server is slow (%.2f s a trip): values come from their source until "
+                "it is faster",
+                seconds,
+            )
+            self._start()
+
     def complain(self, error: BaseException) -> None:
         """Log a refusal, once for each kind."""
         kind = type(error).__name__
@@ -90,23 +127,32 @@ class Breaker:
 
     def try_again(self) -> bool:
         """Close if the backend is usable, and say whether it is."""
+        started = time.monotonic()
         try:
             self._recover()
         except Exception:
             return False
+        if time.monotonic() - started > SLOW_SECONDS:
+            return False
         with self._lock:
-            self.open = False
+            self.open = self._slow = self._looking = False
+            self._slow_reads = 0
         warn("The cache's server is usable again")
         return True
 
     def _start(self) -> None:
-        threading.Thread(
-            target=_look, args=(ref(self),), name="perfkit-cache-recovery", daemon=True
-        ).start()
+        if not self._looking:
+            thread = threading.Thread(
+                target=_look, args=(ref(self),), name="perfkit-cache-recovery", daemon=True
+            )
+            with suppress(RuntimeError):  # the interpreter is about to end
+                thread.start()
+                self._looking = True
 
     def _after_fork(self) -> None:
         self._lock = threading.Lock()
-        if self.open:
+        self._looking = False
+        if self.open or self._slow:
             self._start()
 
 

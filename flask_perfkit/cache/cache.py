@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flask import has_request_context, request
@@ -12,13 +13,14 @@ from flask import has_request_context, request
 from flask_perfkit.cache import reading, writes
 from flask_perfkit.cache.breaker import Unavailable
 from flask_perfkit.cache.core import open_core
-from flask_perfkit.cache.decorator import cached
+from flask_perfkit.cache.decorator import cached, checked_ttl
 from flask_perfkit.cache.dependencies import Dependencies, dependencies
 from flask_perfkit.cache.entry import Entry, pack
 from flask_perfkit.cache.hints import Hints
 from flask_perfkit.cache.log import warn
-from flask_perfkit.cache.maker import Request, plain
+from flask_perfkit.cache.maker import UNNAMED, Request, plain
 from flask_perfkit.cache.near import NearEntry
+from flask_perfkit.cache.noting import note, noted
 from flask_perfkit.cache.response import cached_response
 from flask_perfkit.cache.serializer import decode, encode
 from flask_perfkit.cache.stats import cache_stats
@@ -61,7 +63,7 @@ class Cache:
         return cache
 
     def _open(self, url: str | None, ttl: float, near: bool, find_scope: Callable[[], str]) -> None:
-        self._ttl = ttl
+        self._ttl = checked_ttl(ttl)
         self._near_by_default = near
         self._core = open_core(url)
         self._hints = Hints()
@@ -82,7 +84,7 @@ class Cache:
         depends_on: Iterable[Any] | Dependencies | None = None,
         near: bool | None = None,
         stale: float = 0.0,
-        name: str = "default",
+        name: str = UNNAMED,
     ) -> T:
         """Return the value of the key; call the creator if there is none that is good.
 
@@ -96,6 +98,7 @@ class Cache:
             caller makes it anew. A commit ends it at once all the same.
         :param name: under which ``cache_stats`` counts.
         :raises NotCacheable: the creator returned something else than plain data.
+        :raises ValueError: ``ttl`` is no number of seconds above zero.
         """
         key = self._scope + key
         # Inside another creator the near entry would not do: what it lacks would be kept there.
@@ -107,7 +110,7 @@ class Cache:
             return cast(T, value)
         if near and self._core.pushes is not None:
             self._core.pushes.ensure()
-        life = self._ttl if ttl is None else ttl
+        life = self._ttl if ttl is None else checked_ttl(ttl)
         if depends_on is not None:
             needs, learn = dependencies(depends_on), None
         else:
@@ -126,10 +129,17 @@ class Cache:
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the value of the key, or the default if there is none that is good."""
-        return self.get_many([key]).get(key, default)
+        started = perf_counter_ns()
+        value = self._get_many([key]).get(key, default)
+        note("get", key, started)
+        return value
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values that are there and good, by key, in two trips."""
+        with noted("get_many"):
+            return self._get_many(keys)
+
+    def _get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         wanted = {self._scope + key: key for key in keys}
         try:
             hits = self._core.reader.read_many(list(wanted)) if wanted else {}
@@ -140,8 +150,10 @@ class Cache:
             if not writes.uncommitted(reading.own_tables(hit.entry.names)):
                 found[wanted[key]] = hit.value
                 reading.include(hit.tokens)
-        cache_stats.hit(n=len(found))
-        cache_stats.miss(n=len(wanted) - len(found))
+        if found:
+            cache_stats.hit(n=len(found))
+        if len(found) < len(wanted):
+            cache_stats.miss(n=len(wanted) - len(found))
         return found
 
     def set(
@@ -163,8 +175,11 @@ class Cache:
         """
         needs = dependencies(depends_on)
         text, tagged = encode(value)
-        key = self._scope + key
-        life = self._ttl if ttl is None else ttl
+        with noted("set", key):
+            life = self._ttl if ttl is None else checked_ttl(ttl)
+            self._set(self._scope + key, text, tagged, needs, life)
+
+    def _set(self, key: str, text: str, tagged: bool, needs: Dependencies, life: float) -> None:
         self._core.near.drop(key)
         if writes.uncommitted(reading.own_tables(needs.names)):
             self._drop([key])
@@ -185,7 +200,8 @@ class Cache:
 
     def delete(self, *keys: str) -> int:
         """Drop entries and return how many there were."""
-        return self._drop([self._scope + key for key in keys]) if keys else 0
+        with noted("delete"):
+            return self._drop([self._scope + key for key in keys]) if keys else 0
 
     def delete_matching(self, pattern: str) -> int:
         """Drop the entries whose key matches a glob (``user:*``); return how many there were.
@@ -193,9 +209,10 @@ class Cache:
         Keys are scanned in batches, so no other client has to wait; the time grows with all
         keys of the server.
         """
-        self._core.near.forget_all()
-        matching = self._core.backend.delete_matching
-        return self._core.breaker.attempt(matching, self._scope + pattern) or 0
+        with noted("delete_matching"):
+            self._core.near.forget_all()
+            matching = self._core.backend.delete_matching
+            return self._core.breaker.attempt(matching, self._scope + pattern) or 0
 
     def invalidate(self, *depends_on: Any) -> None:
         """Drop at once what depends on these tables or column values.
@@ -214,9 +231,10 @@ class Cache:
                 tables.append(table)
             elif column != "*":
                 values[table].append(name)
-        self._core.invalidator.drop(
-            tables, {table: tuple(names) for table, names in values.items()}
-        )
+        with noted("invalidate"):
+            self._core.invalidator.drop(
+                tables, {table: tuple(names) for table, names in values.items()}
+            )
 
     def _drop(self, keys: list[str]) -> int:
         for key in keys:
@@ -234,7 +252,9 @@ class Cache:
         try:
             if writes.uncommitted(reading.own_tables(names) if names or asked.declared else None):
                 raise Unavailable
+            started = perf_counter_ns()
             hit = self._core.reader.read(asked.key, names, declared=asked.declared, near=asked.near)
+            note("get_or_create" if asked.name == UNNAMED else asked.name, asked.key, started)
         except Unavailable:
             cache_stats.miss(asked.name)
             return plain(asked.creator())

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 DependsOn = Iterable[Any] | Callable[..., Iterable[Any]] | None
 
+_LONGEST_TTL = 10 * 365 * 86_400.0
+
 
 class CachedFunction(Generic[P, R]):
     """A function whose results are kept in a cache; made by :func:`cached`."""
@@ -101,8 +103,9 @@ def cached(
         for the call's arguments (``lambda user_id: [Document.user_id == user_id]``).
     :param key: returns the key for the call's arguments, where these have no stable text.
     :raises TypeError: the function is a coroutine function or a generator.
+    :raises ValueError: ``ttl`` is no number of seconds above zero.
     """
-    options = {"ttl": ttl, "near": near, "stale": stale}
+    options = {"ttl": checked_ttl(ttl), "near": near, "stale": stale}
     follow()
 
     def decorate(function: Callable[P, R]) -> CachedFunction[P, R]:
@@ -126,3 +129,15 @@ _NO_VALUES: tuple[tuple[Callable[[Any], bool], str], ...] = (
 
 def _fixed(depends_on: Iterable[Any] | None) -> Dependencies | None:
     return None if depends_on is None else dependencies(depends_on)
+
+
+def checked_ttl(ttl: Any) -> Any:
+    """Return a life in seconds as it is, None included.
+
+    :raises ValueError: it is no number of seconds above zero, or one of more than ten years.
+    """
+    if ttl is None or (type(ttl) in (int, float) and 0 < ttl <= _LONGEST_TTL):
+        return ttl
+    raise ValueError(
+        f"ttl is {ttl!r:.100}; allowed is a number of seconds above zero, up to ten years"
+    )

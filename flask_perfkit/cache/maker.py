@@ -24,6 +24,10 @@ from flask_perfkit.cache.tokens import TOKEN_SECONDS, Backend, Prepared, Sightin
 _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.05
 _JITTER = 0.1
+_MOST_WARNINGS = 100
+
+UNNAMED = "default"
+"""The name of a request that has none of its own."""
 
 
 @dataclass(slots=True)
@@ -199,7 +203,7 @@ class Maker:
         names: tuple[str, ...],
     ) -> bool:
         if run.unlearned:
-            self._warn_of_text(request.name)
+            self._warn_of_text(request)
         if run.refusal is not None or run.unlearned or self._backend.epoch != prepared.epoch:
             return False
         if writes.uncommitted(own_tables(names)):
@@ -232,11 +236,12 @@ class Maker:
         life = request.ttl * random.uniform(1 - _JITTER, 1) + request.stale
         self._breaker.attempt(self._backend.store, request.key, pack(entry), life, holder)
 
-    def _warn_of_text(self, name: str) -> None:
-        if name not in self._warned:
+    def _warn_of_text(self, request: Request) -> None:
+        name = f"The key {request.key!r}" if request.name == UNNAMED else request.name
+        if name not in self._warned and len(self._warned) < _MOST_WARNINGS:
             self._warned.add(name)
             warn(
-                "%s is not cached: it runs SQL text, whose tables cannot be told; "
+                "%.200s is not cached: it runs SQL text, whose tables cannot be told; "
                 "name them with depends_on=[...]",
                 name,
             )

@@ -108,7 +108,9 @@ class PushListener:
         if keys is None:
             near.forget_all()
             return
-        names = [key.decode("utf-8", "replace").removeprefix(self._source.prefix) for key in keys]
+        names = [
+            key.decode("utf-8", "surrogatepass").removeprefix(self._source.prefix) for key in keys
+        ]
         near.forget(names)
         for name in names:
             if name == self._source.gone:
@@ -132,3 +134,10 @@ class PushListener:
         if near is not None:
             near.alive_until = 0.0
             near.forget_all()
+
+
+def _text(key: bytes) -> str:
+    try:
+        return key.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return key.decode("utf-8", "replace")  # somebody else's: none of ours has such bytes

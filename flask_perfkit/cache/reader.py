@@ -73,7 +73,7 @@ class Reader:
         :raises Unavailable: the backend does not answer.
         """
         version = self._near.version
-        epoch, (payload,), found = self._breaker.call(self._fetch, (key,), names)
+        epoch, (payload,), found = self._breaker.read(self._fetch, (key,), names)
         self._sightings.note(zip(names, found, strict=True))
         entry = self._unpacked(payload)
         if entry is None or entry.epoch != epoch or self._backend.epoch != epoch:
@@ -96,7 +96,7 @@ class Reader:
 
         :raises Unavailable: the backend does not answer.
         """
-        epoch, payloads, _ = self._breaker.call(self._fetch, keys, ())
+        epoch, payloads, _ = self._breaker.read(self._fetch, keys, ())
         entries = {
             key: entry
             for key, payload in zip(keys, payloads, strict=True)
@@ -124,7 +124,7 @@ class Reader:
             dict.fromkeys(name for entry in entries for name in entry.names if name not in current)
         )
         if missing:
-            _, found = self._breaker.call(self._backend.read, (), missing)
+            _, found = self._breaker.read(self._backend.read, (), missing)
             current.update(zip(missing, found, strict=True))
             self._sightings.note(current.items())
 
@@ -139,7 +139,7 @@ class Reader:
     def _decoded(self, entry: Entry) -> Hit | None:
         try:
             return Hit(decode(entry.text, entry.tagged), entry)
-        except (ValueError, RecursionError):
+        except Exception:  # bytes that anybody may have put there
             self._complain("an entry that is no JSON")
             return None
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -30,6 +31,7 @@ def connect(url: str) -> RedisBackend:
     connected yet.
 
     :raises ExtraMissing: redis-py is not installed.
+    :raises SettingsError: the URL's port or one of its options is not usable.
     """
     try:
         import redis  # noqa: F401
@@ -40,11 +42,38 @@ def connect(url: str) -> RedisBackend:
     address, namespace = _without_namespace(url)
     epochs = _Epochs()
     scheme = urlsplit(address).scheme
+    if scheme == "redis+sentinel":
+        return RedisBackend(_sentinel(address, epochs), lambda: epochs.latest, namespace)
+    _check_port(address)
     if scheme.endswith("+cluster"):
-        cluster = _cluster(address.replace("+cluster", "", 1), epochs)
+        cluster = _Late(lambda: _cluster(address.replace("+cluster", "", 1), epochs))
         return ClusterBackend(cluster, lambda: epochs.of_key(cluster, namespace), namespace)
-    client = _sentinel(address, epochs) if scheme == "redis+sentinel" else _single(address, epochs)
-    return RedisBackend(client, lambda: epochs.latest, namespace)
+    return RedisBackend(_single(address, epochs), lambda: epochs.latest, namespace)
+
+
+class _Late:
+    """A client that is made when it is first used: a cluster's asks the cluster at once."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    @cached_property
+    def _client(self) -> Any:
+        return self._make()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+
+def _check_port(url: str) -> None:
+    try:
+        urlsplit(url).port  # noqa: B018 - it is checked when it is asked for
+    except ValueError:
+        # Its own words may quote a password that was not escaped.
+        raise SettingsError(
+            "PERFKIT_REDIS_URL has a port that is none; allowed is a number up to 65535 (in a "
+            "password, write %3A for a colon, %2F for a slash and %40 for an at sign)"
+        ) from None
 
 
 class _Epochs:
@@ -90,7 +119,13 @@ class _Epochs:
 def _single(url: str, epochs: _Epochs) -> Any:
     import redis
 
-    return redis.Redis.from_url(url, redis_connect_func=epochs.connected, **_options())
+    try:
+        client = redis.Redis.from_url(url, redis_connect_func=epochs.connected, **_options())
+        pool = client.connection_pool
+        pool.connection_class(**pool.connection_kwargs)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"PERFKIT_REDIS_URL has an option that is none: {error}") from error
+    return client
 
 
 def _cluster(url: str, epochs: _Epochs) -> Any:
@@ -144,6 +179,7 @@ def _options() -> dict[str, Any]:
         "socket_connect_timeout": _TIMEOUT,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
+        "encoding_errors": "surrogatepass",  # half a character in a user's key is no fault of ours
     }
 
 

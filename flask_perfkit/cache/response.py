@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from flask import Response, current_app, make_response, request
 from flask import globals as globals_of_flask
 
-from flask_perfkit.cache.decorator import DependsOn
+from flask_perfkit.cache.decorator import DependsOn, checked_ttl
 from flask_perfkit.cache.keys import digest
 from flask_perfkit.cache.log import warn
 from flask_perfkit.cache.writes import follow
@@ -68,7 +68,7 @@ def cached_response(
     :param max_age: seconds for which a browser may use its copy without asking. With 0 it asks
         each time and gets a 304 if nothing has changed.
     """
-    options: dict[str, Any] = {"ttl": ttl, "near": near, "stale": stale}
+    options: dict[str, Any] = {"ttl": checked_ttl(ttl), "near": near, "stale": stale}
     told_apart = _Variants(tuple(vary))
     follow()
 

@@ -15,6 +15,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
+from sqlalchemy.orm.mapper import _all_registries
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.dml import Delete, Insert, Update, UpdateBase
@@ -26,7 +27,7 @@ from sqlalchemy.sql.elements import (
     Grouping,
     TextClause,
 )
-from sqlalchemy.sql.expression import TableClause
+from sqlalchemy.sql.expression import Join, Select, TableClause
 
 from flask_perfkit.cache.dependencies import column_name, table_token, value_text
 
@@ -40,6 +41,9 @@ _TEXT_WRITES = re.compile(
     re.IGNORECASE,
 )
 _TEXT_READS = re.compile(r"\b(?:from|join|table|call|execute)\b", re.IGNORECASE)
+_TEXT_CALLS = re.compile(r"\s*(?:select|with|values)\b.*\w\s*\(", re.IGNORECASE | re.DOTALL)
+_TEXT_INSERTS = re.compile(r"\s*insert\s+into\b", re.IGNORECASE)
+_TEXT_TRUNCATES = re.compile(r"\b(?:truncate|drop|merge)\b", re.IGNORECASE)
 _TEXT_COMMITS = re.compile(
     r"\s*(?:create|alter|drop|truncate|rename|commit|end|prepare\s+transaction)\b", re.IGNORECASE
 )
@@ -110,18 +114,23 @@ def facts(context: Any) -> Facts:
 
 
 def _text_facts(text: str) -> Facts:
-    return _short_text_facts(text) if len(text) <= _LONGEST_KEPT_TEXT else _read_text(text)
+    read = _short_text_facts if len(text) <= _LONGEST_KEPT_TEXT else _read_text
+    return read(text, sum(len(metadata.tables) for metadata in _metadatas()))
 
 
-def _read_text(text: str) -> Facts:
+def _read_text(text: str, _known_tables: int) -> Facts:
+    """Tell what a text does; with more tables known, its cascades may reach further."""
     written = {
         table_token(re.split(r"[.\s]+", name)[-1].strip('"`[]'))
         for name in _TEXT_WRITES.findall(text)
     }
+    if written and not _TEXT_INSERTS.match(text):
+        actions = () if _TEXT_TRUNCATES.search(text) else ("ondelete", "onupdate")
+        written |= _cascade(written, _metadatas(), actions)
     return Facts(
         reads=frozenset(),
         writes=tuple(Write(table) for table in sorted(written)),
-        opaque=_TEXT_READS.search(text) is not None,
+        opaque=_TEXT_READS.search(text) is not None or _TEXT_CALLS.match(text) is not None,
         commits=_TEXT_COMMITS.match(text) is not None,
     )
 
@@ -149,7 +158,15 @@ def _compiled_facts(compiled: Any) -> Facts:
             opaque = opaque or _TEXT_READS.search(element.text) is not None
         elif isinstance(element, ColumnClause) and element.is_literal:
             opaque = opaque or _TEXT_READS.search(element.name) is not None
+        elif isinstance(element, Select | Join):
+            opaque = opaque or _is_from_text(element)
     return Facts(frozenset(reads), tuple(writes), opaque)
+
+
+def _is_from_text(element: Select[Any] | Join) -> bool:
+    """Say whether a table is given as mere text, as in ``select_from(text("documents"))``."""
+    tables = (element.left, element.right) if isinstance(element, Join) else element._from_obj
+    return any(isinstance(table, TextClause) for table in tables)
 
 
 def _elements(*statements: Any) -> Iterator[Any]:
@@ -191,10 +208,22 @@ def _dml_writes(statement: UpdateBase, compiled: Any) -> Iterator[Write]:
         yield _update_or_delete(name, table, statement, compiled)
     for other in _other_tables_set(statement, name):
         yield Write(other)
-    if isinstance(table, sa.Table) and not isinstance(statement, Insert):
-        action = "ondelete" if isinstance(statement, Delete) else "onupdate"
-        for child in _cascade(table, action):
+    actions = _cascading_actions(statement)
+    if actions:
+        near = {table.metadata} if isinstance(table, sa.Table) else _metadatas()
+        for child in _cascade({name}, near, actions):
             yield Write(child)
+
+
+def _cascading_actions(statement: UpdateBase) -> tuple[str, ...]:
+    """Name the actions of foreign keys that a statement may set off."""
+    if isinstance(statement, Delete):
+        return ("ondelete",)
+    if isinstance(statement, Update):
+        return ("onupdate",)
+    if statement._prefixes:  # INSERT OR REPLACE deletes the row that was there
+        return ("ondelete", "onupdate")
+    return ("onupdate",) if getattr(statement, "_post_values_clause", None) is not None else ()
 
 
 def _insert(name: str, table: sa.Table, statement: Insert, compiled: Any) -> Write:
@@ -297,20 +326,35 @@ def _other_tables_set(statement: UpdateBase, name: str) -> set[str]:
     return tables - {name}
 
 
-def _cascade(table: sa.Table, action: str) -> set[str]:
-    """Name the tables that the database changes by itself, as the foreign keys declare."""
+def _metadatas() -> set[sa.MetaData]:
+    """Return all collections of tables that classes are mapped to."""
+    return {registry.metadata for registry in _all_registries()}
+
+
+def _cascade(tables: set[str], metadatas: set[sa.MetaData], actions: tuple[str, ...]) -> set[str]:
+    """Name the tables that the database changes by itself, as the foreign keys declare.
+
+    :param actions: of the keys that count; without any, all keys do.
+    """
     found: set[str] = set()
-    waiting = [table]
+    waiting = [*tables]
+    keys = [
+        (table_token(key.table.name), _referred(key))
+        for metadata in metadatas
+        for table in metadata.tables.values()
+        for key in table.foreign_key_constraints
+        if not actions
+        or any((getattr(key, action) or "").upper() in _CASCADES for action in actions)
+    ]
     while waiting:
         parent = waiting.pop()
-        for child in parent.metadata.tables.values():
-            token = table_token(child.name)
-            for key in child.foreign_key_constraints:
-                if (
-                    token not in found
-                    and (getattr(key, action) or "").upper() in _CASCADES
-                    and key.referred_table is parent
-                ):
-                    found.add(token)
-                    waiting.append(child)
+        for child, referred in keys:
+            if referred == parent and child not in found:
+                found.add(child)
+                waiting.append(child)
     return found
+
+
+def _referred(key: sa.ForeignKeyConstraint) -> str:
+    """Name the table that a key refers to, also where that is not defined yet."""
+    return table_token(key.elements[0].target_fullname.split(".")[-2])

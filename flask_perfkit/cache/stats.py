@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from flask import has_request_context, request
 
@@ -18,8 +18,7 @@ _MAX_NAMES = 100
 _MAX_NAME_LENGTH = 100
 _MAX_ROUTES = 1000
 _OTHER = "other"
-
-K = TypeVar("K")
+_HITS, _MISSES = 0, 1
 
 Listener = Callable[[str, str | None, int, int], object]
 """Gets the cache's name, the URL rule (None outside of a request), hits and misses."""
@@ -47,8 +46,8 @@ class CacheStats:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._counts: dict[str, CacheCounts] = {}
-        self._by_route: dict[tuple[str, str | None], CacheCounts] = {}
+        self._names: set[str] = set()
+        self._counts: dict[tuple[str, str | None], list[int]] = {}
         self._listeners: tuple[Listener, ...] = ()
 
     def hit(self, name: str = "default", n: int = 1) -> None:
@@ -57,7 +56,7 @@ class CacheStats:
         :raises TypeError: ``name`` is no text.
         :raises ValueError: ``n`` is no whole number from 0.
         """
-        self._add(name, hits=_checked(n))
+        self._add(name, _HITS, n)
 
     def miss(self, name: str = "default", n: int = 1) -> None:
         """Count ``n`` requests that the cache could not answer.
@@ -65,12 +64,15 @@ class CacheStats:
         :raises TypeError: ``name`` is no text.
         :raises ValueError: ``n`` is no whole number from 0.
         """
-        self._add(name, misses=_checked(n))
+        self._add(name, _MISSES, n)
 
     def snapshot(self) -> dict[str, CacheCounts]:
         """Return the counts by name, all of one moment."""
-        with self._lock:
-            return dict(self._counts)
+        total: dict[str, CacheCounts] = {}
+        for (name, _), (hits, misses) in self.by_route().items():
+            before = total.get(name, CacheCounts())
+            total[name] = CacheCounts(before.hits + hits, before.misses + misses)
+        return total
 
     def by_route(self) -> dict[tuple[str, str | None], CacheCounts]:
         """Return the counts by name and URL rule, all of one moment.
@@ -78,7 +80,7 @@ class CacheStats:
         The rule is None outside of a request. Rules beyond the first 1000 are ``other``.
         """
         with self._lock:
-            return dict(self._by_route)
+            return {key: CacheCounts(*counts) for key, counts in self._counts.items()}
 
     def listen(self, listener: Listener) -> None:
         """Call the listener at each count from now on; what it raises is logged once."""
@@ -97,7 +99,7 @@ class CacheStats:
                 misses=sum(each.misses for each in counts.values()),
             )
         else:
-            bucket = _bucket(name, counts)
+            bucket = self._bucket(name)
             title = f"Cache Stats [{bucket}]"
             total = counts.get(bucket, CacheCounts())
         line = f"{title}: {total.hits} hits, {total.misses} misses ({total.hit_rate:.1%} hit rate)"
@@ -109,21 +111,40 @@ class CacheStats:
         """Forget all counts and names."""
         with self._lock:
             self._counts.clear()
-            self._by_route.clear()
+            self._names.clear()
 
-    def _add(self, name: str, *, hits: int = 0, misses: int = 0) -> None:
+    def _add(self, name: str, which: int, n: int) -> None:
+        if not isinstance(n, int) or n < 0:
+            raise ValueError(f"n is {n!r:.100}; allowed is a whole number from 0")
         route = _current_route()
         with self._lock:
-            bucket = _bucket(name, self._counts)
-            _count(self._counts, bucket, hits, misses)
-            if len(self._by_route) >= _MAX_ROUTES and (bucket, route) not in self._by_route:
-                route = _OTHER
-            _count(self._by_route, (bucket, route), hits, misses)
+            counts = self._counts.get((name, route))
+            if counts is None:
+                counts = self._begin(name, route)
+            counts[which] += n
+        if self._listeners:
+            self._tell(name, route, (n, 0) if which == _HITS else (0, n))
+
+    def _begin(self, name: str, route: str | None) -> list[int]:
+        bucket = self._bucket(name)
+        self._names.add(bucket)
+        if len(self._counts) >= _MAX_ROUTES and (bucket, route) not in self._counts:
+            route = _OTHER
+        return self._counts.setdefault((bucket, route), [0, 0])
+
+    def _tell(self, name: str, route: str | None, count: tuple[int, int]) -> None:
+        bucket = self._bucket(name)
         for listener in self._listeners:
             try:
-                listener(bucket, route, hits, misses)
+                listener(bucket, route, *count)
             except Exception:
                 log_once("telling a listener of the cache's counts")
+
+    def _bucket(self, name: str) -> str:
+        if not isinstance(name, str):
+            raise TypeError(f"name is {name!r:.100}; allowed is text (a count goes in as n=)")
+        name = name[:_MAX_NAME_LENGTH]
+        return name if name in self._names or len(self._names) < _MAX_NAMES else _OTHER
 
 
 cache_stats = CacheStats()
@@ -132,25 +153,3 @@ cache_stats = CacheStats()
 def _current_route() -> str | None:
     rule = request.url_rule if has_request_context() else None
     return None if rule is None else rule.rule
-
-
-def _count(counts: dict[K, CacheCounts], key: K, hits: int, misses: int) -> None:
-    before = counts.get(key)
-    counts[key] = (
-        CacheCounts(hits, misses)
-        if before is None
-        else CacheCounts(before.hits + hits, before.misses + misses)
-    )
-
-
-def _checked(n: int) -> int:
-    if not isinstance(n, int) or n < 0:
-        raise ValueError(f"n is {n!r:.100}; allowed is a whole number from 0")
-    return n
-
-
-def _bucket(name: str, counts: dict[str, CacheCounts]) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"name is {name!r:.100}; allowed is text (a count goes in as n=)")
-    name = name[:_MAX_NAME_LENGTH]
-    return name if name in counts or len(counts) < _MAX_NAMES else _OTHER

@@ -41,6 +41,7 @@ _NOTED = "_perfkit_noted"
 _LATEST = frozenset({"READ COMMITTED", "AUTOCOMMIT"})
 
 _invalidators: WeakSet[Invalidator] = WeakSet()
+_following = threading.Lock()
 _wrapping = threading.Lock()
 _writing: ContextVar[tuple[ref[_Transaction], ...]] = ContextVar(
     "flask_perfkit_writing", default=()
@@ -72,22 +73,15 @@ def follow() -> None:
     is going to open one calls this as early as possible. Sessions that are in one already are
     taken up.
     """
-    if event.contains(Engine, "do_execute", _do_execute):
-        return
-    with _guarded():
-        for session in sessions.listen():
-            _take_up(session)
-    for target, name, listener in (
-        (Engine, "do_execute", _do_execute),
-        (Engine, "do_executemany", _do_execute),
-        (Engine, "do_execute_no_params", _do_execute_no_params),
-        (Mapper, "before_insert", _before_insert),
-        (Mapper, "after_insert", _after_insert),
-        (Mapper, "before_update", _before_change),
-        (Mapper, "before_delete", _before_change),
-    ):
-        # In front: a listener that executes the statement itself ends the chain.
-        event.listen(target, name, listener, insert=target is Engine)
+    with _following:
+        if event.contains(Engine, "do_execute", _do_execute):
+            return
+        with _guarded():
+            for session in sessions.listen():
+                _take_up(session)
+        for target, name, listener in _LISTENERS:
+            # In front: a listener that executes the statement itself ends the chain.
+            event.listen(target, name, listener, insert=target is Engine)
 
 
 def _take_up(session: Session) -> None:
@@ -395,6 +389,16 @@ def _do_release(original: Callable[..., Any], connection: Connection, name: str)
     _changes(connection).release(name)
     return result
 
+
+_LISTENERS: tuple[tuple[type, str, Callable[..., None]], ...] = (
+    (Engine, "do_execute", _do_execute),
+    (Engine, "do_executemany", _do_execute),
+    (Engine, "do_execute_no_params", _do_execute_no_params),
+    (Mapper, "before_insert", _before_insert),
+    (Mapper, "after_insert", _after_insert),
+    (Mapper, "before_update", _before_change),
+    (Mapper, "before_delete", _before_change),
+)
 
 _WRAPPERS: dict[str, Callable[..., Any]] = {
     "do_commit": _do_commit,

@@ -7,7 +7,7 @@ teardown included, and costs less: a plain request that is worth no report is le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from inspect import unwrap
@@ -19,6 +19,7 @@ from flask import current_app, got_request_exception, request
 
 from flask_perfkit.analysis import analyse, is_unremarkable
 from flask_perfkit.callsite import is_application, stop_at
+from flask_perfkit.edge import closes_bodies, goes_to_kernel
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
 from flask_perfkit.profile import Profile, View
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from flask import Flask, Request, Response
 
-    from flask_perfkit.config import Settings
     from flask_perfkit.state import State
+
+FirstStep = Callable[["WSGIEnvironment"], None]
+"""What remains to be done when the first request comes, given its environ."""
 
 _LONGEST_METHOD = 20
 _LONGEST_PATH = 200
@@ -42,51 +45,71 @@ _ASKED_AGAIN = ("Accept", "Accept-Language", "Authorization", "Cookie", "Host")
 
 
 class RequestRecorder(Recorder):
-    """The recorder of one request, with what Flask made of it."""
+    """The recorder of one request, with what Flask made of it.
+
+    ``sampled`` says whether findings are looked for, ``failed`` whether it ended with an error
+    that was passed on, ``sent`` how many bytes of its body have been sent; None where the body
+    is a sequence.
+    """
 
     stands_alone = True
     environ: WSGIEnvironment
     asked: Request | None = None
     response: Response | None = None
     spoke = False
+    sampled = True
+    failed = False
+    sent: int | None = None
+
+    def drop(self) -> None:
+        """End the recording of a request in which nothing was looked for."""
+        self.discard()
 
 
-def watch_requests(app: Flask, state: State, at_first_request: Callable[[], None]) -> None:
+def watch_requests(
+    app: Flask,
+    state: State,
+    at_first_request: Sequence[FirstStep],
+    measured: type[RequestRecorder] | None = None,
+) -> None:
     """Record each request of an application from now on.
 
     :param at_first_request: what remains to be set up when all modules have been imported.
+    :param measured: the recorder of requests where each of them is measured, sampled or not.
     """
-    app.wsgi_app = _WatchedApplication(app, state, at_first_request)  # type: ignore[method-assign]
-    noting = _noting_response(app.process_response, state)
+    kind = measured or RequestRecorder
+    watched = _WatchedApplication(app, state, at_first_request, kind)
+    app.wsgi_app = watched  # type: ignore[method-assign]
+    noting = _noting_response(app.process_response, state, kind)
     app.process_response = noting  # type: ignore[assignment, method-assign]
     got_request_exception.connect(_note_failure, app)
 
 
 def _noting_response(
-    process_response: Callable[[Response], Response], state: State
+    process_response: Callable[[Response], Response], state: State, kind: type[RequestRecorder]
 ) -> Callable[[Response], Response]:
     """Wrap Flask's last word on a response, which is spoken for failed requests too."""
     settings = state.settings
-    speaks_early = settings.server_timing or settings.on_finding == "raise"
+    speaks_early = settings.server_timing or settings.traces or settings.on_finding == "raise"
 
     def noting(response: Response) -> Response:
         recorder = current()
-        if type(recorder) is not RequestRecorder:
-            recorder = _request_of(recorder)
+        if type(recorder) is not kind:
+            recorder = request_of(recorder)
             if recorder is None:
                 return process_response(response)
         # Flask takes the request out of the environ before we are asked again.
         recorder.asked = recorder.environ.get("werkzeug.request")
         recorder.response = response  # if a hook fails this is what is sent
         response = recorder.response = process_response(response)
-        if speaks_early and not recorder.spoke:
-            _speak_early(recorder, response, settings)
+        if speaks_early and recorder.sampled and not recorder.spoke:
+            _speak_early(recorder, response, state)
         return response
 
     return noting
 
 
-def _request_of(recorder: Recorder | None) -> RequestRecorder | None:
+def request_of(recorder: Recorder | None) -> RequestRecorder | None:
     """Return the request that is around the block of another recorder."""
     while recorder is not None and not isinstance(recorder, RequestRecorder):
         recorder = recorder.parent
@@ -95,7 +118,7 @@ def _request_of(recorder: Recorder | None) -> RequestRecorder | None:
 
 def _note_failure(app: Flask, **_: Any) -> None:
     """Note the request that fails: where the error is passed on, no response is made."""
-    recorder = _request_of(current())
+    recorder = request_of(current())
     if recorder is not None:
         recorder.asked = recorder.environ.get("werkzeug.request")
 
@@ -103,20 +126,28 @@ def _note_failure(app: Flask, **_: Any) -> None:
 class _WatchedApplication:
     """Takes the place of ``app.wsgi_app``."""
 
-    def __init__(self, app: Flask, state: State, at_first_request: Callable[[], None]) -> None:
-        self._at_first_request: Callable[[], None] | None = at_first_request
+    def __init__(
+        self,
+        app: Flask,
+        state: State,
+        at_first_request: Sequence[FirstStep],
+        kind: type[RequestRecorder],
+    ) -> None:
+        self._at_first_request: Sequence[FirstStep] | None = at_first_request
         self._app = app
         self._state = state
         self._wsgi_app: WSGIApplication = app.wsgi_app
         self._rate = state.settings.sample_rate
+        self._kind = kind
+        self._unsampled = self._wsgi_app if kind is RequestRecorder else self._only_measure
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if self._rate < 1 and random() >= self._rate:
-            return self._wsgi_app(environ, start_response)
+            return self._unsampled(environ, start_response)
         if self._at_first_request is not None:
-            self._set_up()
+            self._set_up(environ)
         try:
-            recorder = RequestRecorder()
+            recorder = self._kind()
         except Exception:
             log_once("beginning to watch a request")
             return self._wsgi_app(environ, start_response)
@@ -143,22 +174,49 @@ class _WatchedApplication:
             log_once("watching a response")
             return body
 
-    def _set_up(self) -> None:
-        set_up, self._at_first_request = self._at_first_request, None
+    def _only_measure(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Measure a request in which no findings are looked for."""
+        if self._at_first_request is not None:
+            self._set_up(environ)
         try:
-            if set_up is not None:
-                set_up()
+            recorder = self._kind()
         except Exception:
-            log_once("the set-up at the first request")
+            log_once("beginning to measure a request")
+            return self._wsgi_app(environ, start_response)
+        recorder.environ = environ
+        recorder.sampled = False
+        token = enter(recorder)
+        try:
+            body = self._wsgi_app(environ, start_response)
+        except BaseException:
+            leave(token)
+            _report(recorder, self._app, self._state, failed=True)
+            raise
+        leave(token)
+        try:
+            return self._watch(body, recorder)
+        except Exception:
+            log_once("watching a response")
+            return body
+
+    def _set_up(self, environ: WSGIEnvironment) -> None:
+        set_up, self._at_first_request = self._at_first_request, None
+        for step in set_up or ():
+            try:
+                step(environ)
+            except Exception:
+                log_once("the set-up at the first request")
 
     def _has_news(self, recorder: Recorder) -> bool:
         """Tell whether anybody would hear of this request."""
         try:
-            return (
-                recorder.parent is not None
-                or bool(request_profiled.receivers)
-                or self._state.watches_all
-                or not is_unremarkable(recorder, self._state.settings)
+            return not (
+                recorder.parent is None
+                and not request_profiled.receivers
+                and not self._state.watches_all
+                and is_unremarkable(recorder, self._state.settings)
             )
         except Exception:
             log_once("looking at a request")
@@ -168,12 +226,12 @@ class _WatchedApplication:
         """Return the body to give to the server, and report when it has been sent."""
         report = partial(_report, recorder, self._app, self._state)
         response = recorder.response
-        # Real servers name themselves and close what they were given; a test client may not.
-        is_closed = "SERVER_SOFTWARE" in recorder.environ
+        is_closed = closes_bodies(recorder.environ)
         if response is not None and response.is_sequence and not is_closed:
             report()
-        elif isinstance(body, _file_wrapper(recorder.environ)):
-            report()  # the server may hand the file to the kernel, if it is left as it is
+        elif goes_to_kernel(body, recorder.environ):
+            recorder.sent = (response and response.content_length) or 0
+            report()
         else:
             promised = response.content_length if response is not None else None
             return _WatchedBody(body, recorder, report, None if is_closed else promised)
@@ -192,7 +250,7 @@ class _WatchedBody:
     def __init__(
         self,
         body: Iterable[bytes],
-        recorder: Recorder,
+        recorder: RequestRecorder,
         report: Callable[..., None],
         promised: int | None,
     ) -> None:
@@ -200,7 +258,8 @@ class _WatchedBody:
         self._next = iter(body).__next__
         self._recorder = recorder
         self._report = report
-        self._missing = promised
+        self._promised = promised
+        self._sent = recorder.sent = 0
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -218,10 +277,10 @@ class _WatchedBody:
             self._report(failed=True)
             raise
         leave(token)
-        if self._missing is not None:
-            self._missing -= len(chunk)
-            if self._missing <= 0:
-                self._report()
+        self._sent += len(chunk)
+        self._recorder.sent = self._sent
+        if self._promised is not None and self._sent >= self._promised:
+            self._report()
         return chunk
 
     def close(self) -> None:
@@ -249,6 +308,12 @@ def _report(recorder: RequestRecorder, app: Flask, state: State, *, failed: bool
     if recorder.closed:
         return
     try:
+        if failed:
+            recorder.failed, recorder.response = True, None
+            recorder.sent = recorder.sent or 0
+        if not recorder.sampled:
+            recorder.drop()
+            return
         recorder.close()
         facts = _facts(recorder, app, failed=failed)
         if facts["endpoint"] in state.settings.exclude:
@@ -278,16 +343,21 @@ def _keep_to_ask_again(recorder: RequestRecorder, profile: Profile, state: State
         )
 
 
-def _speak_early(recorder: RequestRecorder, response: Response, settings: Settings) -> None:
+def _speak_early(recorder: RequestRecorder, response: Response, state: State) -> None:
     """Analyse what was recorded so far, for what must be said before the response leaves.
 
     :raises FindingError: the application wants findings to be raised.
     """
+    settings = state.settings
     try:
+        early_sinks = state.early_sinks()
+        if not (settings.server_timing or settings.on_finding == "raise" or early_sinks):
+            return
         facts = _facts(recorder, current_app, failed=False)
         if facts["endpoint"] in settings.exclude or request != recorder.asked:
             return  # a request inside of this one that is not watched itself says nothing
         profile = analyse(recorder, settings, **facts)
+        deliver(profile, early_sinks)
         if settings.server_timing:
             response.headers.add("Server-Timing", server_timing(profile))
         if settings.on_finding == "raise" and profile.findings:
@@ -314,12 +384,8 @@ def _facts(recorder: RequestRecorder, app: Flask, *, failed: bool) -> dict[str, 
         "started_at": datetime.now(UTC) - timedelta(seconds=duration),
         "duration": duration,
         "view": _view(app, endpoint, asked),
+        "mount": str(recorder.environ.get("SCRIPT_NAME", "")),
     }
-
-
-def _file_wrapper(environ: WSGIEnvironment) -> Any:
-    wrapper = environ.get("wsgi.file_wrapper")
-    return wrapper if isinstance(wrapper, type) else ()
 
 
 def _view(app: Flask, endpoint: str | None, asked: Request | None) -> View | None:

@@ -7,20 +7,19 @@ every statement, which costs more than everything that is done here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import dropwhile
 from sys import _getframe
 from time import perf_counter_ns
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.engine import Engine
 from sqlalchemy.engine.cursor import _DEFAULT_FETCH, CursorFetchStrategy
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Session
 
 from flask_perfkit.callsite import memory, position_of, walk
+from flask_perfkit.execution import Listener, Place, listen, listeners_after, pass_on
 from flask_perfkit.faults import log_once
 from flask_perfkit.fingerprint import WRITES, operation_of
 from flask_perfkit.hooks.attributes import are_watched
@@ -128,9 +127,8 @@ class _Apart:
 
 def watch_statements() -> None:
     """Listen to every engine; harmless when called again."""
-    if not event.contains(Engine, "do_execute", _on_execute):
-        for name, listener in _LISTENERS.items():
-            event.listen(Engine, name, listener)
+    listen(Place.RECORDER, _LISTENERS)
+    if not event.contains(Session, "before_flush", _before_flush):
         event.listen(Session, "before_flush", _before_flush)
         event.listen(Session, "after_flush", _after_flush)
 
@@ -204,10 +202,8 @@ def _execute_rarely(
 ) -> None:
     """Do what ``_on_execute`` does, for the ways to execute that are seldom taken."""
     started = _now()
-    arguments = (cursor, statement, *parameters, context)
     try:
-        if not any(listener(*arguments) for listener in _after_us(context.dialect, method)):
-            getattr(context.dialect, method)(*arguments)
+        pass_on(_LISTENERS[method], method, context, cursor, statement, *parameters)
     except BaseException as error:
         _record_rare(recorder, statement, started, context, _failed, error)
         raise
@@ -292,18 +288,13 @@ def _execute_with_others(
 ) -> None:
     """Execute where others may listen too: SQLAlchemy does not ask them once we answered."""
     dialect = context.dialect
-    others = tuple(_after_us(dialect, "do_execute"))
+    others = listeners_after(_on_execute, dialect, "do_execute")
     if not others and getattr(dialect.do_execute, "__func__", None) is DefaultDialect.do_execute:
         recorder.alone_on = dialect
-    if not any(listener(cursor, statement, parameters, context) for listener in others):
-        dialect.do_execute(cursor, statement, parameters, context)
-
-
-def _after_us(dialect: Any, method: str) -> Iterator[Callable[..., bool | None]]:
-    """Yield the listeners that SQLAlchemy would call after ours if we let it go on."""
-    ours = _LISTENERS[method]
-    listeners = dropwhile(lambda listener: listener is not ours, getattr(dialect.dispatch, method))
-    return (listener for listener in listeners if listener is not ours)
+    for listener in others:
+        if listener(cursor, statement, parameters, context):
+            return
+    dialect.do_execute(cursor, statement, parameters, context)
 
 
 def _before_flush(session: Session, flush_context: Any, instances: Any) -> None:
@@ -324,7 +315,7 @@ def _after_flush(session: Session, flush_context: Any) -> None:
             log_once("noting a flush")
 
 
-_LISTENERS: dict[str, Callable[..., bool | None]] = {
+_LISTENERS: dict[str, Listener] = {
     "do_execute": _on_execute,
     "do_executemany": _on_executemany,
     "do_execute_no_params": _on_execute_no_params,

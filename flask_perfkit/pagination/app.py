@@ -39,6 +39,19 @@ def current_session() -> AnySession:
     )
 
 
+def current_cache() -> Any:
+    """Return the cache of the current application.
+
+    :raises SetupError: PerfKit does not watch it.
+    """
+    app = _current_app()
+    if app is not None and "perfkit" in app.extensions:
+        return app.extensions["perfkit"].cache
+    raise SetupError(
+        'total="cached" keeps its counts in PerfKit\'s cache: call perfkit.init_app(app) first'
+    )
+
+
 def current_secrets() -> tuple[bytes, ...]:
     """Return the keys of cursors, from the oldest to the one in use.
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -23,6 +24,7 @@ _VERSION = 1
 _PLAIN, _SEALED = 0, 1
 _BACKWARD, _TIED = 1, 2
 _LONGEST = 32_768
+_SIGNATURE_SIZE = 20
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _LABEL = b"flask-perfkit.cursor"
 
@@ -83,17 +85,17 @@ def read_cursor(text: str, fingerprint: bytes, secrets: tuple[bytes, ...]) -> Pl
     return Place(bool(flags & _BACKWARD), bool(flags & _TIED), tuple(map(_untagged, values)))
 
 
-class _HMACSHA256(SigningAlgorithm):
-    """What itsdangerous does by default, with SHA-256 and in one step."""
+class _BLAKE2(SigningAlgorithm):
+    """Keyed BLAKE2b (RFC 7693): two signatures cost a page less than one HMAC of OpenSSL."""
 
     def get_signature(self, key: bytes, value: bytes) -> bytes:
-        return hmac.digest(key, value, "sha256")
+        return blake2b(value, key=key, digest_size=_SIGNATURE_SIZE).digest()
 
 
 @lru_cache(maxsize=8)
 def _signer(secrets: tuple[bytes, ...]) -> Signer:
     keys = [hmac.digest(secret, _LABEL, "sha256") for secret in secrets]
-    return Signer(keys, key_derivation="none", algorithm=_HMACSHA256())
+    return Signer(keys, key_derivation="none", algorithm=_BLAKE2())
 
 
 def _decoded(encoded: bytes) -> bytes:
@@ -102,7 +104,8 @@ def _decoded(encoded: bytes) -> bytes:
 
 _PLAIN_TYPES = frozenset({str, int, bool, type(None)})
 
-_WRITERS: dict[type, tuple[str, Callable[[Any], str]]] = {
+_Writer = tuple[str, Callable[[Any], str]]
+_WRITERS: dict[type, _Writer] = {
     datetime: ("t", datetime.isoformat),
     date: ("d", date.isoformat),
     time: ("c", time.isoformat),
@@ -135,14 +138,19 @@ _READERS: dict[str, Callable[[str], Any]] = {
 def _tagged(value: Any) -> Any:
     if type(value) in _PLAIN_TYPES:
         return value
-    try:
-        tag, write = _WRITERS[type(value)]
-    except KeyError:
+    writer = _WRITERS.get(type(value)) or _inherited_writer(value)
+    if writer is None:
         raise TypeError(
             f"a cursor cannot carry a {type(value).__name__}: "
             "sort by a cast of the column, such as cast(column, String)"
-        ) from None
+        )
+    tag, write = writer
     return [tag, write(value)]
+
+
+def _inherited_writer(value: Any) -> _Writer | None:
+    """Return the writer of a base class: asyncpg has a UUID of its own."""
+    return next((writer for kind, writer in _WRITERS.items() if isinstance(value, kind)), None)
 
 
 def _untagged(value: Any) -> Any:

@@ -18,6 +18,8 @@ class Ways(NamedTuple):
         then a UNION ALL of limited ranges is as flat.
     :param stops_at_ties: whether the range ends before the last column where that
         is SQLite's rowid; then it must not begin within many equal rows.
+    :param has_groups: whether HAVING knows each expression that is grouped by; MariaDB knows
+        columns and what is selected.
     :param floats_are_double: whether no column holds floats of less precision.
     :param enums_are_numbers: whether an ENUM is sorted by the position of its
         value, but compared with a text as a text.
@@ -27,6 +29,7 @@ class Ways(NamedTuple):
     writes_nulls_first: bool = False
     ranges_rows: bool = False
     stops_at_ties: bool = False
+    has_groups: bool = False
     floats_are_double: bool = False
     enums_are_numbers: bool = False
 
@@ -48,9 +51,15 @@ class Ways(NamedTuple):
 
 
 _WAYS = {
-    "postgresql": Ways(nulls_are_largest=True, writes_nulls_first=True, ranges_rows=True),
+    "postgresql": Ways(
+        nulls_are_largest=True, writes_nulls_first=True, ranges_rows=True, has_groups=True
+    ),
     "sqlite": Ways(
-        writes_nulls_first=True, ranges_rows=True, stops_at_ties=True, floats_are_double=True
+        writes_nulls_first=True,
+        ranges_rows=True,
+        stops_at_ties=True,
+        has_groups=True,
+        floats_are_double=True,
     ),
     "mysql": Ways(enums_are_numbers=True),
     "mariadb": Ways(enums_are_numbers=True),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import CompoundSelect, Select, and_, func, inspect, select
 
-from flask_perfkit.pagination.identity import Identity, is_repeating
+from flask_perfkit.pagination.identity import Identity, groups_of, is_repeating
 from flask_perfkit.pagination.order import Term, own_terms
 from flask_perfkit.pagination.statement import entity_of
 
@@ -92,8 +92,10 @@ def enclose_select(statement: Select[Any], terms: Sequence[Term], identity: Iden
         told_apart.append(columns.add(_number_within(identity.columns)))
     # Its own order decides which rows a LIMIT takes; by name it would find no column here.
     own_order = [term.clause() for term in own_terms(statement)]
+    groups = list(groups_of(statement))
     inner = statement.with_only_columns(*columns.inner, maintain_column_froms=True)
-    subquery = inner.order_by(None).order_by(*own_order).subquery()
+    inner = inner.order_by(None).order_by(*own_order).group_by(None).group_by(*groups)
+    subquery = inner.subquery()
     outer = _selected_again(selected, subquery).options(*statement._with_options)
     exported = list(subquery.c)
     return Enclosed(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from hashlib import sha256
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -20,21 +20,22 @@ _SAME_EVERYWHERE = frozenset(
 
 
 def fingerprint(
-    sql: str, parameters: Iterable[BindParameter[Any]], dialect: Dialect, endpoint: str | None
+    sql: str, parameters: Iterable[BindParameter[Any]], dialect: Dialect, place: str | None
 ) -> bytes:
     """Return ``FINGERPRINT_SIZE`` bytes, the same in every process for the same query.
 
+    :param place: what the query belongs to beside, such as its endpoint.
     :raises TypeError: a value has no text that other processes would agree on.
     """
     values = [_text(item.effective_value, item, dialect) for item in parameters]
-    text = "\0".join((endpoint or "", sql, *values))
-    return sha256(text.encode("utf-8", "surrogatepass")).digest()[:FINGERPRINT_SIZE]
+    text = "\0".join((place or "", sql, *values))
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=FINGERPRINT_SIZE).digest()
 
 
-def fingerprint_of(statement: Select[Any], dialect: Dialect) -> bytes:
-    """Return the fingerprint of a statement by itself, wherever it is asked for."""
+def fingerprint_of(statement: Select[Any], dialect: Dialect, database: str) -> bytes:
+    """Return the fingerprint of a statement on a database, whichever endpoint asks for it."""
     compiled = statement.compile(dialect=dialect)
-    return fingerprint(str(compiled), compiled.bind_names, dialect, None)
+    return fingerprint(str(compiled), compiled.bind_names, dialect, database)
 
 
 def _text(value: Any, parameter: BindParameter[Any], dialect: Dialect) -> str:

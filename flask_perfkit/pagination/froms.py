@@ -49,7 +49,7 @@ def final_froms(statement: Select[Any]) -> list[FromClause]:
     """Return the FROM list, ORM joins made."""
     # Counting keeps the joins that multiply rows and drops those of eager loading.
     counting = statement.with_only_columns(func.count(), maintain_column_froms=True)
-    froms = counting.order_by(None).get_final_froms()
+    froms = counting.order_by(None).group_by(None).get_final_froms()
     return [source for source in froms if isinstance(source, FromClause)]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import CompoundSelect, FromClause, Over, ScalarSelect, Select, Table
-from sqlalchemy.sql.elements import ClauseElement, ColumnClause
+from sqlalchemy.sql.elements import ClauseElement, ClauseList, ColumnClause
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import AliasedReturnsRows, _CompoundSelectKeyword
 
@@ -24,7 +25,18 @@ _ALL = frozenset(
         _CompoundSelectKeyword.EXCEPT_ALL,
     }
 )
-_AGGREGATES = frozenset({"count", "sum", "avg", "min", "max", "array_agg", "string_agg"})
+_AGGREGATE = re.compile(
+    r"any_value|avg|corr|count|every|group_concat|max|min|mode|sum|total|xmlagg"
+    r"|(array|jsonb?|jsonb?_object|range|string)_agg|json_(array|object)agg|json_group_(array|object)"
+    r"|(bit|bool)_(and|or|xor)|percentile_(cont|disc)|(covar|stddev|var)(_pop|_samp)?|std|variance",
+    re.IGNORECASE,
+)
+_SET_RETURNING = re.compile(
+    r"generate_(series|subscripts)|unnest|regexp_(matches|split_to_table)|string_to_table"
+    r"|jsonb?_(array_elements|each)(_text)?|jsonb?_(object_keys|path_query)",
+    re.IGNORECASE,
+)
+_GROUPING_SETS = frozenset({"cube", "grouping_sets", "rollup"})
 
 
 class Identity(NamedTuple):
@@ -44,16 +56,32 @@ def row_identity(statement: Select[Any], froms: Froms) -> Identity:
     a many-to-one join, adds nothing. A row source without a key counts with
     all of its columns.
     """
-    if statement._group_by_clauses:
-        groups = [resolved(clause, statement) for clause in statement._group_by_clauses]
-        return Identity(groups, is_unique=True)
     if statement._distinct and not statement._distinct_on:
         return Identity(_of_distinct(list(statement.selected_columns)), is_unique=True)
+    if statement._group_by_clauses:
+        groups = list(groups_of(statement))
+        if any(_groups_several_ways(group) for group in groups):
+            return Identity(list(statement.selected_columns), is_unique=False)
+        return Identity(groups, is_unique=True)
     if is_one_row(statement):
         return Identity([], is_unique=True)
+    if any(_calls(_SET_RETURNING, column) for column in statement.selected_columns):
+        raise ValueError("cannot tell rows apart that a function in the SELECT list makes: join it")
     keys = [(source, _key(source)) for source in _keys(froms)]
     columns = [column for source, key in keys for column in (source.c if key is None else key)]
     return Identity(columns, all(key is not None for _, key in keys))
+
+
+def groups_of(statement: Select[Any]) -> Iterator[Expression]:
+    """Yield what the statement groups by, names resolved."""
+    for clause in statement._group_by_clauses:
+        # SQLAlchemy keeps an entity and a function as lists of their columns.
+        clauses = clause.clauses if isinstance(clause, ClauseList) else [clause]
+        yield from (resolved(part, statement) for part in clauses)
+
+
+def _groups_several_ways(group: Expression) -> bool:
+    return isinstance(group, FunctionElement) and group.name in _GROUPING_SETS
 
 
 def is_repeating(statement: CompoundSelect[Any]) -> bool:
@@ -63,15 +91,16 @@ def is_repeating(statement: CompoundSelect[Any]) -> bool:
 
 def is_one_row(statement: Select[Any]) -> bool:
     """Whether the statement aggregates without GROUP BY."""
-    return not statement._group_by_clauses and any(map(_aggregates, statement.selected_columns))
+    selected = statement.selected_columns
+    return not statement._group_by_clauses and any(_calls(_AGGREGATE, item) for item in selected)
 
 
-def _aggregates(expression: ClauseElement) -> bool:
+def _calls(names: re.Pattern[str], expression: ClauseElement) -> bool:
     if isinstance(expression, Over | ScalarSelect):
         return False
-    if isinstance(expression, FunctionElement) and expression.name in _AGGREGATES:
+    if isinstance(expression, FunctionElement) and names.fullmatch(expression.name):
         return True
-    return any(map(_aggregates, expression.get_children()))
+    return any(_calls(names, child) for child in expression.get_children())
 
 
 def _of_distinct(columns: list[Expression]) -> list[Expression]:

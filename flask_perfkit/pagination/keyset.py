@@ -10,7 +10,7 @@ from sqlalchemy import Integer, bindparam, or_, select, tuple_, union_all
 from flask_perfkit.pagination.app import current_endpoint, current_secrets
 from flask_perfkit.pagination.cursor import Place, read_cursor, write_cursor
 from flask_perfkit.pagination.fingerprint import fingerprint
-from flask_perfkit.pagination.layout import Laid, lay_out
+from flask_perfkit.pagination.layout import Laid, PageStatement, lay_out
 from flask_perfkit.pagination.pages import CursorPage
 from flask_perfkit.pagination.rows import Fetched
 from flask_perfkit.pagination.sealing import require_sealing
@@ -100,15 +100,33 @@ def _fingerprint(laid: Laid, dialect: Dialect) -> bytes:
 
 
 def _rows(source: Source, laid: Laid, place: Place | None, limit: int) -> Fetched:
-    keyset, parameters = laid.layout.keyset, {_LIMIT.key: limit}
+    page = _page(laid, place)
+    parameters: dict[str, Any] = {_LIMIT.key: limit}
+    if page.names:
+        values = (parameter.effective_value for parameter in laid.parameters or ())
+        parameters |= zip(page.names, values, strict=True)
+    if place is not None:
+        parameters |= laid.layout.keyset.forward.parameters(place)
+    return Fetched(source.execute(page.statement, parameters), laid.layout.items)
+
+
+def _page(laid: Laid, place: Place | None) -> PageStatement:
+    """Return the statement of the page; one that ran before needs not be built again."""
+    keyset = laid.layout.keyset
+    direction = keyset.backward if place and place.backward else keyset.forward
+    key = None if place is None else (place.backward, direction.shape_of(place))
+    if laid.is_as_before and key in laid.layout.pages:
+        return laid.layout.pages[key]
     if place is None:
-        page = laid.statement.order_by(*keyset.forward.order_by)
+        statement = laid.statement.order_by(*direction.order_by)
     else:
-        direction = keyset.backward if place.backward else keyset.forward
-        page = _beyond(laid, direction, direction.ranges(place))
-        parameters |= direction.parameters(place)
-    page = page.add_columns(*keyset.columns).limit(_LIMIT)
-    return Fetched(source.execute(page, parameters), laid.layout.items)
+        statement = _beyond(laid, direction, direction.ranges(place))
+    statement = statement.add_columns(*keyset.columns).limit(_LIMIT)
+    if not laid.is_as_before:
+        return PageStatement(statement)
+    page = PageStatement(statement, [parameter.key for parameter in laid.parameters or ()])
+    laid.layout.pages[key] = page
+    return page
 
 
 def _beyond(laid: Laid, direction: Direction, ranges: Sequence[Range]) -> Select[Any]:

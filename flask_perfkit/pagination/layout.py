@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,9 +17,10 @@ from flask_perfkit.pagination.enclosed import enclose_compound, enclose_select, 
 from flask_perfkit.pagination.froms import read_froms
 from flask_perfkit.pagination.identity import is_one_row, row_identity
 from flask_perfkit.pagination.nullability import may_be_null
-from flask_perfkit.pagination.order import own_terms, with_tie_break
+from flask_perfkit.pagination.order import of_the_statement, own_terms, with_tie_break
 from flask_perfkit.pagination.ranges import Keyset
 from flask_perfkit.pagination.rows import Items, items_of
+from flask_perfkit.pagination.statement import require_whole_collections
 from flask_perfkit.pagination.visibility import names_of_selected
 
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ if TYPE_CHECKING:
     from flask_perfkit.pagination.statement import AnySelect
 
 _MOST_KEPT = 500
+
+
+class PageStatement(NamedTuple):
+    """The statement of a page, to be run with other values.
+
+    :param names: of the values that are not those of the cursor.
+    """
+
+    statement: Select[Any]
+    names: Sequence[str] = ()
 
 
 @dataclass
@@ -46,6 +57,7 @@ class Layout:
         neither groups rows first nor takes them from a subquery nor has none.
     :param is_distinct: whether the statement is a SELECT DISTINCT.
     :param sql: the text of the statement in this order, once somebody needed it.
+    :param pages: statements of pages by a cursor that were run, by what they depend on.
     """
 
     ways: Ways
@@ -57,6 +69,7 @@ class Layout:
     finds_by_key: bool
     is_distinct: bool = False
     sql: str | None = None
+    pages: dict[Hashable, PageStatement] = field(default_factory=dict)
 
     @cached_property
     def order_by(self) -> list[Any]:
@@ -86,11 +99,13 @@ class Laid(NamedTuple):
     """A select without an order, to which an order, a WHERE and a LIMIT may be added.
 
     :param parameters: the values in the statement; None where they are still to be found.
+    :param is_as_before: whether nothing but the values tells it from others of this layout.
     """
 
     statement: Select[Any]
     layout: Layout
     parameters: Sequence[BindParameter[Any]] | None = None
+    is_as_before: bool = False
 
 
 class _Shape(NamedTuple):
@@ -112,22 +127,33 @@ def lay_out(
         enclosed = enclose_compound(statement, terms or own_terms(statement))
         return _laid_outside(enclosed, names_of_selected(enclosed.statement), ways)
     if must_be_enclosed(statement):
-        return _laid_around(statement, terms or own_terms(statement), ways)
+        return _laid_around(statement, _order(statement, terms), ways)
     shape = _shape(statement, terms)
     key = None if shape is None else (shape.key, dialect_name, for_cursor)
     layout = None if key is None else _kept.get(key)
     if layout is None:
-        terms = terms or own_terms(statement)
+        terms = _order(statement, terms)
         froms = read_froms(statement)
         identity = row_identity(statement, froms)
-        if for_cursor and (not identity.is_unique or _has_window(statement, terms)):
+        if for_cursor and _needs_subquery(statement, terms, identity, ways):
             return _laid_around(statement, terms, ways)
         layout = _inside(statement, terms, froms, identity, ways)
-        if key is not None and _is_static(layout):
+        if key is None or not _is_static(layout):
+            key = None
+        else:
             _kept[key] = layout
     if statement._order_by_clauses:
         statement = statement.order_by(None)
-    return Laid(statement, layout, None if shape is None else shape.parameters)
+    if shape is None:
+        return Laid(statement, layout)
+    # Later loads of an entity take the values in its options from the statement that ran.
+    has_more = statement._execution_options or (statement._with_options and shape.parameters)
+    return Laid(statement, layout, shape.parameters, key is not None and not has_more)
+
+
+def _order(statement: Select[Any], terms: Sequence[Term]) -> list[Term]:
+    require_whole_collections(statement)
+    return of_the_statement(terms or own_terms(statement), statement)
 
 
 def _shape(statement: Select[Any], terms: Sequence[Term]) -> _Shape | None:
@@ -204,6 +230,14 @@ def _laid_outside(enclosed: Enclosed, names: Mapping[int, str | None], ways: Way
         finds_by_key=False,
     )
     return Laid(enclosed.statement, layout)
+
+
+def _needs_subquery(
+    statement: Select[Any], terms: Sequence[Term], identity: Identity, ways: Ways
+) -> bool:
+    """Whether the statement itself can hold no condition that begins a page."""
+    is_grouped = bool(statement._group_by_clauses) and not ways.has_groups
+    return is_grouped or not identity.is_unique or _has_window(statement, terms)
 
 
 def _has_window(statement: Select[Any], terms: Sequence[Term]) -> bool:

@@ -37,7 +37,8 @@ def may_be_null(expression: Expression, statement: Select[Any], froms: Froms) ->
         return True
     table = expression.table
     is_declared = isinstance(table.element if isinstance(table, Alias) else table, Table)
-    if is_declared and not expression.nullable and table not in froms.optional:
+    is_there = table in froms.sources and table not in froms.optional
+    if is_declared and not expression.nullable and is_there:
         return False
     return not any(_refuses_null(condition, expression) for condition in conditions(statement))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from sqlalchemy import UnaryExpression, nulls_first, nulls_last
+from sqlalchemy import BindParameter, SelectBase, UnaryExpression, inspect, nulls_first, nulls_last
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import (
+    ColumnClause,
     ColumnElement,
     Label,
     TextClause,
@@ -16,6 +17,7 @@ from sqlalchemy.sql.elements import (
     _textual_label_reference,
 )
 from sqlalchemy.sql.selectable import Select
+from sqlalchemy.sql.visitors import replacement_traverse
 
 from flask_perfkit.errors import ParameterError
 from flask_perfkit.pagination.froms import final_froms
@@ -129,7 +131,32 @@ def _split(sort: str) -> Iterator[tuple[str, bool]]:
 
 def resolved(clause: Any, statement: GenerativeSelect) -> Expression:
     """Return the expression that an ORDER BY or GROUP BY clause means."""
-    return _term(clause, statement).expression
+    return _term(clause, statement).value
+
+
+def of_the_statement(terms: Sequence[Term], statement: Select[Any]) -> list[Term]:
+    """Take from the columns the mapped class that they are named by, if the statement selects none.
+
+    Selected beside an entity, a subclass's column would bring its table once
+    more into the FROM, or leave the rows of the other classes out.
+    """
+    found = (column.get("entity") for column in statement.column_descriptions)
+    entities = {inspect(entity) for entity in found if entity is not None}
+    return [_without_entities_but(entities, term) for term in terms]
+
+
+def _without_entities_but(kept: Collection[Any], term: Term) -> Term:
+    foreign = []
+
+    def replaced(part: Any, **_: Any) -> Any:
+        entity = part._annotations.get("parententity")
+        if isinstance(part, ColumnClause) and entity is not None and entity not in kept:
+            foreign.append(part)
+            return part._deannotate()
+        return part if isinstance(part, SelectBase | BindParameter) else None
+
+    found = cast(Any, replacement_traverse)(term.expression, {}, replaced)
+    return replace(term, expression=found) if foreign else term
 
 
 def _term(clause: Any, statement: GenerativeSelect | None = None) -> Term:

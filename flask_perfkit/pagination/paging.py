@@ -69,9 +69,9 @@ def paginate(
         :class:`CursorParams` for one by a cursor.
     :param sortable: the names that ``sort`` may use, and the columns that they mean.
     :param total: ``"exact"``, what pages by number have unless set, counts the
-        statement's rows; ``"cached"`` keeps the count for ``PERFKIT_COUNT_TTL``
-        seconds; ``"estimated"`` asks PostgreSQL's planner; None, what cursor
-        pages have unless set, leaves the total out.
+        statement's rows; ``"cached"`` keeps the count in PerfKit's cache for ``PERFKIT_COUNT_TTL``
+        seconds, or until one of its tables changes; ``"estimated"`` asks PostgreSQL's
+        planner; None, what cursor pages have unless set, leaves the total out.
     :param session: a legacy ``Query`` brings its own; Flask-SQLAlchemy's unless set.
     :raises ParameterError: ``params.sort`` uses another name, or the cursor is
         of no use here; answered as a 400.

@@ -14,6 +14,8 @@ from flask_perfkit.pagination.schemas import (
     load_parameters,
 )
 
+_MOST_ITEMS = 2**31 - 2  # and one more: a LIMIT takes 32 bits with a sign
+
 
 @dataclass(frozen=True)
 class PaginationParams:
@@ -87,5 +89,7 @@ def _require_counts(**numbers: int) -> None:
         for name, number in numbers.items()
         if not isinstance(number, int) or isinstance(number, bool) or number < 1
     }
+    if not errors and numbers["page_size"] > _MOST_ITEMS:
+        errors["page_size"] = [f"Must be at most {_MOST_ITEMS}."]
     if errors:
         raise ParameterError(errors)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     tuple_,
     type_coerce,
 )
+from sqlalchemy.sql.elements import ColumnClause, Grouping
 from sqlalchemy.types import UserDefinedType
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Direction:
         self._ways = ways
         self._keys = [
             _Key(
-                type_coerce(term.value, _AS_STORED),
+                type_coerce(_in_brackets(term.value), _AS_STORED),
                 bindparam(f"perfkit_key_{number}", type_=_AS_STORED),
                 term.descending,
                 may_be_null,
@@ -80,17 +81,14 @@ class Direction:
             for number, (term, may_be_null) in enumerate(zip(terms, nullable, strict=True))
         ]
         self.order_by = self._order_by(0)
-        self._kept: dict[_Shape, list[Range]] = {}
+        self._kept: dict[Shape, list[Range]] = {}
 
     def ranges(self, place: Place) -> list[Range]:
         """Return ranges of which each row beyond the place is in one; the nearest comes first.
 
         Their conditions hold with :meth:`parameters` only.
         """
-        shape = _Shape(
-            tuple(value is None for value in place.values),
-            place.is_tied and self._ways.stops_at_ties,
-        )
+        shape = self.shape_of(place)
         if shape not in self._kept:
             found = [
                 Range(condition, self._order_by(same))
@@ -98,6 +96,13 @@ class Direction:
             ]
             self._kept[shape] = found or [Range(false(), self.order_by)]
         return self._kept[shape]
+
+    def shape_of(self, place: Place) -> Shape:
+        """Return what the ranges for a place depend on beside its values."""
+        return Shape(
+            tuple(value is None for value in place.values),
+            place.is_tied and self._ways.stops_at_ties,
+        )
 
     def parameters(self, place: Place) -> dict[str, Any]:
         """Return the values by the names that the conditions have for them."""
@@ -111,8 +116,8 @@ class Direction:
         return [clause for term in self.terms[start:] for clause in self._ways.order_by(term)]
 
 
-class _Shape(NamedTuple):
-    """What the conditions for a place depend on beside its values."""
+class Shape(NamedTuple):
+    """Which values of a place are NULL, and whether its range ends before the last term."""
 
     is_null: tuple[bool, ...]
     is_split: bool
@@ -128,6 +133,11 @@ class _Key(NamedTuple):
     nulls_last: bool
 
 
+def _in_brackets(expression: Expression) -> Expression:
+    """Keep together what an operator beside it would take apart, such as a NOT."""
+    return expression if isinstance(expression, ColumnClause) else Grouping(expression)
+
+
 def _read(term: Term, ways: Ways) -> Expression:
     kind = term.value.type
     if isinstance(kind, Enum) and kind.native_enum and ways.enums_are_numbers:
@@ -138,7 +148,7 @@ def _read(term: Term, ways: Ways) -> Expression:
     return type_coerce(term.value, _AS_STORED)
 
 
-def _ranges(keys: list[_Key], shape: _Shape, ranges_rows: bool) -> Iterator[tuple[Expression, int]]:
+def _ranges(keys: list[_Key], shape: Shape, ranges_rows: bool) -> Iterator[tuple[Expression, int]]:
     """Yield each range with the number of leading keys in which its rows are the same.
 
     The last keys differ first: a range holds rows that are equal to the place

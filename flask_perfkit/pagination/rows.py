@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sqlalchemy.engine.result import IteratorResult, SimpleResultMetaData
+
 from flask_perfkit.pagination.statement import entity_of
 
 if TYPE_CHECKING:
@@ -52,8 +54,8 @@ class Fetched:
         # columns an entity then comes once for each row that the statement has without it.
         if result._unique_filter_state is not None:
             result = result.unique()
-        self._frozen = None if items.are_entities else result.freeze()
-        self._rows = result.all() if self._frozen is None else self._frozen().all()
+        self._shape = None if items.are_entities else _shape_of(result, items.width)
+        self._rows = result.all()
         self._width = items.width
 
     def __len__(self) -> int:
@@ -62,10 +64,21 @@ class Fetched:
     def items(self, most: int) -> list[Any]:
         """Return the first items: entities as such, others as rows as wide as they were."""
         rows = self._rows[:most]
-        if self._frozen is None:
+        if self._shape is None:
             return [row[0] for row in rows]
-        return list(self._frozen().columns(*range(self._width)).fetchmany(len(rows)))
+        return list(IteratorResult(self._shape, iter([row[: self._width] for row in rows])))
 
     def added(self, position: int) -> tuple[Any, ...]:
         """Return the added columns of a row."""
         return tuple(self._rows[position][self._width :])
+
+
+def _shape_of(result: Result[Any], width: int) -> SimpleResultMetaData:
+    """Return what the first columns of a row are called by.
+
+    ``Result.columns()`` goes by the names, of which several columns may have the same.
+    """
+    metadata: Any = result._metadata
+    called = {record[0]: record[2] for record in metadata._keymap.values()}
+    names = list(metadata._keys)[:width]
+    return SimpleResultMetaData(names, extra=[called.get(at) or () for at in range(width)])

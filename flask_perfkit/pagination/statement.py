@@ -47,6 +47,17 @@ def criteria_of(statement: AnySelect) -> list[LoaderCriteriaOption]:
     ]
 
 
+def require_whole_collections(statement: Select[Any]) -> None:
+    """Refuse contains_eager() of a collection, which a page would cut, with a ValueError."""
+    for option in statement._with_options:
+        for part in getattr(option, "context", ()):
+            if "eager_from_alias" in part.local_opts and part.path.path[-2].uselist:
+                raise ValueError(
+                    f"a page would cut {part.path.path[-2]}, which contains_eager() fills from "
+                    "the rows: load it by selectinload()"
+                )
+
+
 def entity_of(description: Any) -> Any:
     """Return the mapped class or alias of a column description; None for a mere column."""
     entity = description.get("entity")

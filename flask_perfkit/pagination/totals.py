@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import Select, func, literal, select
 
-from flask_perfkit.pagination.app import current_settings
+from flask_perfkit.pagination.app import current_cache, current_settings
 from flask_perfkit.pagination.enclosed import is_limited, must_be_enclosed
 from flask_perfkit.pagination.estimate import estimate_rows
 from flask_perfkit.pagination.fingerprint import fingerprint_of
 from flask_perfkit.pagination.identity import is_one_row
-from flask_perfkit.pagination.kept import keep_total
 from flask_perfkit.pagination.statement import criteria_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection, Engine
     from sqlalchemy.sql.elements import ColumnElement
 
     from flask_perfkit.pagination.rows import Source
@@ -36,17 +38,36 @@ def count_rows(source: Source, statement: AnySelect, total: Total) -> int | None
 
     if total == "exact":
         return count()
-    key = fingerprint_of(counting, source.bind.dialect)
-    return keep_total(source.bind.engine, key, current_settings().count_ttl, count)
+    return _keep(_key(counting, source.bind), count)
+
+
+def _keep(key: str, count: Callable[[], int]) -> int:
+    """Return the total kept under a key, or count; the cache sees which tables that reads."""
+    total: int = current_cache().get_or_create(key, count, ttl=current_settings().count_ttl)
+    return total
+
+
+def _key(counting: Select[Any], bind: Engine | Connection) -> str:
+    database = bind.engine.url.set(username=None, password=None).render_as_string()
+    return f"perfkit.total:{fingerprint_of(counting, bind.dialect, database).hex()}"
 
 
 def _of_rows(statement: AnySelect, column: ColumnElement[Any]) -> Select[Any]:
-    """Select one column from the rows of a statement, without order and eager loading."""
+    """Select one column from the rows of a statement, without order, eager loading and locks."""
+    statement = _unlocked(statement)
     if isinstance(statement, Select) and not _needs_subquery(statement):
         return statement.with_only_columns(column, maintain_column_froms=True).order_by(None)
     inner = statement if is_limited(statement) else statement.order_by(None)
     # A subquery's own options are ignored, the soft delete among them.
     return select(column).select_from(inner.subquery()).options(*criteria_of(statement))
+
+
+def _unlocked(statement: AnySelect) -> AnySelect:
+    if statement._for_update_arg is None:
+        return statement
+    unlocked = statement._generate()
+    unlocked._for_update_arg = None
+    return unlocked
 
 
 def _needs_subquery(statement: Select[Any]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Label, inspect
+from sqlalchemy.orm import Bundle
 
 from flask_perfkit.pagination.order import element_of
 from flask_perfkit.pagination.statement import entity_of
@@ -18,10 +19,11 @@ def names_of_selected(statement: Select[Any]) -> dict[int, str]:
     """Return the names under which items show expressions, by the expressions' hashes."""
     names: dict[int, str] = {}
     for description in statement.column_descriptions:
-        entity = entity_of(description)
-        if entity is None:
+        entity, name = entity_of(description), description["name"]
+        if isinstance(description["expr"], Bundle):
+            names |= {hash(element_of(column)): name for column in description["expr"].columns}
+        elif entity is None:
             expression = element_of(description["expr"])
-            name = description["name"]
             names[hash(expression)] = name
             if isinstance(expression, Label):
                 names[hash(expression.element)] = name

@@ -228,6 +228,43 @@ def test_sql_text_is_not_kept_unless_its_tables_are_named(
     assert declared.runs == 1
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        sa.select(sa.func.count()).select_from(sa.text("documents")),
+        sa.select(sa.func.count()).select_from(
+            sa.join(sa.text("documents"), sa.table("users"), sa.text("true"))
+        ),
+        sa.select(sa.literal_column("(SELECT count(*) FROM documents)")),
+        sa.text("SELECT count(*) FROM documents").columns(sa.column("count")),
+        sa.text("SELECT abs(1)"),  # a function may read anything
+    ],
+    ids=str,
+)
+def test_text_inside_a_statement_is_not_kept_either(
+    cache: Cache, sqlite_engine: sa.Engine, statement: Any
+) -> None:
+    def read() -> Any:
+        with sqlite_engine.connect() as connection:
+            return connection.scalar(statement)
+
+    creator = Counted(read)
+    for _ in range(2):
+        cache.get_or_create("text", creator)
+    assert creator.runs == 2
+
+
+def test_text_that_reads_no_table_is_no_obstacle(cache: Cache, sqlite_engine: sa.Engine) -> None:
+    def read() -> Any:
+        with sqlite_engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+            return list(connection.scalars(sa.select(Document.id).where(sa.text("title = 'a'"))))
+
+    creator = Counted(read)
+    assert [cache.get_or_create("ids", creator) for _ in range(2)] == [[1], [1]]
+    assert creator.runs == 1
+
+
 def test_invalidate_drops_by_table_and_by_value(cache: Cache) -> None:
     creators = [Counted(lambda: 1) for _ in range(3)]
     needs: list[list[Any]] = [[Document], [Document.user_id == 1], [Document.user_id == 2]]

@@ -130,6 +130,19 @@ def test_a_bad_dependency_is_refused(cache: Cache) -> None:
         cache.cached(depends_on=[Document.user_id])(lambda: 1)
 
 
+@pytest.mark.parametrize("ttl", [0, -1, "60", True, float("nan"), float("inf"), 1e12])
+def test_a_bad_life_is_refused_at_once(cache: Cache, ttl: Any) -> None:
+    allowed = "allowed is a number of seconds above zero, up to ten years"
+    with pytest.raises(ValueError, match=allowed):
+        cache.cached(ttl=ttl)
+    with pytest.raises(ValueError, match=allowed):
+        cache.cached_response(ttl=ttl)
+    with pytest.raises(ValueError, match=allowed):
+        cache.get_or_create("key", lambda: 1, ttl=ttl)
+    with pytest.raises(ValueError, match=allowed):
+        cache.set("key", 1, ttl=ttl)
+
+
 def test_calls_are_counted_under_the_functions_name(cache: Cache) -> None:
     @cache.cached
     def counted() -> int:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +63,7 @@ def user(server: Server, sqlite_engine: sa.Engine) -> User:
 
 NOT_USABLE = "The cache's server is not usable ({}: …): values come from their source until it is"
 REFUSES = "The cache's server refuses to store ({}: …): values come from their source"
+SLOW = "The cache's server is slow (… s a trip): values come from their source until it is faster"
 OTHER_FORMAT = "The cache holds an entry of another format; it is made anew"
 NO_JSON = "The cache holds an entry that is no JSON; it is made anew"
 
@@ -86,6 +90,12 @@ def _fill_up_empty(server: Server) -> None:
     server.fill_up()
 
 
+def _head(server: Server) -> bytes:
+    """Return the head of the entry, which then says that its JSON holds more types."""
+    payload: bytes = server.client.get(VALUE)
+    return payload[: payload.rindex(b"\n") + 1].replace(b" - ", b" t ", 1)
+
+
 FAULTS: dict[str, tuple[Callable[[Server], object], bool, str]] = {
     "not there": (Server.kill, False, NOT_USABLE.format("ConnectionError")),
     "frozen": (Server.freeze, False, NOT_USABLE.format("TimeoutError")),
@@ -104,6 +114,11 @@ FAULTS: dict[str, tuple[Callable[[Server], object], bool, str]] = {
         lambda s: s.client.set(VALUE, pickle.dumps({"a": 1})),
         True,
         OTHER_FORMAT,
+    ),
+    "garbage in an entry's value": (
+        lambda s: s.client.set(VALUE, _head(s) + b'{"perfkit:type":"UUID","value":7}'),
+        True,
+        NO_JSON,
     ),
     "broken JSON in an entry": (
         lambda s: s.client.set(VALUE, s.client.get(VALUE)[:-1] + b"{"),
@@ -126,12 +141,80 @@ def test_a_fault_of_the_server_reaches_nobody(
     assert user.write() == 3
     assert [user.read() for _ in range(20)] == [3] * 20
     assert user.is_cached() == is_cached_again
-    messages = [re.sub(r"Error: .*\)(?=: values)", "Error: …)", line) for line in caplog.messages]
-    assert messages == ([] if logged == "nothing" else [logged])
-    seen = (
-        "the right value, cached again" if is_cached_again else "the right value, from its source"
+    assert _without_details(caplog) == ([] if logged == "nothing" else [logged])
+    assert _row(fault, is_cached_again, logged) in DOCS.read_text(encoding="utf-8")
+
+
+def _without_details(caplog: pytest.LogCaptureFixture) -> list[str]:
+    lines = [re.sub(r"Error: .*\)(?=: values)", "Error: …)", line) for line in caplog.messages]
+    return [re.sub(r"\d+\.\d+ s a trip", "… s a trip", line) for line in lines]
+
+
+def _row(fault: str, is_cached_again: bool, logged: str) -> str:
+    """Return the row of the table in the documentation."""
+    kept = "cached again" if is_cached_again else "from its source"
+    return f"| {fault} | the right value, {kept} | {logged} |"
+
+
+class SlowPath:
+    """A way to a server that holds every answer back for some seconds."""
+
+    def __init__(self, server: Server) -> None:
+        self.seconds = 0.0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        self._server = server
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                try:
+                    server = socket.create_connection(("127.0.0.1", self._server.port))
+                except OSError:
+                    client.close()
+                    continue
+                for ends in ((client, server, False), (server, client, True)):
+                    threading.Thread(target=self._pass_on, args=ends, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
+        with suppress(OSError), source, target:
+            while data := source.recv(65536):
+                time.sleep(self.seconds if is_answer else 0)
+                target.sendall(data)
+
+
+@pytest.fixture
+def slow_path(server: Server) -> Iterator[SlowPath]:
+    path = SlowPath(server)
+    yield path
+    path.close()
+
+
+def test_a_slow_server_is_passed_by_until_it_is_faster(
+    slow_path: SlowPath, server: Server, sqlite_engine: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    user, other = User(slow_path.url, sqlite_engine), User(server.url, sqlite_engine)
+    assert [user.read(), other.read()] == [2, 2]
+    slow_path.seconds = 0.12
+    assert [user.read() for _ in range(20)] == [2] * 20
+    assert user.creator.runs == 1 + 15  # five slow hits, then none
+    assert user.write() == 3
+    assert other.read() == 3  # a writer waits for the slow server, for the others' sake
+    assert [user.read() for _ in range(20)] == [3] * 20
+    assert not user.is_cached()
+    slow = (
+        "The cache's server is slow (… s a trip): values come from their source until it is faster"
     )
-    assert f"| {fault} | {seen} | {logged} |" in DOCS.read_text(encoding="utf-8")
+    assert _without_details(caplog) == [slow]
+    assert _row("slow", False, slow) in DOCS.read_text(encoding="utf-8")
+    slow_path.seconds = 0
+    user.wait_until_cached()
+    assert caplog.messages[1:] == ["The cache's server is usable again"]
 
 
 def test_a_pickle_is_not_run(user: User, server: Server, tmp_path: Path) -> None:
@@ -229,6 +312,43 @@ def test_set_get_and_delete_do_not_raise_without_a_server(sqlite_engine: sa.Engi
     assert cache.delete("key") == 0
     assert cache.delete_matching("*") == 0
     cache.invalidate(Document)
+
+
+@pytest.mark.parametrize("scheme", ["redis+cluster", "redis+sentinel"])
+def test_a_group_of_servers_that_is_not_there_at_the_start_reaches_nobody(
+    scheme: str, sqlite_engine: sa.Engine
+) -> None:
+    user = User(f"{scheme}://127.0.0.1:1/service", sqlite_engine)
+    assert [user.read(), user.write(), user.read()] == [2, 3, 3]
+
+
+def test_half_a_character_in_a_key_is_no_fault(
+    user: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    user.cache.set("name:\ud800", 1)
+    assert user.cache.get("name:\ud800") == 1
+    assert user.cache.delete_matching("name:\ud800*") == 1
+    assert caplog.messages == []
+
+
+def test_what_interrupts_a_read_does_not_shift_the_answers(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker's own timeout may strike between question and answer."""
+    from redis.connection import AbstractConnection
+
+    user.cache.set("mine", "mine")
+    user.cache.set("other", "other")
+    assert user.cache.get("mine") == "mine"
+
+    def interrupt(self: Any, **_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AbstractConnection, "read_response", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            user.cache.get("mine")
+    assert user.cache.get("other") == "other"
 
 
 def test_a_server_that_may_not_be_asked_for_its_run_is_used_and_named_in_the_log(

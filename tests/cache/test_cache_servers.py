@@ -137,8 +137,19 @@ def test_a_node_that_is_gone_reaches_nobody(
 
 
 @pytest.fixture
-def sentinel(tmp_path: Path, server: Server) -> Iterator[int]:
-    """A Sentinel that watches the server under the name "shop"; yields its port."""
+def replica(tmp_path: Path, server: Server) -> Iterator[Server]:
+    """A replica that the server knows of: Sentinel asks at its start, then every ten seconds."""
+    replica = Server(tmp_path / "replica")
+    server.client.config_set("repl-diskless-sync-delay", 0)
+    replica.client.replicaof("127.0.0.1", str(server.port))
+    wait_until(lambda: server.client.info("replication")["connected_slaves"])
+    yield replica
+    replica.stop()
+
+
+@pytest.fixture
+def sentinel(tmp_path: Path, server: Server, replica: Server) -> Iterator[int]:
+    """A Sentinel that watches the server and its replica as "shop"; yields its port."""
     watching = Server(tmp_path / "sentinel")
     port = watching.port
     watching.stop()
@@ -167,10 +178,8 @@ def _answers(client: redis.Redis) -> bool:
 
 @pytest.mark.slow
 def test_the_master_of_a_sentinel_group_is_found_and_followed(
-    tmp_path: Path, server: Server, sentinel: int, sqlite_engine: sa.Engine
+    server: Server, replica: Server, sentinel: int, sqlite_engine: sa.Engine
 ) -> None:
-    replica = Server(tmp_path / "replica")
-    replica.client.replicaof("127.0.0.1", str(server.port))
     with redis.Redis(port=sentinel) as client:
         wait_until(lambda: client.execute_command("SENTINEL", "REPLICAS", "shop"))
     cache = Cache.from_url(f"redis+sentinel://127.0.0.1:{sentinel}/shop/0?socket_timeout=0.5")
@@ -194,12 +203,26 @@ def test_the_master_of_a_sentinel_group_is_found_and_followed(
     # What the new master got from the old one is of another run, and is not believed.
     wait_until(is_cached)
     assert read() == ["new"]
-    replica.stop()
 
 
 def test_a_sentinel_url_must_name_its_service() -> None:
     with pytest.raises(SettingsError, match=r"redis\+sentinel://host:port/service"):
         Cache.from_url("redis+sentinel://127.0.0.1:26379")
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("redis://user:hun/ter2@127.0.0.1:6379/0", "has a port that is none"),
+        ("redis+cluster://127.0.0.1:99999", "has a port that is none"),
+        ("redis://127.0.0.1:6379/0?colour=red", "has an option that is none: .*'colour'"),
+        ("redis://127.0.0.1:6379/0?socket_timeout=soon", "has an option that is none: .*timeout"),
+    ],
+)
+def test_a_url_that_cannot_work_is_refused_at_once(url: str, complaint: str) -> None:
+    with pytest.raises(SettingsError, match=f"^PERFKIT_REDIS_URL {complaint}") as caught:
+        Cache.from_url(url)
+    assert "hun" not in str(caught.value)
 
 
 def test_a_unix_socket_is_a_server_too(tmp_path: Path, sqlite_engine: sa.Engine) -> None:

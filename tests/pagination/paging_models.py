@@ -72,6 +72,37 @@ class Bird(Animal):
     __mapper_args__: ClassVar = {"polymorphic_identity": "bird"}
 
 
+class Vehicle(db.Model):
+    """Joined inheritance whose children are always read along."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    __mapper_args__: ClassVar = {
+        "polymorphic_on": "kind",
+        "polymorphic_identity": "vehicle",
+        "with_polymorphic": "*",
+    }
+
+
+class Car(Vehicle):
+    id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
+    doors: Mapped[int]
+    __mapper_args__: ClassVar = {"polymorphic_identity": "car"}
+
+
+class Staff(db.Model):
+    """Single-table inheritance."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    __mapper_args__: ClassVar = {"polymorphic_on": "kind", "polymorphic_identity": "staff"}
+
+
+class Manager(Staff):
+    level: Mapped[int | None]
+    __mapper_args__: ClassVar = {"polymorphic_identity": "manager"}
+
+
 # No primary key: rows may be the same throughout.
 log = Table("log", db.metadata, Column("level", String(20)), Column("line", Integer))
 

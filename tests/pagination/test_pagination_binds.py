@@ -10,6 +10,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from flask_perfkit import PerfKit
 from flask_perfkit.pagination import CursorParams, PaginationParams, paginate
 
 
@@ -35,6 +36,7 @@ def archive() -> Iterator[None]:
         SQLALCHEMY_BINDS={"archive": "sqlite://"},
     )
     db.init_app(app)
+    PerfKit(app, db)
     with app.app_context():
         db.create_all()
         db.session.add_all([Event(id=n, kind=n % 2) for n in range(1, 6)])

@@ -16,11 +16,15 @@ from hypothesis import strategies as st
 from paging_models import (
     Animal,
     Bird,
+    Car,
     Color,
     Document,
     Everything,
+    Manager,
     Membership,
+    Staff,
     User,
+    Vehicle,
     add_documents,
     db,
     log,
@@ -43,6 +47,7 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.orm import (
+    Bundle,
     aliased,
     defer,
     joinedload,
@@ -52,7 +57,7 @@ from sqlalchemy.orm import (
     with_polymorphic,
 )
 
-from flask_perfkit.pagination import CursorParams, paginate
+from flask_perfkit.pagination import CursorParams, PaginationParams, paginate
 
 pytestmark = [
     pytest.mark.usefixtures("app"),
@@ -239,6 +244,24 @@ def _bundled_birds() -> Select[Any]:
     return select(animals).order_by(animals.Bird.wingspan)
 
 
+def _two_of_a_class() -> Select[Any]:
+    one, other = aliased(Document), aliased(Document)
+    return (
+        select(one, other)
+        .join(other, other.user_id == one.user_id)
+        .where(one.id < other.id)
+        .order_by(one.size.desc(), other.rank)
+    )
+
+
+def _grouped_by(*groups: Any) -> Select[Any]:
+    return (
+        select(func.lower(Document.title).label("low"), func.count().label("n"))
+        .group_by(*groups)
+        .order_by("n")
+    )
+
+
 def _of_a_union() -> Select[Any]:
     both = union_all(select(Document.size), select(Document.rank)).subquery()
     return select(both.c.size).order_by(both.c.size)
@@ -316,12 +339,61 @@ SHAPES: dict[str, tuple[Callable[[], Any], list[Any]]] = {
         [Document.id],
     ),
     "no order": (lambda: select(Document), [Document.id]),
+    "negation": (lambda: select(Document).order_by(~Document.deleted), [Document.id]),
+    "two of a class": (_two_of_a_class, []),
+    "names that collide": (
+        lambda: select(Document.__table__.join(User.__table__)).order_by(User.__table__.c.name),
+        [Document.__table__.c.id],
+    ),
+    "bundle": (
+        lambda: select(Bundle("both", Document.title, Document.size)).order_by(Document.size),
+        [Document.id],
+    ),
+    "group by label": (lambda: _grouped_by("low"), [func.lower(Document.title)]),
+    "limited group by label": (
+        lambda: _grouped_by("low").order_by(None).order_by("low").limit(3),
+        [],
+    ),
+    "group by function": (
+        lambda: _grouped_by(func.lower(Document.title)),
+        [func.lower(Document.title)],
+    ),
+    "group by entity": (
+        lambda: (
+            select(User, func.max(Document.rank).label("most"))
+            .outerjoin(Document)
+            .group_by(User)
+            .order_by("most")
+        ),
+        [User.id],
+    ),
+    "distinct groups": (
+        lambda: (
+            select(func.count(Document.id).label("n"))
+            .group_by(Document.size, Document.rank)
+            .distinct()
+        ).order_by(desc("n")),
+        [],
+    ),
+    "child of a polymorphic": (lambda: select(Vehicle).order_by(Car.doors), [Vehicle.id]),
+    "child of a single table": (
+        lambda: select(Staff).order_by(Manager.level.desc()),
+        [Staff.id.desc()],
+    ),
+    "one child of a single table": (
+        lambda: select(Manager).order_by(Manager.level.desc()),
+        [Manager.id.desc()],
+    ),
 }
 
 
 def add_animals_and_members() -> None:
     db.session.add_all([Bird(id=n, wingspan=n % 3) for n in (2, 3, 5, 6)])
     db.session.add_all([Animal(id=n) for n in (1, 4, 7)])
+    db.session.add_all([Car(id=n, doors=n % 3) for n in (1, 3, 4)])
+    db.session.add_all([Vehicle(id=n) for n in (2, 5)])
+    db.session.add_all([Manager(id=n, level=n % 3 or None) for n in (1, 3, 4, 6)])
+    db.session.add_all([Staff(id=n) for n in (2, 5)])
     db.session.add_all(
         [
             Membership(user_id=user, group_id=group, role=f"r{(user + group) % 2}")
@@ -365,6 +437,18 @@ def test_rows_that_are_the_same_throughout_all_come() -> None:
         expected = sorted(rows_of(list(db.session.execute(query))))
         for size in (1, 2, 5):
             assert sorted(rows_of(walk(query, size))) == expected
+
+
+def test_rows_go_by_the_names_they_have_without_paging() -> None:
+    add_documents(3)
+    tables = select(Document.__table__.join(User.__table__))
+    for query in (tables, select(Document.id, Document.id, User.id).join(User)):
+        plain = db.session.execute(query).all()
+        assert [row._fields for row in walk(query, 2)] == [row._fields for row in plain]
+        page = paginate(query, PaginationParams(page_size=2))
+        assert [row._fields for row in page.items] == [row._fields for row in plain[:2]]
+    (row,) = walk(select(Document, User.name).join(User).where(Document.id == 2))
+    assert (row.Document.id, row.name, row._mapping[User.name]) == (2, "u1", "u1")
 
 
 def test_unions_walk_in_the_order_of_their_columns() -> None:
@@ -429,6 +513,36 @@ def test_values_in_the_order_are_those_of_the_request_not_of_an_earlier_one() ->
         for query in (select(Document).order_by(first), select(Document).order_by(by_case)):
             expected = [favourite, *(n for n in range(1, 10) if n != favourite)]
             assert rows_of(walk(query, 2)) == expected
+
+
+def test_values_of_the_query_are_those_of_the_request_not_of_an_earlier_one() -> None:
+    add_documents(12, users=3)
+    for owner, least, users in ((1, 2, [1, 2]), (2, 0, [3, 2]), (1, 2, [1]), (3, 4, [])):
+        query = select(Document).where(Document.user_id == owner, Document.id > least)
+        expected = [n for n in range(1, 13) if (n - 1) % 3 + 1 == owner and n > least]
+        assert rows_of(walk(query, 2)) == expected
+        assert rows_of(walk(query, 2, "-id", sortable=SORTABLE)) == expected[::-1]
+        among = select(Document).where(Document.user_id.in_(users))
+        assert rows_of(walk(among, 2)) == [n for n in range(1, 13) if (n - 1) % 3 + 1 in users]
+        shifted = select(Document.id + least).where(Document.id < 5)
+        assert rows_of(walk(shifted, 2)) == [(n + least,) for n in (1, 2, 3, 4)]
+
+
+def test_values_of_options_are_those_of_the_request_not_of_an_earlier_one() -> None:
+    add_documents(12, users=2)
+    for least in (4, 8, 4):
+        db.session.expunge_all()
+        late = with_loader_criteria(Document, Document.id > least)
+        (page,) = forward(select(User).options(late), 5)
+        loaded = [document.id for user in page.items for document in user.documents]
+        assert sorted(loaded) == list(range(least + 1, 13))
+    for options in ({"populate_existing": True}, {}):
+        (page,) = forward(select(User), 5)
+        page.items[0].name = "changed"
+        with db.session.no_autoflush:
+            forward(select(User).execution_options(**options), 5)
+        assert page.items[0].name == ("u1" if options else "changed")
+        db.session.rollback()
 
 
 def test_tables_of_one_request_are_not_mixed_with_those_of_another() -> None:

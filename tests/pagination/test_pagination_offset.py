@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import (
     Session,
     aliased,
+    contains_eager,
     joinedload,
     selectinload,
     sessionmaker,
@@ -30,7 +31,7 @@ from sqlalchemy.orm import (
 )
 
 from flask_perfkit.errors import ParameterError, SetupError
-from flask_perfkit.pagination import Page, PaginationParams, paginate
+from flask_perfkit.pagination import CursorParams, Page, PaginationParams, paginate
 
 pytestmark = pytest.mark.usefixtures("app")
 
@@ -151,6 +152,16 @@ def test_numbers_are_checked_together(number: Any) -> None:
     assert sorted(error.value.errors) == ["page", "page_size"]
 
 
+def test_a_page_that_no_database_could_cut_is_refused() -> None:
+    for number in (2**31 - 1, 2**63, 10**30):
+        for kind in (PaginationParams, CursorParams):
+            with pytest.raises(ParameterError, match="page_size: Must be at most 2147483646"):
+                kind(page_size=number)
+    add_documents(2)
+    for params in (PaginationParams(page_size=2**31 - 2), CursorParams(page_size=2**31 - 2)):
+        assert len(paginate(select(Document), params).items) == 2
+
+
 def test_faults_of_the_program_are_no_bad_requests() -> None:
     with pytest.raises(ValueError, match="default_sort='nope'") as error:
         paginate(select(Document), PaginationParams(), default_sort="nope")
@@ -215,6 +226,16 @@ def test_eager_loading_never_changes_what_a_page_holds() -> None:
     for loading in (joinedload, selectinload):
         assert ids(walk(repeated.options(loading(User.documents)))) == ids(walk(repeated))
     assert ids(walk(repeated)) == [n for n in (1, 2, 3, 4) for _ in range(3)]
+
+
+def test_a_collection_that_the_rows_fill_is_refused_for_a_page_would_cut_it() -> None:
+    add_documents(4, users=2)
+    users = select(User).join(User.documents)
+    for params in (PaginationParams(), CursorParams()):
+        with pytest.raises(ValueError, match=r"would cut User.documents.*selectinload"):
+            paginate(users.options(contains_eager(User.documents)), params)
+    owned = select(Document).join(Document.user).options(contains_eager(Document.user))
+    assert ids(walk(owned.order_by(User.name.desc()))) == [4, 2, 3, 1]
 
 
 def _grouped() -> Select[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from paging_models import Document, add_documents, create_app, db
 from paging_walk import walk
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, select, true
 from sqlalchemy.dialects import postgresql
 
 from flask_perfkit.pagination import CursorParams, PaginationParams, paginate
@@ -47,3 +47,35 @@ def test_a_value_that_no_cursor_carries_is_refused_with_the_cure() -> None:
     query = select(Document.id).order_by(func.string_to_array(Document.title, "t"))
     with pytest.raises(TypeError, match="cannot carry a list: sort by a cast"):
         paginate(query, CursorParams(page_size=1))
+
+
+def test_groups_of_several_levels_all_come() -> None:
+    add_documents(9, users=3)
+    levels = func.rollup(Document.user_id, Document.size)
+    query = select(Document.user_id, Document.size, func.count()).group_by(levels)
+    expected = sorted(map(str, db.session.execute(query)))
+    assert sorted(map(str, walk(query.order_by(Document.user_id), 2))) == expected
+
+
+def test_locked_rows_are_counted_without_the_lock() -> None:
+    add_documents(5)
+    locked = select(Document).with_for_update().order_by(Document.rank)
+    assert paginate(locked, PaginationParams(page_size=2)).total == 5
+    assert len(walk(locked, 2)) == 5
+
+
+def test_an_aggregate_is_one_row_whatever_its_name() -> None:
+    add_documents(5)
+    query = select(func.bool_or(Document.deleted), func.json_agg(Document.id))
+    assert [tuple(row) for row in walk(query)] == [(False, [1, 2, 3, 4, 5])]
+    assert paginate(query, PaginationParams()).total == 1
+
+
+def test_a_function_that_makes_rows_is_refused_in_the_select_list_and_walks_in_a_join() -> None:
+    add_documents(3)
+    with pytest.raises(ValueError, match="in the SELECT list makes: join it"):
+        paginate(select(Document.id, func.generate_series(1, 3)), CursorParams())
+    numbers = func.generate_series(1, 3).table_valued("n").render_derived()
+    query = select(Document.id, numbers.c.n).join(numbers, true()).order_by(numbers.c.n.desc())
+    expected = [(document, n) for n in (3, 2, 1) for document in (3, 2, 1)]
+    assert sorted(map(tuple, walk(query, 2))) == sorted(expected)

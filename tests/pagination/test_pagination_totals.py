@@ -1,30 +1,36 @@
-"""Totals: cached for a while, or what the planner expects."""
+"""Totals: cached until something changes, or what the planner expects."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from types import SimpleNamespace
+from contextlib import closing
+from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 from flask import Flask
 from paging_models import Document, User, add_documents, create_app, db
-from sqlalchemy import select, text, union_all
-from sqlalchemy.orm import joinedload, with_loader_criteria
+from sqlalchemy import create_engine, delete, select, text, union_all
+from sqlalchemy.orm import Session, joinedload, with_loader_criteria
 
+from flask_perfkit import PerfKit, QueryCounter
 from flask_perfkit.config import Settings
-from flask_perfkit.pagination import CursorParams, PaginationParams, kept, paginate
-
-
-class Clock:
-    now = 1_000.0
+from flask_perfkit.errors import SetupError
+from flask_perfkit.pagination import CursorParams, PaginationParams, paginate
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(kept, "monotonic", lambda: clock.now)
-    return clock
+def app(tmp_path: Path) -> Iterator[Flask]:
+    """An application that PerfKit watches, on a file that others can write to."""
+    app = create_app(f"sqlite:///{tmp_path / 'totals.db'}", PERFKIT_COUNT_TTL=0.5)
+    perfkit = PerfKit(app, db)
+    with app.app_context():
+        assert perfkit.cache  # open before the first transaction
+        yield app
+        db.session.remove()
+        db.engine.dispose()
 
 
 def total_of(query: Any, **options: Any) -> int | None:
@@ -32,25 +38,50 @@ def total_of(query: Any, **options: Any) -> int | None:
     return paginate(query, PaginationParams(page_size=1), total="cached", **options).total
 
 
-def test_a_cached_total_is_counted_again_after_its_time(app: Flask, clock: Clock) -> None:
+def counts_run(query: Any) -> int:
+    with QueryCounter(threshold=100) as counter:
+        total_of(query)
+    return sum("count(*)" in item.sql for item in counter.queries)
+
+
+def test_a_cached_total_is_counted_once(app: Flask) -> None:
+    app.extensions["perfkit"].settings = Settings(count_ttl=600)
+    add_documents(3)
+    counts = [counts_run(select(Document).order_by(Document.title)) for _ in range(3)]
+    assert counts == [1, 0, 0]
+
+
+def test_a_cached_total_is_dropped_when_its_tables_change(app: Flask) -> None:
+    app.extensions["perfkit"].settings = Settings(count_ttl=600)
+    add_documents(3, users=2)
+    joined = select(Document.id, User.name).join(User)
+    assert (total_of(select(Document)), total_of(joined), total_of(select(User))) == (3, 3, 2)
+    db.session.add(Document(id=4, user_id=1, title="new"))
+    assert (total_of(select(Document)), total_of(joined), total_of(select(User))) == (4, 4, 2)
+    db.session.rollback()
+    assert (total_of(select(Document)), total_of(joined)) == (3, 3)
+    db.session.execute(delete(Document).where(Document.id > 1))
+    db.session.commit()
+    assert (total_of(select(Document)), total_of(joined)) == (1, 1)
+    assert counts_run(select(User)) == 0
+
+
+def test_a_cached_total_that_nobody_saw_change_is_counted_again_after_its_time(
+    app: Flask,
+) -> None:
     add_documents(3)
     assert total_of(select(Document)) == 3
-    db.session.add(Document(id=4, user_id=1, title="new"))
-    db.session.commit()
-    clock.now += 29.9
-    assert total_of(select(Document)) == 3
-    clock.now += 0.2
-    assert total_of(select(Document)) == 4
-    app.extensions["perfkit"] = SimpleNamespace(settings=Settings(count_ttl=5))
-    clock.now += 31
-    assert total_of(select(Document)) == 4
-    db.session.delete(db.session.get(Document, 1))
-    db.session.commit()
-    clock.now += 5.1
-    assert total_of(select(Document)) == 3
+    db.session.remove()
+    with closing(sqlite3.connect(str(db.engine.url.database))) as connection, connection:
+        connection.execute("DELETE FROM document WHERE id = 3")
+    deadline = monotonic() + 30
+    while total_of(select(Document)) != 2:
+        assert monotonic() < deadline
+        db.session.remove()
+        sleep(0.05)
 
 
-def test_a_cached_total_belongs_to_its_query_and_its_values(app: Flask, clock: Clock) -> None:
+def test_a_cached_total_belongs_to_its_query_and_its_values(app: Flask) -> None:
     add_documents(9, users=3)
     for least, expected in ((1, 9), (4, 6), (1, 9)):
         assert total_of(select(Document).where(Document.id >= least)) == expected
@@ -60,16 +91,29 @@ def test_a_cached_total_belongs_to_its_query_and_its_values(app: Flask, clock: C
     assert cursor_page.total == 3
 
 
-def test_a_cached_total_belongs_to_its_database(clock: Clock) -> None:
-    totals = []
-    for count in (2, 5):
-        app = create_app("sqlite://")
-        with app.app_context():
-            add_documents(count)
-            totals.append(total_of(select(Document)))
-            db.session.remove()
-            db.engine.dispose()
-    assert totals == [2, 5]
+def test_a_cached_total_belongs_to_its_database(app: Flask, tmp_path: Path) -> None:
+    add_documents(2)
+    assert total_of(select(Document)) == 2
+    engine = create_engine(f"sqlite:///{tmp_path / 'other.db'}")
+    db.metadata.create_all(engine)
+    with Session(engine) as session:
+        assert total_of(select(Document), session=session) == 0
+        session.add(User(id=1, name="u"))
+        session.add_all([Document(id=n, user_id=1, title="t") for n in (1, 2, 3)])
+        session.commit()
+        assert total_of(select(Document), session=session) == 3
+    engine.dispose()
+    assert total_of(select(Document)) == 2
+
+
+def test_without_perfkit_there_is_no_cache_to_keep_totals_in() -> None:
+    app = create_app("sqlite://")
+    with app.app_context():
+        add_documents(3)
+        with pytest.raises(SetupError, match=r"perfkit.init_app\(app\) first"):
+            total_of(select(Document))
+        db.session.remove()
+        db.engine.dispose()
 
 
 @pytest.fixture

@@ -1,0 +1,65 @@
+"""Executing a statement with others: who listens to it, and in which order.
+
+SQLAlchemy's ``do_execute`` events end at the first listener that executed the statement, so each
+of ours lets those after it execute, and the cursor where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+Listener = Callable[..., bool | None]
+
+
+class Place(IntEnum):
+    """Where listeners stand: the recorder sees the statement first, a comment is added last."""
+
+    RECORDER = 0
+    TRACES = 1
+    COMMENTS = 2
+
+
+_standing: dict[Place, Mapping[str, Listener]] = {}
+
+
+def listen(place: Place, listeners: Mapping[str, Listener]) -> None:
+    """Let listeners of ``do_execute`` and its like stand at a place; harmless when called again.
+
+    :param listeners: by the event's name, which is that of the dialect's method too.
+    """
+    if place in _standing:
+        return
+    for _, others in _from(place):
+        for name, listener in others.items():
+            event.remove(Engine, name, listener)
+    _standing[place] = listeners
+    for _, each in _from(place):
+        for name, listener in each.items():
+            event.listen(Engine, name, listener)
+
+
+def _from(place: Place) -> list[tuple[Place, Mapping[str, Listener]]]:
+    return sorted(item for item in _standing.items() if item[0] >= place)
+
+
+def listeners_after(ours: Listener, dialect: Any, method: str) -> list[Listener]:
+    """Return the listeners that SQLAlchemy would call after ours if we let it go on."""
+    listeners = [*getattr(dialect.dispatch, method)]
+    return listeners[listeners.index(ours) + 1 :]
+
+
+def pass_on(ours: Listener, method: str, context: Any, *arguments: Any) -> None:
+    """Let the listeners after ours execute a statement, or else the dialect.
+
+    :param arguments: what the event got before its last argument, which is the context.
+    """
+    dialect = context.dialect
+    for listener in listeners_after(ours, dialect, method):
+        if listener(*arguments, context):
+            return
+    getattr(dialect, method)(*arguments, context)

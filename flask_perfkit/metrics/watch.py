@@ -1,0 +1,26 @@
+"""Watches what a process has one of, whatever the number of its applications."""
+
+from __future__ import annotations
+
+from flask_perfkit.cache.stats import cache_stats
+from flask_perfkit.metrics.figures import figures
+from flask_perfkit.metrics.layout import Layout
+from flask_perfkit.metrics.pools import watch_pools
+
+_watched: list[object] = []
+
+
+def watch_process(buckets: tuple[float, ...]) -> None:
+    """Watch pools and caches from now on; harmless when called again.
+
+    :raises SettingsError: another application of this process has other buckets.
+    """
+    figures.choose(Layout(request=buckets))
+    watch_pools()
+    if not _watched:
+        _watched.append(cache_stats)
+        cache_stats.listen(_on_cache)
+
+
+def _on_cache(name: str, route: str | None, hits: int, misses: int) -> None:
+    figures.count_cache(name, hits, misses)

@@ -1,0 +1,156 @@
+"""The page: its formats, its place among the application's routes, and what may be missing."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from archive import archive
+from flask import Flask
+
+from flask_perfkit import PerfKit
+from tests.metrics.scraping import OPENMETRICS, read, scrape
+
+
+def app_with(**config: Any) -> Flask:
+    app = Flask("shop", root_path=".")
+    app.config.update(config)
+    return app
+
+
+def test_both_formats_say_the_same() -> None:
+    app = app_with()
+    PerfKit(app)
+    app.add_url_rule("/", "index", lambda: "ok")
+    client = app.test_client()
+    client.get("/")
+    plain = client.get("/metrics")
+    modern = client.get("/metrics", headers={"Accept": f"{OPENMETRICS},text/plain;q=0.1"})
+
+    assert modern.content_type.startswith("application/openmetrics-text; version=1.0.0")
+    assert modern.text.endswith("# EOF\n")
+    assert plain.content_type.startswith("text/plain; version=0.0.4")
+    changing = ("process_", "system_", "http_requests_in_progress")
+    stable = [
+        {key: value for key, value in read(page.text).items() if not key.startswith(changing)}
+        for page in (plain, modern)
+    ]
+    assert stable[0] == stable[1]
+    assert stable[0]
+
+
+def test_what_prometheus_sends_by_default_gets_openmetrics() -> None:
+    app = app_with()
+    PerfKit(app)
+    accept = (
+        "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;"
+        "q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+    )
+    response = app.test_client().get("/metrics", headers={"Accept": accept})
+    assert response.text.endswith("# EOF\n")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_route_of_the_application_stands(before: bool, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "flask_perfkit")
+    app = app_with()
+    if before:
+        app.add_url_rule("/metrics", "theirs", lambda: "theirs")
+    PerfKit(app)
+    if not before:
+        app.add_url_rule("/metrics", "theirs", lambda: "theirs")
+    client = app.test_client()
+    assert [client.get("/metrics").text for _ in range(2)] == ["theirs", "theirs"]
+    hints = [record for record in caplog.records if "PERFKIT_METRICS_PATH" in record.getMessage()]
+    assert len(hints) == 1
+
+
+def test_the_path_can_be_moved_and_the_page_turned_off() -> None:
+    moved, off = (
+        app_with(PERFKIT_METRICS_PATH="/internal/figures"),
+        app_with(PERFKIT_METRICS_PATH=None),
+    )
+    PerfKit(moved)
+    PerfKit(off)
+    assert moved.test_client().get("/internal/figures").status_code == 200
+    assert moved.test_client().get("/metrics").status_code == 404
+    assert off.test_client().get("/metrics").status_code == 404
+
+
+def test_the_page_can_be_closed_as_any_view_can() -> None:
+    app = app_with()
+    PerfKit(app)
+    app.before_request(lambda: ("no", 401))
+    assert app.test_client().get("/metrics").status_code == 401
+
+
+def test_only_reading_is_offered() -> None:
+    app = app_with()
+    PerfKit(app)
+    assert app.test_client().post("/metrics").status_code == 405
+
+
+def test_the_page_is_never_reported(caplog: pytest.LogCaptureFixture) -> None:
+    with archive(slow_request=1e-9) as app:
+        scrape(app)
+    assert "slow_request" not in caplog.text
+
+
+WITHOUT_CLIENT = """
+import sys
+sys.modules["prometheus_client"] = None
+from importlib import util
+find_spec = util.find_spec
+util.find_spec = lambda name, *rest: None if name == "prometheus_client" else find_spec(name, *rest)
+from flask import Flask
+from flask_perfkit import ExtraMissing, PerfKit
+app = Flask("shop", root_path=".")
+PerfKit(app)
+assert app.config["PERFKIT_METRICS_PATH"] is None
+assert app.test_client().get("/metrics").status_code == 404
+app = Flask("shop", root_path=".")
+app.config["PERFKIT_METRICS_PATH"] = "/metrics"
+try:
+    PerfKit(app)
+except ExtraMissing as error:
+    print(error)
+"""
+
+
+def test_without_prometheus_client_it_is_off_and_asking_for_it_names_the_extra() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", WITHOUT_CLIENT], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    assert "flask-perfkit[prometheus]" in result.stdout
+
+
+def test_nothing_of_it_is_loaded_where_it_is_off() -> None:
+    code = """
+import sys
+from flask import Flask
+from flask_perfkit import PerfKit
+app = Flask("shop", root_path=".")
+app.config["PERFKIT_METRICS_PATH"] = None
+PerfKit(app)
+app.test_client().get("/")
+assert not [name for name in sys.modules if "prometheus" in name or ".metrics" in name]
+"""
+    subprocess.run([sys.executable, "-c", code], timeout=60, check=True)
+
+
+def test_a_source_that_fails_is_left_out_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> Any:
+        raise RuntimeError("no accounts")
+
+    monkeypatch.setattr("flask_perfkit.metrics.host.get_system_metrics", broken)
+    app = app_with()
+    PerfKit(app)
+    for _ in range(2):
+        assert "system_cpu_seconds_total" not in scrape(app).names()
+    assert caplog.text.count("RuntimeError: no accounts") <= 2  # the line and its traceback
