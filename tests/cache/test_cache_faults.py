@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,55 @@ def test_a_fault_of_the_server_reaches_nobody(
     assert user.is_cached() == is_cached_again
     assert _without_details(caplog) == ([] if logged == "nothing" else [logged])
     assert _row(fault, is_cached_again, logged) in DOCS.read_text(encoding="utf-8")
+
+
+def _put_garbage_everywhere(server: Server) -> None:
+    """Each key at once, so that nobody writes it in between."""
+    for number, key in enumerate(server.client.keys("perfkit:*")):
+        with server.client.pipeline() as pipeline:
+            pipeline.delete(key)
+            pipeline.set(key, b"\xff\x00garbage") if number % 2 else pipeline.lpush(key, "x")
+            pipeline.execute()
+
+
+BREAKS: dict[str, tuple[Callable[[Server], object], Callable[[Server], object]]] = {
+    "killed and started": (Server.kill, Server.start),
+    "frozen and thawed": (Server.freeze, Server.thaw),
+    "full for a while": (_fill_up_empty, lambda s: s.client.config_set("maxmemory", 0)),
+    "emptied twice": (lambda s: s.client.flushall(), lambda s: s.client.flushall()),
+    "garbage twice": (_put_garbage_everywhere, _put_garbage_everywhere),
+}
+
+
+@pytest.mark.parametrize("name", BREAKS)
+def test_readers_at_work_get_no_older_value_when_the_server_breaks_and_is_mended(
+    name: str, user: User, server: Server
+) -> None:
+    break_it, mend_it = BREAKS[name]
+    written = [2]
+    done = threading.Event()
+
+    def watch() -> list[tuple[int, int]]:
+        wrong = []
+        while not done.is_set():
+            least = written[-1]
+            seen = user.read()
+            if seen < least:
+                wrong.append((seen, least))
+        return wrong
+
+    with ThreadPoolExecutor() as pool:
+        readers = [pool.submit(watch) for _ in range(3)]
+        try:
+            for number in range(12):
+                if number in (4, 8):
+                    (break_it if number == 4 else mend_it)(server)
+                written.append(user.write())
+        finally:
+            done.set()
+    assert [reader.result() for reader in readers] == [[], [], []]
+    user.wait_until_cached()
+    assert user.read() == 14
 
 
 def _without_details(caplog: pytest.LogCaptureFixture) -> list[str]:
