@@ -25,7 +25,11 @@ from flask_perfkit.metrics.rows import Memory, Rows, read_rows
 from flask_perfkit.metrics.siblings import shared_directory
 from tests.metrics.scraping import scrape
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked here")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked here"),
+    # pytest-xdist has threads; what is forked here needs none of them.
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
 
 ROOT_ROUTE = {"method": "GET", "route": "/", "status": "200"}
 
