@@ -137,7 +137,9 @@ def test_a_changed_cursor_is_refused(client: FlaskClient) -> None:
 
 
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(text=st.text(min_size=1) | st.binary(min_size=1).map(lambda data: data.decode("latin-1")))
 def test_no_text_makes_a_500(client: FlaskClient, text: str) -> None:

@@ -132,7 +132,9 @@ def test_a_page_beyond_the_end_is_empty_with_true_totals(client: FlaskClient) ->
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     parameters=st.dictionaries(

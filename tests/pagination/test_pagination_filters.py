@@ -229,7 +229,9 @@ def open_to_all(app: Flask) -> FlaskClient:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     column=st.sampled_from(Thing.__table__.columns.keys()),
