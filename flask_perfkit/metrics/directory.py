@@ -84,14 +84,15 @@ class Source(NamedTuple):
 def locked(directory: Path) -> Iterator[None]:
     """Hold the directory for reading all of it at one moment.
 
-    :raises OSError: another process holds it for too long.
+    :raises TimeoutError: another process holds it for too long.
+    :raises OSError: it cannot be written to.
     """
     fd = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         deadline = time.monotonic() + _LONGEST_WAIT
         while not _try_lock(fd):
             if time.monotonic() > deadline:
-                raise OSError(f"another process has held {directory / _LOCK} for too long")
+                raise TimeoutError(f"another process has held {directory / _LOCK} for too long")
             time.sleep(_PAUSE)
         yield
     finally:
@@ -102,8 +103,12 @@ def read_all(directory: Path) -> list[Source]:
     """Read the files of all workers; the caller holds the directory."""
     sources = []
     for path in sorted(directory.glob(f"{_PREFIX}*{_SUFFIX}")):
-        with suppress(FileNotFoundError):
+        try:
             sources.append(_read(path))
+        except FileNotFoundError:
+            continue
+        except OSError:
+            log_once("reading a file of figures")
     _remove_abandoned(directory)
     return sources
 
@@ -151,8 +156,11 @@ def write_archive(directory: Path, data: bytes) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove the file of a dead worker."""
-    path.unlink(missing_ok=True)
+    """Remove the file of a dead worker; where that is forbidden it stays, and is known."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        log_once("removing a file of figures")
 
 
 def _remove_abandoned(directory: Path) -> None:

@@ -41,7 +41,7 @@ class Page:
 
         try:
             shown = list(self.collect())
-        except OSError:
+        except TimeoutError:
             log_once("reading the figures of the workers")
             headers = {"Retry-After": _RETRY_AFTER}
             return Response("The figures cannot be read now.\n", 503, headers, "text/plain")
@@ -51,7 +51,7 @@ class Page:
     def collect(self) -> Iterator[Metric]:
         """Yield all families of the page.
 
-        :raises OSError: the workers' figures cannot be read.
+        :raises TimeoutError: another scrape holds the workers' figures for too long.
         """
         from flask_perfkit.metrics.families import families
         from flask_perfkit.metrics.totals import gather

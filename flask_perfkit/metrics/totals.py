@@ -48,6 +48,7 @@ class Totals:
         self.usage = Usage()
         self.in_progress = 0
         self.folded: set[str] = set()
+        self.paths: set[Path] = set()
 
     @property
     def cpu_ended(self) -> float:
@@ -141,38 +142,45 @@ def gather(figures: Figures) -> Totals:
 
     The request that asks for it is not among those in progress.
 
-    :raises OSError: another process holds the directory for too long.
+    :raises TimeoutError: another process holds the directory for too long.
     """
     own = figures.to_bytes()
-    totals = Totals(figures.layout)
     directory = figures.directory
+    totals = Totals(figures.layout)
     if directory is None or not directory.is_dir():
         _add_living(totals, own, None)
-        _finish(totals)
-        return totals
-    with files.locked(directory):
-        sources = files.read_all(directory)
-        ended = _fold(directory, [each for each in sources if not each.alive], figures.layout)
-        totals.add_all(ended)
-        for source in sources:
-            if source.alive:
-                _add_living(totals, source.data, source.path)
-        if figures.path not in [source.path for source in sources]:
-            _add_living(totals, own, None)  # it could not be made, or somebody removed it
-    _finish(totals)
-    parent = server()
-    if parent is not None:  # the workers come and go
-        totals.usage.started = min(totals.usage.started, started_at(parent))
+    else:
+        try:
+            with files.locked(directory):
+                _add_workers(totals, directory)
+        except TimeoutError:
+            raise
+        except OSError:
+            log_once("reading the figures of the other workers")
+            totals = Totals(figures.layout)
+        if figures.path not in totals.paths:  # it could not be made, or somebody removed it
+            _add_living(totals, own, None)
+        parent = server()
+        if parent is not None:  # the workers come and go
+            totals.usage.started = min(totals.usage.started, started_at(parent))
+    totals.merge_plain()
+    totals.in_progress = max(totals.in_progress - 1, 0)
     return totals
 
 
-def _finish(totals: Totals) -> None:
-    totals.merge_plain()
-    totals.in_progress = max(totals.in_progress - 1, 0)
+def _add_workers(totals: Totals, directory: Path) -> None:
+    """Add all files of a directory; the caller holds it."""
+    sources = files.read_all(directory)
+    totals.add_all(_fold(directory, [each for each in sources if not each.alive], totals.layout))
+    for source in sources:
+        if source.alive:
+            _add_living(totals, source.data, source.path)
 
 
 def _add_living(totals: Totals, data: bytes, path: Path | None) -> None:
     """Add a living process, and note in its file what processor time it had."""
+    if path is not None:
+        totals.paths.add(path)
     try:
         place = totals.add(data, alive=True)
         if place is None:

@@ -25,7 +25,11 @@ from flask_perfkit.metrics.rows import Memory, Rows, read_rows
 from flask_perfkit.metrics.siblings import shared_directory
 from tests.metrics.scraping import scrape
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked here")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked here"),
+    # pytest-xdist has threads; what is forked here needs none of them.
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
 
 ROOT_ROUTE = {"method": "GET", "route": "/", "status": "200"}
 
@@ -200,6 +204,23 @@ def test_a_directory_that_cannot_be_written_to_leaves_the_figures_in_memory(
     assert counted(app) == 3
     assert counted(app) == 3
     assert len([text for text in said() if "counting in" in text]) <= 1
+
+
+def test_a_directory_that_cannot_be_held_shows_the_own_figures(
+    app: Flask, directory: Path, said: Callable[[], list[str]]
+) -> None:
+    (directory / "perfkit.lock").mkdir()
+    in_child(lambda: ask(app, 5))
+    ask(app, 3)
+    assert counted(app) == 3
+    assert counted(app) == 3
+    assert len([text for text in said() if "the other workers failed" in text]) <= 1
+
+
+def test_a_file_that_cannot_be_read_is_passed_over(app: Flask, directory: Path) -> None:
+    (directory / "perfkit-0.rows").mkdir()
+    ask(app, 3)
+    assert counted(app) == 3
 
 
 def test_a_full_disk_leaves_requests_as_they_are(
