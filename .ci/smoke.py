@@ -79,6 +79,9 @@ def _check_answers(address: str) -> None:
     analytics = _get(f"{address}/analytics")
     assert analytics["documents"] == DOCUMENTS, analytics
     assert _get(f"{address}/before/analytics") == analytics
+    with urlopen(f"{address}/metrics", timeout=10) as response:
+        page = response.read().decode()
+    assert 'http_requests_total{method="GET",route="/documents",status="200"} 1.0' in page, page
 
 
 def _check_log(log: str) -> None:

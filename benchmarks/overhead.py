@@ -22,12 +22,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from endpoints import ENDPOINTS, GROWING
 from measures import Cost, Opcodes, Start, count_opcodes, grow, time_requests
 from processes import Process
 from tables import markdown
-from variants import BARE, PERFKIT, VARIANTS
+from variants import BARE, FIGURES_DIRECTORY, PERFKIT, VARIANTS
 
 _MB = 1024 * 1024
 
@@ -66,11 +67,13 @@ def main() -> None:
     extent = QUICK if parser.parse_args().quick else Extent()
     _prepare_environment()
     results = Results()
-    for number in range(extent.processes):
-        _tell(f"processes {number + 1} of {extent.processes}")
-        _measure(results, extent)
-    _tell("growth")
-    _measure_growth(results, extent)
+    with TemporaryDirectory() as directory:
+        os.environ[FIGURES_DIRECTORY] = directory
+        for number in range(extent.processes):
+            _tell(f"processes {number + 1} of {extent.processes}")
+            _measure(results, extent)
+        _tell("growth")
+        _measure_growth(results, extent)
     print("\n\n".join(_report(results, extent)))
 
 

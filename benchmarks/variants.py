@@ -5,6 +5,7 @@ Nothing is imported here, so that a worker can measure what an import costs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -48,6 +49,12 @@ def _perfkit() -> Install:
         PerfKit(app)
 
     return install
+
+
+def _perfkit_shared() -> Install:
+    """Count in a file, as each of several workers does; whoever measures names the directory."""
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ[FIGURES_DIRECTORY]
+    return _perfkit()
 
 
 def _prometheus() -> Install:
@@ -129,8 +136,16 @@ _OTEL = (
     "opentelemetry-instrumentation-sqlalchemy",
 )
 
-_PATIENT = {"PERFKIT_SLOW_REQUEST": 60.0}
-"""Counting opcodes makes a request last longer than the second after which it is reported."""
+_PATIENT = {"PERFKIT_SLOW_REQUEST": 60.0, "PERFKIT_METRICS_PATH": None}
+"""Counting opcodes makes a request last longer than the second after which it is reported.
+
+Figures for Prometheus are a variant of their own.
+"""
+
+_COUNTED = {**_PATIENT, "PERFKIT_METRICS_PATH": "/metrics"}
+
+FIGURES_DIRECTORY = "FIGURES_DIRECTORY"
+"""Names, in the environment, where the workers' files of figures lie."""
 
 BARE, PERFKIT = "bare", "PerfKit"
 
@@ -152,6 +167,8 @@ VARIANTS = (
         lambda: _perfkit_traces(False),
         {"PERFKIT_TRACES": True, **_PATIENT},
     ),
+    Variant("PerfKit, Prometheus", _perfkit, _COUNTED, distributions=("prometheus-client",)),
+    Variant("PerfKit, Prometheus, several workers", _perfkit_shared, _COUNTED),
     Variant("SQLALCHEMY_RECORD_QUERIES", _nothing, {"SQLALCHEMY_RECORD_QUERIES": True}),
     Variant(
         "prometheus-flask-exporter",

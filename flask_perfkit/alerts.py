@@ -185,7 +185,7 @@ class Findings(Condition):
         found = sum(slot.hits for slot in slots)
         if found < self.at_least:
             return None
-        return f"{found} findings of {self.kind or 'any kind'} in the last {self.window:g} s"
+        return f"{self.kind or 'findings'}: {found:,} found in the last {self.window:g} s"
 
 
 @dataclass(frozen=True, kw_only=True)

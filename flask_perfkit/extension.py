@@ -235,7 +235,8 @@ def _measure(app: Flask, state: State, path: str) -> tuple[type[RequestRecorder]
     """
     from flask_perfkit.hooks.metrics import MeasuredRequest, note_traces
     from flask_perfkit.metrics.host import host_families
-    from flask_perfkit.metrics.page import ENDPOINT, Page, add_page
+    from flask_perfkit.metrics.others import OtherFigures
+    from flask_perfkit.metrics.page import ENDPOINT, Page, Source, add_page
     from flask_perfkit.metrics.watch import watch_process
     from flask_perfkit.sinks.metrics import count_findings
 
@@ -243,7 +244,7 @@ def _measure(app: Flask, state: State, path: str) -> tuple[type[RequestRecorder]
     watch_process(settings.metrics_buckets)
     state.settings = replace(settings, exclude=(*settings.exclude, ENDPOINT))
     state.sinks = (count_findings, *state.sinks)
-    sources = [host_families]
+    sources: list[Source] = [host_families, OtherFigures()]
     if settings.metrics_indexes:
         from flask_perfkit.metrics.indexes import IndexUse
 

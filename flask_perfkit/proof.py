@@ -20,6 +20,7 @@ from sqlalchemy import event, orm
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.orm import ORMExecuteState, Session
 
+from flask_perfkit.bypass import without_caches
 from flask_perfkit.callsite import walk
 from flask_perfkit.counter import QueryCounter
 from flask_perfkit.detectors.wording import milliseconds
@@ -114,7 +115,7 @@ def prove(app: Flask, finding: Finding) -> Proof:
         raise SetupError(
             f"no GET of {finding.endpoint!r} was recorded: ask for it first, in debug or tests"
         )
-    with _nothing_kept():
+    with _nothing_kept(), without_caches():
         before = [_ask(app, replay) for _ in range(_TRIALS)]
         with _option_added(finding) as added:
             after = [_ask(app, replay) for _ in range(_TRIALS)]
@@ -206,13 +207,14 @@ def _option(fix: str, state: ORMExecuteState) -> Any:
 @contextmanager
 def _nothing_kept() -> Iterator[None]:
     """Keep commits from the database, whatever engine they are for, and roll back."""
-    dialects: dict[int, Any] = {}
+    held: dict[int, tuple[Any, Any, Any]] = {}
 
     def begin(connection: Connection) -> None:
         dialect: Any = connection.dialect
-        if id(dialect) not in dialects:
-            dialects[id(dialect)] = dialect
-            dialect.do_commit = partial(_commit, dialect.do_commit)
+        if id(dialect) not in held:
+            before = vars(dialect).get("do_commit")
+            dialect.do_commit = holding = partial(_commit, dialect.do_commit)
+            held[id(dialect)] = (dialect, before, holding)
 
     event.listen(Engine, "begin", begin)
     token = _keeps_nothing.set(True)
@@ -221,8 +223,13 @@ def _nothing_kept() -> Iterator[None]:
     finally:
         _keeps_nothing.reset(token)
         event.remove(Engine, "begin", begin)
-        for dialect in dialects.values():
-            del dialect.do_commit
+        for dialect, before, holding in held.values():
+            if dialect.do_commit is not holding:
+                continue  # somebody has wrapped it since; it passes commits on from now
+            if before is None:
+                del dialect.do_commit
+            else:
+                dialect.do_commit = before
 
 
 def _commit(commit: Any, connection: Any) -> None:

@@ -94,14 +94,20 @@ def _is_watched(item: pytest.Item) -> bool:
 
 
 def _complaints(item: pytest.Item, profile: Profile) -> Iterator[str]:
+    from flask_perfkit.testing.call_phase import is_of_tests
     from flask_perfkit.testing.complaints import found
 
     marker = item.get_closest_marker("perfkit")
     if marker is not None:
         yield from _over_limit(marker, profile)
-    findings = [finding for finding in profile.findings if finding.severity == "error"]
-    if findings and item.config.getoption("perfkit"):
-        yield found(findings)
+    if item.config.getoption("perfkit"):
+        findings = [
+            finding
+            for finding in profile.findings
+            if finding.severity == "error" and not is_of_tests(item, finding)
+        ]
+        if findings:
+            yield found(findings)
     budget: BudgetFile | None = item.config.pluginmanager.get_plugin(_BUDGET)
     if budget is not None:
         yield from budget.complaints(item, profile)

@@ -186,7 +186,7 @@ def code_of(column: str, subject: str) -> str:
     :param subject: the model or table that the statement is about.
     """
     table, _, name = column.replace('"', "").replace("`", "").rpartition(".")
-    mapper = _mapper_of_name(table.rpartition(".")[2]) if table else None
+    mapper = _mapper_of_column(table.rpartition(".")[2], name, subject) if table else None
     if mapper is None:
         mapper = _mapper_named(subject)
     if mapper is None:
@@ -360,6 +360,23 @@ def mapper_of(table: Any) -> Mapper[Any] | None:
 
 def _mapper_of_name(table: str) -> Mapper[Any] | None:
     return _base_mapper(lambda mapper: getattr(mapper.local_table, "name", None) == table)
+
+
+def _mapper_of_column(table: str, column: str, subject: str) -> Mapper[Any] | None:
+    """Return the mapper of a table by its name; of several, that with the column and subject."""
+    mappers = [
+        mapper
+        for registry in _all_registries()
+        for mapper in registry.mappers
+        if getattr(mapper.local_table, "name", None) == table
+    ]
+    if not mappers:
+        return None
+    best = max(
+        mappers,
+        key=lambda each: (column in each.local_table.c, each.class_.__name__ == subject),
+    )
+    return mapper_of(best.local_table)
 
 
 def _base_mapper(maps: Callable[[Mapper[Any]], bool]) -> Mapper[Any] | None:

@@ -10,6 +10,7 @@ import itertools
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -62,6 +63,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             or ("corpus" in where and "labels" not in name)
         ):
             item.add_marker("slow")
+
+
+@pytest.fixture(autouse=True)
+def nobody_listens_for_ever() -> Iterator[None]:
+    """Take off what listens to all engines for traces and comments, once an application had it."""
+    yield
+    execution = sys.modules.get("flask_perfkit.execution")
+    if execution is None:
+        return
+    for place in {execution.Place.TRACES, execution.Place.COMMENTS} & set(execution._standing):
+        for name, listener in execution._standing.pop(place).items():
+            execution.event.remove(execution.Engine, name, listener)
 
 
 @pytest.fixture(scope="session")

@@ -109,14 +109,14 @@ def test_findings_of_a_kind_are_told_when_their_request_ends(watch: Watch, told:
     monitor.see_finding("n_plus_one", now=10.1)
     assert told.so_far() == []
     monitor.see_request(0.1, 200, now=10.1)
-    assert told.so_far() == ["2 findings of n_plus_one in the last 300 s"]
+    assert told.so_far() == ["n_plus_one: 2 found in the last 300 s"]
 
 
 def test_findings_of_any_kind(watch: Watch, told: Told) -> None:
     monitor = watch(Findings(window=60))
     monitor.see_finding("slow_query", now=10.0)
     monitor.see_request(0.1, 200, now=10.0)
-    assert told.so_far() == ["1 findings of any kind in the last 60 s"]
+    assert told.so_far() == ["findings: 1 found in the last 60 s"]
 
 
 def test_memory_that_grows_and_stays_is_told(
@@ -239,7 +239,7 @@ def test_a_finding_of_a_request_is_told(app: Flask, told: Told, before: bool) ->
         perfkit.init_app(app)
     app.test_client().get("/owners")
     alert = told.next()
-    assert str(alert) == "archive: 1 findings of n_plus_one in the last 300 s"
+    assert str(alert) == "archive: n_plus_one: 1 found in the last 300 s"
     assert alert.condition == Findings(kind="n_plus_one")
 
 

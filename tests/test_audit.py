@@ -13,6 +13,7 @@ from click.testing import Result
 from flask import Flask, abort, g, redirect, request, session
 
 from flask_perfkit import PerfKit
+from flask_perfkit.audit.audit import audit
 
 
 @pytest.fixture
@@ -211,3 +212,17 @@ def test_an_application_that_is_not_watched_has_no_such_command() -> None:
     off.config["PERFKIT_ENABLED"] = False
     PerfKit(off)
     assert audited(off).exit_code == 2
+
+
+def test_what_a_cache_hides_is_found_all_the_same() -> None:
+    with archive(TESTING=True) as app:
+
+        @app.get("/")
+        @PerfKit().cached_response
+        def owners() -> list[str]:
+            return [document.user.name for document in db.session.scalars(sa.select(Document))]
+
+        assert app.test_client().get("/").status_code == 200
+        for _ in range(2):
+            (finding,) = audit(app).findings
+            assert (finding.kind, finding.subject) == ("n_plus_one", "Document.user")

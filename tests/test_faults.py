@@ -105,8 +105,8 @@ def faults_in(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 HOOKED = {
     "hooks.flask": [
-        "_facts", "_view", "request_of",
-        "_note_failure", "_file_wrapper", "_WatchedBody", "analyse", "deliver", "server_timing",
+        "_facts", "_view", "request_of", "goes_to_kernel", "closes_bodies",
+        "_note_failure", "_WatchedBody", "analyse", "deliver", "server_timing",
         "is_unremarkable", "is_application",
     ],
     "hooks.sqlalchemy": [

@@ -16,7 +16,7 @@ SOURCE = Path(__file__).parents[1] / PACKAGE
 # From the bottom up; a module imports from its own layer and from those below.
 # Every module or subpackage stands here, so a new one is placed on purpose.
 LAYERS = (
-    {"errors", "config", "faults", "signals", "allowances", "edge", "execution"},
+    {"errors", "config", "faults", "signals", "allowances", "bypass", "edge", "execution"},
     {"callsite", "fingerprint", "reason", "findings", "usage"},
     {"joins"},
     {"profile"},

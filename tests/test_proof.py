@@ -185,6 +185,19 @@ def test_in_production_no_request_is_kept() -> None:
             proof_of(app, finding)
 
 
+def test_a_cache_hides_nothing_from_a_proof_and_sees_commits_afterwards(app: Flask) -> None:
+    perfkit = PerfKit()
+    view(app)(perfkit.cached_response(names))
+    finding = finding_of(app)
+    assert app.test_client().get("/").json[0] == "user 1"
+    proof = proof_of(app, finding)
+    assert (proof.holds, proof.queries_before, proof.queries_after) == (True, 11, 1)
+    with app.app_context():
+        db.session.get_one(User, 1).name = "Ada"
+        db.session.commit()
+    assert app.test_client().get("/").json[0] == "Ada"
+
+
 def test_a_count_at_the_same_line_does_not_get_the_option(app: Flask) -> None:
     """A page is asked for and counted in one line."""
 

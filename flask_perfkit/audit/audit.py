@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from flask_perfkit.audit.endpoints import Address, addresses_of
+from flask_perfkit.bypass import without_caches
 from flask_perfkit.findings import Finding, worst_first
 from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.profile import Profile
@@ -66,6 +67,8 @@ def audit(
 ) -> Audit:
     """Ask an application for each of its addresses, in this process and by GET only.
 
+    Its caches are passed by, so that what they hide is seen.
+
     :param paths: addresses to ask for beside those that can be guessed.
     :param headers: sent with each request, such as the cookie or the token of one who is logged in.
     :param prove_fixes: try each loader option on the request that it was found in.
@@ -118,7 +121,7 @@ def _apart(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
 def _status_of(client: FlaskClient, path: str, headers: list[tuple[str, str]]) -> int:
     """Ask for a path to its last byte; an error that the application passes on is a 500."""
     try:
-        with client.get(path, headers=headers) as response:
+        with without_caches(), client.get(path, headers=headers) as response:
             response.get_data()
             return response.status_code
     except Exception:

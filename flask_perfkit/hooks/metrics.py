@@ -45,16 +45,16 @@ class Statements:
     """The statements of one request that need not wait any more."""
 
     def __init__(self) -> None:
-        self.duration = 0
-        self.counts = [0] * (len(figures.layout.statement) + 1)
-        self.errors = 0
+        self.number = self.duration = self.errors = 0
+        self.places: dict[int, int] = {}
 
     def add(self, durations: list[int]) -> None:
         """Count statements that took so many nanoseconds."""
+        self.number += len(durations)
         self.duration += sum(durations)
         places = list(map(partial(bisect_left, figures.layout.statement_bounds), durations))
         for place in set(places):
-            self.counts[place] += places.count(place)
+            self.places[place] = self.places.get(place, 0) + places.count(place)
 
 
 class MeasuredRequest(RequestRecorder):
@@ -138,7 +138,12 @@ class MeasuredRequest(RequestRecorder):
     def _count(self) -> None:
         try:
             elapsed = perf_counter_ns() - self.started
-            row, route = self._place()
+            try:
+                row, route = figures.requests[
+                    _sort(self.environ), self.asked.url_rule.rule, self.response.status_code  # type: ignore[union-attr]
+                ]
+            except (AttributeError, KeyError):
+                row, route = self._place()
             sent = self.sent
             if sent is None:
                 sent = sum(map(len, self.response.response))  # type: ignore[arg-type, union-attr]
@@ -207,11 +212,10 @@ def _add_statements(row: Row, statements: Statements | None) -> None:
         row[1] += 1
         return
     layout = figures.layout
-    number = sum(statements.counts)
-    row[0] += number
-    row[1 + bisect_left(layout.statements, number)] += 1
-    row[layout.first_statement - 1] += statements.duration
-    for place, count in enumerate(statements.counts, layout.first_statement):
-        if count:
-            row[place] += count
+    first = layout.first_statement
+    row[0] += statements.number
+    row[1 + bisect_left(layout.statements, statements.number)] += 1
+    row[first - 1] += statements.duration
+    for place, count in statements.places.items():
+        row[first + place] += count
     row[layout.first_kind - 1] += statements.errors

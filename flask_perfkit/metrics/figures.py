@@ -43,7 +43,8 @@ from flask_perfkit.metrics.siblings import own_namespace, shared_directory
 
 logger = logging.getLogger("flask_perfkit")
 
-_SET_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+SET_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""Names, in the environment, where the workers of a server meet; prometheus_client's own name."""
 _FAILED = 500
 _STATUSES = range(100, 1000)
 _LONGEST_NUMBER = 15
@@ -124,7 +125,7 @@ class Figures:
 
     def _shared_directory(self) -> Path | None:
         """Return where the workers meet; None where there is one only, or no way to find it."""
-        name = os.environ.get(_SET_DIRECTORY)
+        name = os.environ.get(SET_DIRECTORY)
         if not files.can_lock:
             directory = None
         elif name:
@@ -137,7 +138,7 @@ class Figures:
             logger.warning(
                 "The server has several workers, but Prometheus will see one of them only, a "
                 "different one each time: set %s to a directory that all of them can write to",
-                _SET_DIRECTORY,
+                SET_DIRECTORY,
             )
         return directory
 
@@ -212,14 +213,23 @@ class Figures:
 
     def count_wait(self, nanoseconds: int) -> None:
         """Count the time that it took to get a connection from a pool."""
+        place = 1 + bisect_left(self.layout.wait_bounds, nanoseconds)
         with self.lock:
-            self._add(0, nanoseconds, WAIT)
-            self._add(1 + bisect_left(self.layout.wait_bounds, nanoseconds), 1, WAIT)
+            if self.rows is None:
+                self._add(0, nanoseconds, WAIT)
+                self._add(place, 1, WAIT)
+            else:
+                row = self._row(WAIT)
+                row[0] += nanoseconds
+                row[place] += 1
 
     def add_to_process(self, cell: int, amount: float) -> None:
         """Change a gauge of this process."""
         with self.lock:
-            self._add(cell, amount, PROCESS)
+            if self.rows is None:
+                self._add(cell, amount, PROCESS)
+            else:
+                self.process[cell] += amount
 
     def set_in_process(self, cell: int, value: float) -> None:
         """Set a gauge of this process."""

@@ -56,12 +56,23 @@ class Page:
         from flask_perfkit.metrics.families import families
         from flask_perfkit.metrics.totals import gather
 
-        yield from families(gather(figures))
+        names = set()
+        for metric in families(gather(figures)):
+            names.add(metric.name)
+            yield metric
         for source in self._sources:
-            try:
-                yield from list(source())
-            except Exception:
-                log_once(f"the figures of {source.__module__}")
+            for metric in _collected(source):
+                if metric.name not in names:  # a name that is there twice spoils the whole page
+                    names.add(metric.name)
+                    yield metric
+
+
+def _collected(source: Source) -> list[Metric]:
+    try:
+        return list(source())
+    except Exception:
+        log_once(f"the figures of {source.__module__}")
+        return []
 
 
 class _Collected:

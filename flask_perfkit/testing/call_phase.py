@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from functools import wraps
 from inspect import iscoroutinefunction
+from pathlib import Path
 from typing import Any
 from unittest import TestCase
 
 import pytest
 
+from flask_perfkit.config import Settings
+from flask_perfkit.findings import Finding
 from flask_perfkit.recorder import Recorder, enter, leave
+
+_DIRECTORIES = ("test", "tests")
 
 
 @contextmanager
@@ -58,3 +64,31 @@ def _open(recorder: Recorder | None) -> Iterator[None]:
         yield
     finally:
         leave(token)
+
+
+def is_of_tests(item: pytest.Item, finding: Finding) -> bool:
+    """Tell whether a finding is about what tests do, and not about the code that they run.
+
+    That is a line of the test function, and code that tests call line by line: no line of them
+    repeats it as often as makes a finding.
+    """
+    function = (finding.function or "").rpartition(".")[2]
+    if finding.filename == str(item.path) and function == getattr(item, "originalname", None):
+        return True
+    threshold = Settings().n_plus_one_threshold
+    return bool(finding.callers) and all(
+        count < threshold and _is_test_code(item, filename)
+        for filename, _, count in finding.callers
+    )
+
+
+def _is_test_code(item: pytest.Item, filename: str) -> bool:
+    path = Path(filename)
+    if path == item.path or path.name == "conftest.py":
+        return True
+    root = item.config.rootpath
+    inside = path.relative_to(root).parent.parts if path.is_relative_to(root) else ()
+    patterns = item.config.getini("python_files")
+    return any(part in _DIRECTORIES for part in inside) or any(
+        fnmatch(path.name, pattern) for pattern in patterns
+    )

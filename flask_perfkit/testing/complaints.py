@@ -95,8 +95,9 @@ def _places(causes: Sequence[Cause], indent: str = " " * 10) -> Iterator[str]:
 
 
 def _source(finding: Finding) -> Iterator[str]:
-    """Yield the source of the line that asked, and of the one where the cure goes."""
-    places = [(finding.filename, finding.lineno), finding.origin or (None, None)]
+    """Yield the source of the line that asked, of its callers and of where the cure goes."""
+    callers = [(filename, lineno) for filename, lineno, _ in finding.callers[:_MOST_PLACES]]
+    places = [(finding.filename, finding.lineno), *callers, finding.origin or (None, None)]
     for filename, lineno in dict.fromkeys(places):
         source = linecache.getline(filename, lineno).strip() if filename and lineno else ""
         if filename and source:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from archive import archive
 from flask import Flask
+from prometheus_client import REGISTRY, Counter
 
 from flask_perfkit import PerfKit
 from tests.metrics.scraping import OPENMETRICS, read, scrape
@@ -154,3 +155,16 @@ def test_a_source_that_fails_is_left_out_and_said_once(
     for _ in range(2):
         assert "system_cpu_seconds_total" not in scrape(app).names()
     assert caplog.text.count("RuntimeError: no accounts") <= 2  # the line and its traceback
+
+
+def test_figures_of_the_application_itself_are_on_the_page() -> None:
+    counter = Counter("documents_archived", "Documents that were archived.", ["kind"])
+    try:
+        counter.labels("pdf").inc(3)
+        app = app_with()
+        PerfKit(app)
+        seen = scrape(app)
+        assert seen.of("documents_archived_total", kind="pdf") == 3
+        assert "python_info" in seen.names()
+    finally:
+        REGISTRY.unregister(counter)

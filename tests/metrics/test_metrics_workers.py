@@ -23,7 +23,9 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from flask_perfkit import PerfKit, cache_stats
+from prometheus_client import Counter
 
+archived = Counter("documents_archived", "Of the application itself.")
 db = SQLAlchemy()
 app = Flask("shop")
 app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///" + os.path.abspath("shop.db")
@@ -40,6 +42,7 @@ def pid():
 
 @app.get("/query")
 def query():
+    archived.inc()
     cache_stats.miss()
     cache_stats.hit()
     return str(db.session.execute(sa.text("SELECT 1")).scalar())
@@ -85,7 +88,10 @@ def files(directory: Path) -> list[Path]:
 
 @pytest.mark.parametrize(("chosen", "preload"), [(False, True), (True, False)])
 def test_every_scrape_shows_all_workers(shop: Path, chosen: bool, preload: bool) -> None:
-    environment = {"PROMETHEUS_MULTIPROC_DIR": str(shop / "figures")} if chosen else {}
+    environment = {}
+    if chosen:
+        (shop / "figures").mkdir()  # prometheus_client wants it to be there
+        environment["PROMETHEUS_MULTIPROC_DIR"] = str(shop / "figures")
     options = ["--preload"] if preload else []
     with gunicorn(shop, "shop:app", "-w", str(WORKERS), *options, **environment) as server:
         pids = workers(server)
@@ -102,6 +108,7 @@ def test_every_scrape_shows_all_workers(shop: Path, chosen: bool, preload: bool)
         assert seen.of("db_query_duration_seconds_count", route="/query") == 200
         assert seen.of("cache_requests_total", cache="default") == 400
         assert seen.of("cache_hits_total", cache="default") == 200
+        assert seen.of("documents_archived_total") == (200 if chosen else 0)
         assert seen.of("http_requests_in_progress") == 0
         assert seen.of("process_workers") == WORKERS
         assert seen.of("db_pool_size") == WORKERS * 5
@@ -110,7 +117,9 @@ def test_every_scrape_shows_all_workers(shop: Path, chosen: bool, preload: bool)
     assert cpu == sorted(cpu)
     memory = scrapes[0].of("process_resident_memory_bytes")
     assert WORKERS * 10e6 < memory < WORKERS * 500e6, master
-    assert "several workers" not in server.log.read_text()
+    said = server.log.read_text()
+    assert "several workers" not in said
+    assert ("prometheus_client are left out" in said) is not chosen
 
 
 def test_a_worker_that_is_killed_loses_nothing(shop: Path) -> None:

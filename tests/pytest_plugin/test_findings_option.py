@@ -59,13 +59,16 @@ def test_counts_several_problems_in_its_first_line(run: Run) -> None:
         test_shop="""
 import shop
 
+def work():
+    users = shop.db.session.scalars(shop.db.select(shop.User)).all()
+    [len(user.documents) for user in users]
+    for number in range(6):
+        shop.db.session.add(shop.User(name="new"))
+        shop.db.session.commit()
+
 def test_two_lines(app):
     with app.app_context():
-        users = shop.db.session.scalars(shop.db.select(shop.User)).all()
-        [len(user.documents) for user in users]
-        for number in range(6):
-            shop.db.session.add(shop.User(name="new"))
-            shop.db.session.commit()
+        work()
 """,
     )
 
@@ -260,3 +263,45 @@ def test_users(ask):
 
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines([f"n_plus_one: User.documents loaded 7 times (* ms) at {place} *"])
+
+
+def test_what_the_test_itself_does_line_by_line_is_none(run: Run) -> None:
+    """The test makes its rows and looks at them: no other code asks again and again."""
+    result = run(
+        "--perfkit",
+        helpers="""
+import shop
+
+def save(name):
+    user = shop.User(name=name)
+    shop.db.session.add(user)
+    shop.db.session.commit()
+    return user
+""",
+        test_shop="""
+import helpers, shop
+
+def test_users(app):
+    with app.app_context():
+        helpers.save("a")
+        helpers.save("b")
+        helpers.save("c")
+        helpers.save("d")
+        helpers.save("e")
+        users = shop.db.session.scalars(shop.db.select(shop.User)).all()
+        assert sum(len(user.documents) for user in users) == 14
+
+def test_helper_that_repeats(app):
+    with app.app_context():
+        [helpers.save(name) for name in "abcdef"]
+""",
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "    helpers.py:6:  shop.db.session.commit()",
+            '    test_shop.py:15:  [[]helpers.save(name) for name in "abcdef"[]]',
+            "FAILED test_shop.py::test_helper_that_repeats *",
+        ]
+    )
