@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -23,6 +24,7 @@ from sqlalchemy import func, select
 from flask_perfkit.config import Settings
 from flask_perfkit.errors import CursorError, ExtraMissing, SetupError
 from flask_perfkit.pagination import CursorParams, cursor, paginate, paginated
+from flask_perfkit.pagination.cursor import Place
 
 
 class DocumentSchema(Schema):
@@ -346,6 +348,15 @@ def test_where_sealing_is_not_installed_the_extra_is_named_on_the_first_page(
     assert paginate(select(Document), CursorParams()).items
     with pytest.raises(ExtraMissing, match=r"flask-perfkit\[sealed\]"):
         paginate(select(Document).join(User).order_by(User.name), CursorParams())
+
+
+def test_a_driver_may_have_a_type_of_its_own_for_a_value(app: Flask) -> None:
+    class OwnUUID(UUID):
+        """As asyncpg has one."""
+
+    values = (OwnUUID(int=7), None, 5)
+    text = cursor.write_cursor(Place(False, False, values), b"x" * 12, (b"key",), sealed=False)
+    assert cursor.read_cursor(text, b"x" * 12, (b"key",)).values == (UUID(int=7), None, 5)
 
 
 def test_a_value_without_a_stable_text_is_refused_with_the_cure(app: Flask) -> None:
