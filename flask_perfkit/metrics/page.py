@@ -35,7 +35,7 @@ class Page:
     def __init__(self, *sources: Source) -> None:
         self._sources = sources
 
-    def __call__(self) -> Response:
+    def answer(self) -> Response:
         """Answer a scrape; 503 while another one holds the figures for too long."""
         from prometheus_client.exposition import choose_encoder
 
@@ -87,7 +87,12 @@ class _Collected:
 
 def add_page(app: Flask, path: str, page: Page) -> Callable[[WSGIEnvironment], None]:
     """Serve the page at a path; returns what remains to be done when the first request comes."""
-    app.add_url_rule(path, ENDPOINT, page, methods=["GET"], provide_automatic_options=False)
+
+    def metrics() -> Response:
+        """Show the figures of all workers to Prometheus."""
+        return page.answer()
+
+    app.add_url_rule(path, ENDPOINT, metrics, methods=["GET"], provide_automatic_options=False)
 
     def at_first_request(environ: WSGIEnvironment) -> None:
         figures.expect_many(bool(environ.get("wsgi.multiprocess")))
