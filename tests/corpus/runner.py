@@ -162,7 +162,7 @@ def _inside(line: Line, target: Any) -> bool:
 def _views(module: ModuleType) -> Iterator[View]:
     app = create_app(module, "sqlite://")
     for rule in app.url_map.iter_rules():
-        if rule.endpoint != "static":
+        if rule.endpoint not in ("static", "perfkit_metrics"):
             target = _innermost(app.view_functions[rule.endpoint])
             method = next(m for m in _HTTP_METHODS if m in rule.methods)
             yield View(rule.endpoint, module, "request", target, rule.rule, method)
