@@ -188,7 +188,9 @@ def code_of(column: str, subject: str) -> str:
     table, _, name = column.replace('"', "").replace("`", "").rpartition(".")
     mapper = _mapper_of_column(table.rpartition(".")[2], name, subject) if table else None
     if mapper is None:
-        mapper = _mapper_named(subject)
+        named = tuple(_mappers_named(subject))
+        with_table = (each for each in named if table in each.registry.metadata.tables)
+        mapper = next(with_table, named[0] if named else None)
     if mapper is None:
         return f"{subject}.c.{name or 'id'}"
     if not name:
@@ -204,12 +206,15 @@ def code_of(column: str, subject: str) -> str:
 
 def join_between(entity: str, other: str) -> str:
     """Return what joins a model to another, as code; nothing where they are one or no models."""
-    mapper, second = _mapper_named(entity), _mapper_named(other)
-    if mapper is None or second is None or mapper.isa(second) or second.isa(mapper):
-        return ""
-    found = (each for each in mapper.relationships if second.isa(each.mapper))
-    relationship = next(found, None)
-    return other if relationship is None else f"{entity}.{relationship.key}"
+    for mapper in _mappers_named(entity):
+        for second in _mappers_named(other):
+            if mapper.registry is second.registry:
+                if mapper.isa(second) or second.isa(mapper):
+                    return ""
+                found = (each.key for each in mapper.relationships if second.isa(each.mapper))
+                key = next(found, None)
+                return other if key is None else f"{entity}.{key}"
+    return ""
 
 
 def is_mapped(subject: str) -> bool:
@@ -346,8 +351,15 @@ def _subject_mapper(statement: Any, sql: str) -> Mapper[Any] | None:
 
 
 def _mapper_named(name: str) -> Mapper[Any] | None:
-    mappers = (mapper for registry in _all_registries() for mapper in registry.mappers)
-    return next((mapper for mapper in mappers if mapper.class_.__name__ == name), None)
+    return next(_mappers_named(name), None)
+
+
+def _mappers_named(name: str) -> Iterator[Mapper[Any]]:
+    """Yield the mappers of a class name, which several registries may have."""
+    for registry in _all_registries():
+        for mapper in registry.mappers:
+            if mapper.class_.__name__ == name:
+                yield mapper
 
 
 def mapper_of(table: Any) -> Mapper[Any] | None:

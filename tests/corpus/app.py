@@ -14,6 +14,7 @@ from flask_perfkit import PerfKit
 from .models import db
 
 _NO_CLOCKS = {"PERFKIT_SLOW_QUERY": None, "PERFKIT_SLOW_REQUEST": None}
+_NO_PAGES = {"PERFKIT_METRICS_PATH": None}
 """A busy machine makes anything slow, so only modules about slowness set these."""
 
 
@@ -29,7 +30,7 @@ def create_app(views: ModuleType, url: str) -> Flask:
     db.init_app(app)
     app.extensions["plain_engine"] = create_engine(url)
     app.extensions["async_engine"] = create_async_engine(_async_url(url), poolclass=NullPool)
-    app.config.from_mapping(_NO_CLOCKS | {"PERFKIT_ON_FINDING": "ignore"})
+    app.config.from_mapping(_NO_CLOCKS | _NO_PAGES | {"PERFKIT_ON_FINDING": "ignore"})
     app.config.from_mapping(getattr(views, "CONFIG", {}))
     PerfKit(app)
     app.register_blueprint(views.bp)
