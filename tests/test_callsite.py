@@ -505,8 +505,8 @@ def test_equal_functions_of_two_files_are_told_apart(tmp_path: Path, session: Se
             for number in range(1, 6):
                 module.title(session, number)
 
-    places = {finding.filename for finding in counter.findings}
-    assert places == {first.__file__, second.__file__}
+    files = {finding.filename for finding in counter.findings}
+    assert files == {first.__file__, second.__file__}
 
 
 def test_equal_callers_of_two_files_are_told_apart(tmp_path: Path, session: Session) -> None:
