@@ -119,7 +119,8 @@ class Cache:
         else:
             hint = self._hints.at(name, creator, key)
             needs, learn = hint.dependencies, hint.learn
-        asked = Request(key, creator, name, life, stale, needs, life if near else 0.0, learn)
+        kept_near, stored = (life if near else 0.0), self._core.maker.stored
+        asked = Request(key, creator, name, life, stale, needs, kept_near, learn, stored)
         return cast(T, self._answer(asked))
 
     def cached(self, function: Callable[..., Any] | None = None, **options: Any) -> Any:

@@ -36,7 +36,7 @@ class Request:
 
     ``dependencies`` are the declared ones, or else those that such creators were seen to have;
     then ``learn`` is told what this one has. ``near`` is for how many seconds the entry may be
-    kept in this process too.
+    kept in this process too. ``stored`` is :attr:`Maker.stored` when the call began.
     """
 
     key: str
@@ -47,6 +47,7 @@ class Request:
     dependencies: Dependencies
     near: float
     learn: Callable[[tuple[str, ...]], None] | None
+    stored: int
 
     @property
     def declared(self) -> bool:
@@ -54,7 +55,11 @@ class Request:
 
 
 class Maker:
-    """Makes the values of one backend's entries."""
+    """Makes the values of one backend's entries.
+
+    ``stored`` grows with each value that this process stores. Who missed one may come to its
+    lock when it has been made and the lock is free again.
+    """
 
     def __init__(
         self,
@@ -72,6 +77,7 @@ class Maker:
         self._sightings = sightings
         self._reader = reader
         self._locks = KeyLocks()
+        self.stored = 0
         self._warned: set[str] = set()
 
     def make(self, request: Request) -> Any:
@@ -80,7 +86,7 @@ class Maker:
         if around is not None and around.makes(request.key):
             return plain(request.creator())
         with self._locks.hold(request.key, wait=True) as (lock, waited):
-            if waited:
+            if waited or self.stored != request.stored:
                 hit = self._look(request)
                 if hit is not None:
                     return hit.value
@@ -181,6 +187,7 @@ class Maker:
                     holder,
                 )
                 stored = True
+                self.stored += 1
         finally:
             if holder is not None and not stored:
                 self._unlock(request.key, holder)

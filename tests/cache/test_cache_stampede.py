@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from flask_perfkit.cache import maker
 from flask_perfkit.cache.cache import Cache
+from flask_perfkit.cache.reader import Reader
 
 
 def in_threads(number: int, function: Callable[[], Any]) -> list[Any]:
@@ -49,6 +50,32 @@ def slowly(value: Any, seconds: float = 0.05) -> Counted:
 def test_one_of_fifty_threads_runs_the_creator(cache: Cache) -> None:
     creator = slowly("value")
     assert in_threads(50, lambda: cache.get_or_create("key", creator)) == ["value"] * 50
+    assert creator.runs == 1
+
+
+def test_who_missed_it_before_it_was_made_takes_what_was_made(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    creator = slowly("value", 0)
+    missed, made = threading.Event(), threading.Event()
+    found: list[str] = []
+    late = threading.Thread(target=lambda: found.append(cache.get_or_create("key", creator)))
+    read = Reader.read
+
+    def pausing(*arguments: Any, **options: Any) -> Any:
+        hit = read(*arguments, **options)
+        if threading.current_thread() is late and not missed.is_set():
+            missed.set()
+            made.wait(10)
+        return hit
+
+    monkeypatch.setattr(Reader, "read", pausing)
+    late.start()
+    assert missed.wait(10)
+    assert cache.get_or_create("key", creator) == "value"
+    made.set()
+    late.join(10)
+    assert found == ["value"]
     assert creator.runs == 1
 
 
