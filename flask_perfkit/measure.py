@@ -21,6 +21,18 @@ Block: TypeAlias = Callable[[], AbstractContextManager[object]]
 AnyFunction: TypeAlias = Callable[..., Any]
 F = TypeVar("F", bound="AnyFunction | staticmethod[..., Any] | classmethod[Any, ..., Any]")
 
+Listener: TypeAlias = Callable[[str, float], object]
+"""Gets the name of a block, and its seconds or the MB that it kept."""
+
+_to_times: list[Listener] = []
+_to_memory: list[Listener] = []
+
+
+def listen(to_times: Listener, to_memory: Listener) -> None:
+    """Call these after each block from now on; what they raise is logged and dropped."""
+    _to_times.append(to_times)
+    _to_memory.append(to_memory)
+
 
 class Timer:
     """The time that a block takes, which :func:`timer` opens."""
@@ -47,6 +59,8 @@ class Timer:
         self._ended = perf_counter()
         _log("%s took %.3fs", self.name, self.duration)
         _notify(self._on_result, self.name, self.duration)
+        for listener in _to_times:
+            _notify(listener, self.name, self.duration)
 
 
 class MemoryTracker:
@@ -76,6 +90,8 @@ class MemoryTracker:
         change = f"{self.delta:+z.1f}MB"
         _log("%s: %.1fMB -> %.1fMB (%s)", self.name, self.before, self.after, change)
         _notify(self._on_result, self.name, self.delta)
+        for listener in _to_memory:
+            _notify(listener, self.name, self.delta)
 
 
 def timer(name: str, *, on_result: OnResult | None = None) -> Timer:

@@ -22,6 +22,7 @@ from flask import Flask
 
 from example_app.extensions import db
 from example_app.models import Document, User
+from flask_perfkit import cache_stats
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -41,6 +42,7 @@ def _snippets(page: Path) -> list[str]:
 @pytest.fixture
 def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     monkeypatch.chdir(tmp_path)
+    cache_stats.reset()
     app = Flask("shop")
     app.config.update(SQLALCHEMY_DATABASE_URI="sqlite://", SECRET_KEY="secret of the snippets")
     db.init_app(app)

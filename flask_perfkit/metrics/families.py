@@ -31,7 +31,11 @@ from flask_perfkit.metrics.layout import (
     RECEIVED,
     REQUEST,
     ROUTE,
+    RUNS,
     SENT,
+    TIMED,
+    TOTAL,
+    TRACKED,
     WAIT,
 )
 from flask_perfkit.metrics.totals import Totals
@@ -47,6 +51,7 @@ def families(totals: Totals) -> Iterator[Metric]:
     yield from _statements(totals)
     yield from _pools(totals)
     yield from _caches(totals)
+    yield from _blocks(totals)
     yield _findings(totals)
     yield from _processes(totals)
 
@@ -170,6 +175,17 @@ def _caches(totals: Totals) -> Iterator[Metric]:
         hits.add_metric(labels, cells[HITS])
     yield requests
     yield hits
+
+
+def _blocks(totals: Totals) -> Iterator[Metric]:
+    for kind, name, text in (
+        (TIMED, "timer_duration_seconds", "Time of blocks and functions that were timed."),
+        (TRACKED, "memory_tracker_growth_bytes", "Memory that blocks and functions kept."),
+    ):
+        family = SummaryMetricFamily(name, text, labels=("block",))
+        for labels, cells in _rows(totals, kind):
+            family.add_metric(labels, count_value=int(cells[RUNS]), sum_value=cells[TOTAL])
+        yield family
 
 
 def _processes(totals: Totals) -> Iterator[Metric]:

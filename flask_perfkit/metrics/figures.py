@@ -34,7 +34,9 @@ from flask_perfkit.metrics.layout import (
     RECEIVED,
     REQUEST,
     ROUTE,
+    RUNS,
     STARTED,
+    TOTAL,
     WAIT,
     Layout,
 )
@@ -210,6 +212,13 @@ class Figures:
         with self.lock:
             self._add(ASKED, hits + misses, CACHE, name)
             self._add(HITS, hits, CACHE, name)
+
+    def count_block(self, kind: str, name: str, amount: float) -> None:
+        """Count a block whose time was taken or whose memory was tracked."""
+        with self.lock:
+            label = self.labels.of_block(name)
+            self._add(RUNS, 1, kind, label)
+            self._add(TOTAL, amount, kind, label)
 
     def count_wait(self, nanoseconds: int) -> None:
         """Count the time that it took to get a connection from a pool."""

@@ -7,6 +7,7 @@ UNMATCHED, OTHER = "unmatched", "_OTHER"
 _METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 _MOST_PREFIXES = 20
 _MOST_ROUTES = 2_000
+_MOST_BLOCKS = 200
 _LONGEST_PREFIX = 100
 _LONGEST = 200
 
@@ -17,6 +18,16 @@ class Labels:
     def __init__(self) -> None:
         self._prefixes: set[str] = set()
         self._routes: set[str] = set()
+        self._blocks: set[str] = set()
+
+    def of_block(self, name: str) -> str:
+        """Return the label of a block that was measured; its name may hold a number of its own."""
+        name = name[:_LONGEST]
+        if name not in self._blocks:
+            if len(self._blocks) >= _MOST_BLOCKS:
+                return OTHER
+            self._blocks.add(name)
+        return name
 
     def of(self, method: str, prefix: str, rule: str | None) -> tuple[str, str, bool]:
         """Return the labels of a request, with whether its sort is worth remembering.

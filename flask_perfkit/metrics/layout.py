@@ -16,10 +16,22 @@ REQUEST, PLAIN = "request", "plain"
 """
 ROUTE, CACHE = "route", "cache"
 """Rows by route, and by cache."""
+TIMED, TRACKED = "timed", "tracked"
+"""Rows by the name of a block: whose time was taken, and whose memory was tracked."""
 WAIT, PROCESS, ENDED = "wait", "process", "ended"
 """Single rows: of waiting for a connection, of this process, of the processes that have ended."""
 
-LABELS = {REQUEST: 3, PLAIN: 3, ROUTE: 1, CACHE: 1, WAIT: 0, PROCESS: 0, ENDED: 0}
+LABELS = {
+    REQUEST: 3,
+    PLAIN: 3,
+    ROUTE: 1,
+    CACHE: 1,
+    TIMED: 1,
+    TRACKED: 1,
+    WAIT: 0,
+    PROCESS: 0,
+    ENDED: 0,
+}
 """How many labels each kind of row has."""
 
 _REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
@@ -54,6 +66,8 @@ POOL_USED, POOL_OPEN, POOL_SIZE, POOL_MOST = range(6, 10)
 CPU_ENDED = 0
 # The cells of a cache's row.
 ASKED, HITS = 0, 1
+# The cells of a block's row.
+RUNS, TOTAL = 0, 1
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,8 @@ class Layout:
             ROUTE: self.first_kind + len(self.kinds),
             WAIT: 1 + len(self.wait) + 1,
             CACHE: 2,
+            TIMED: 2,
+            TRACKED: 2,
             PROCESS: 10,
             ENDED: 1,
         }[kind]

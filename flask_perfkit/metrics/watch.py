@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from flask_perfkit.cache.stats import cache_stats
+from flask_perfkit.measure import listen
 from flask_perfkit.metrics.figures import figures
-from flask_perfkit.metrics.layout import Layout
+from flask_perfkit.metrics.layout import TIMED, TRACKED, Layout
 from flask_perfkit.metrics.pools import watch_pools
+from flask_perfkit.system import MB
 
 _watched: list[object] = []
 
 
 def watch_process(buckets: tuple[float, ...]) -> None:
-    """Watch pools and caches from now on; harmless when called again.
+    """Watch pools, caches and measured blocks from now on; harmless when called again.
 
     :raises SettingsError: another application of this process has other buckets.
     """
@@ -20,7 +22,16 @@ def watch_process(buckets: tuple[float, ...]) -> None:
     if not _watched:
         _watched.append(cache_stats)
         cache_stats.listen(_on_cache)
+        listen(_on_time, _on_memory)
 
 
 def _on_cache(name: str, route: str | None, hits: int, misses: int) -> None:
     figures.count_cache(name, hits, misses)
+
+
+def _on_time(name: str, seconds: float) -> None:
+    figures.count_block(TIMED, name, seconds)
+
+
+def _on_memory(name: str, grown: float) -> None:
+    figures.count_block(TRACKED, name, max(grown, 0.0) * MB)  # a sum never falls

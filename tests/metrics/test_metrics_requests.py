@@ -15,7 +15,7 @@ from flask import Flask, Response, abort, jsonify, send_file, stream_with_contex
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client, create_environ, run_wsgi_app
 
-from flask_perfkit import PerfKit, QueryCounter, cache_stats
+from flask_perfkit import PerfKit, QueryCounter, cache_stats, memory_tracker, timer
 from tests.metrics.scraping import OPENMETRICS, read, scrape
 
 ALL_STATUSES = {"method": "GET", "route": "/"}
@@ -383,6 +383,33 @@ def test_caches_are_counted(app: Flask) -> None:
     assert seen.of("cache_hits_total", cache="pages") == 4
     assert seen.of("cache_requests_total", cache="users") == 1
     assert seen["cache_hits_total" + '{cache="users"}'] == 0
+
+
+def test_measured_blocks_are_counted(app: Flask) -> None:
+    durations = []
+    with timer("import") as first:
+        pass
+    with timer("import") as second:
+        pass
+    durations += [first.duration, second.duration]
+    with memory_tracker("load") as load:
+        kept = bytearray(30_000_000)
+    del kept
+    for number in range(300):
+        with timer(f"document {number}"):
+            pass
+
+    seen = scrape(app)
+
+    assert seen.of("timer_duration_seconds_count", block="import") == 2
+    assert seen.of("timer_duration_seconds_sum", block="import") == pytest.approx(sum(durations))
+    assert seen.of("memory_tracker_growth_bytes_count", block="load") == 1
+    grown = seen.of("memory_tracker_growth_bytes_sum", block="load")
+    assert grown == pytest.approx(load.delta * 1024 * 1024)
+    assert grown > 20_000_000
+    # 200 names, the two above among them, and one for all others
+    assert seen.of("timer_duration_seconds_count", block="_OTHER") == 300 - 198
+    assert seen.sum("timer_duration_seconds_count") == 302
 
 
 def test_the_page_does_not_count_itself(app: Flask) -> None:
