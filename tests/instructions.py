@@ -126,7 +126,8 @@ def main(kind: str) -> None:
         for _ in range(3):
             ask()
         instructions_of(ask)
-        figures[path] = instructions_of(ask)
+        # The least: what is counted in which bucket depends on how long it took.
+        figures[path] = min(instructions_of(ask) for _ in range(3))
     print(json.dumps(figures))
 
 
