@@ -62,11 +62,6 @@ class Span:
         del self.moments[: len(self.moments) // 2 * 2]
 
 
-Spans = list[tuple[Allowance, Span]]
-
-ALWAYS = Span([0], depth=1)
-"""The span of what holds around a whole recorder."""
-
 outside: ContextVar[tuple[Allowance, ...]] = ContextVar("flask_perfkit_allowed", default=())
 """What is allowed where no recorder is open: it holds for those that are opened inside."""
 
