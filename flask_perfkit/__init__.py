@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flask_perfkit.cache.stats import cache_stats
-    from flask_perfkit.counter import QueryCounter
     from flask_perfkit.errors import (
         BudgetExceeded,
         CursorError,
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
         SetupError,
     )
     from flask_perfkit.extension import PerfKit
-    from flask_perfkit.findings import Finding
-    from flask_perfkit.measure import memory_tracker, timeit, timer, track_memory
+    from flask_perfkit.measuring.counter import QueryCounter
+    from flask_perfkit.measuring.timing import memory_tracker, timeit, timer, track_memory
     from flask_perfkit.pagination import (
         CursorPage,
         CursorParams,
@@ -30,8 +29,9 @@ if TYPE_CHECKING:
         page_schema,
         paginate,
     )
-    from flask_perfkit.profile import Profile
-    from flask_perfkit.system import get_system_metrics, log_system_metrics
+    from flask_perfkit.recording.findings import Finding
+    from flask_perfkit.recording.profile import Profile
+    from flask_perfkit.system.figures import get_system_metrics, log_system_metrics
 
 __all__ = [
     "BudgetExceeded",
@@ -64,14 +64,14 @@ __all__ = [
 
 _HOMES = {
     "cache_stats": "cache.stats",
-    "QueryCounter": "counter",
+    "QueryCounter": "measuring.counter",
     "PerfKit": "extension",
-    "Finding": "findings",
-    "Profile": "profile",
-    **dict.fromkeys(("memory_tracker", "timeit", "timer", "track_memory"), "measure"),
+    "Finding": "recording.findings",
+    "Profile": "recording.profile",
+    **dict.fromkeys(("memory_tracker", "timeit", "timer", "track_memory"), "measuring.timing"),
     **dict.fromkeys(("CursorPage", "CursorParams", "cursor_page_schema"), "pagination"),
     **dict.fromkeys(("Page", "PaginationParams", "page_schema", "paginate"), "pagination"),
-    **dict.fromkeys(("get_system_metrics", "log_system_metrics"), "system"),
+    **dict.fromkeys(("get_system_metrics", "log_system_metrics"), "system.figures"),
 }
 
 

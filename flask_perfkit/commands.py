@@ -90,7 +90,7 @@ def _header(text: str) -> tuple[str, str]:
 )
 def system_command(as_json: bool, seconds: float | None) -> None:
     """Print the figures of this machine."""
-    from flask_perfkit.system_report import looks
+    from flask_perfkit.system.report import looks
 
     in_place = not as_json and seconds is not None and sys.stdout.isatty()
     lines_before = 0

@@ -22,7 +22,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wrappers import Response
 
 if TYPE_CHECKING:
-    from flask_perfkit.findings import Finding
+    from flask_perfkit.recording.findings import Finding
 
 
 class PerfKitError(Exception):

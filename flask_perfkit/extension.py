@@ -13,18 +13,18 @@ from weakref import WeakSet
 
 from flask import current_app
 
-from flask_perfkit.allow import Allow, allow
 from flask_perfkit.batching import batch_lazy_loads
-from flask_perfkit.callsite import claim
 from flask_perfkit.commands import perfkit as perfkit_commands
 from flask_perfkit.config import Settings
 from flask_perfkit.errors import ExtraMissing, SetupError
 from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.commands import watch_commands
-from flask_perfkit.hooks.flask import FirstStep, RequestRecorder, watch_requests
 from flask_perfkit.hooks.redis import watch_redis
+from flask_perfkit.hooks.requests import FirstStep, RequestRecorder, watch_requests
 from flask_perfkit.hooks.sqlalchemy import watch_statements
+from flask_perfkit.recording.allow import Allow, allow
+from flask_perfkit.recording.callsite import claim
 from flask_perfkit.sinks import Sink
 from flask_perfkit.sinks.call import call_with_findings
 from flask_perfkit.sinks.log import log_findings, log_unmatched
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from flask_perfkit.alerts import Alert, Condition, Rule
+    from flask_perfkit.audit.proof import Proof
     from flask_perfkit.cache.cache import Cache
     from flask_perfkit.cache.decorator import CachedFunction, CacheOptions
     from flask_perfkit.cache.response import ResponseOptions
-    from flask_perfkit.findings import Finding
-    from flask_perfkit.pagination.decorator import PageOptions, View
-    from flask_perfkit.pagination.schemas import AnySchema
-    from flask_perfkit.proof import Proof
+    from flask_perfkit.pagination.http.decorator import PageOptions, View
+    from flask_perfkit.pagination.http.schemas import AnySchema
+    from flask_perfkit.recording.findings import Finding
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -117,7 +117,7 @@ class PerfKit:
 
         Takes what :func:`flask_perfkit.pagination.paginated` takes.
         """
-        from flask_perfkit.pagination.decorator import paginated
+        from flask_perfkit.pagination.http.decorator import paginated
 
         return paginated(schema, **options)
 
@@ -168,14 +168,14 @@ class PerfKit:
     def prove(finding: Finding) -> Proof:
         """Try the fix of a finding of the current application on a GET that was recorded.
 
-        See :func:`flask_perfkit.proof.prove`.
+        See :func:`flask_perfkit.audit.proof.prove`.
         """
-        from flask_perfkit.proof import prove
+        from flask_perfkit.audit.proof import prove
 
         return prove(current_app, finding)
 
     def allow(self, kind: str, subject: str = "*", *, reason: str = "") -> Allow:
-        """Allow findings of a kind about a subject: :func:`flask_perfkit.allow.allow`."""
+        """Allow findings of a kind about a subject: :func:`flask_perfkit.recording.allow.allow`."""
         return allow(kind, subject, reason=reason)
 
     def alert(
@@ -217,8 +217,8 @@ def _current_cache() -> Cache:
 
 
 def _alert(app: Flask, rule: Rule) -> None:
-    from flask_perfkit.alerts import Monitor
-    from flask_perfkit.hooks.alerts import count_findings, count_requests
+    from flask_perfkit.alerts.monitor import Monitor
+    from flask_perfkit.alerts.requests import count_findings, count_requests
 
     state: State = app.extensions["perfkit"]
     if state.monitor is None:
@@ -233,12 +233,12 @@ def _measure(app: Flask, state: State, path: str) -> tuple[type[RequestRecorder]
 
     Returns the recorder of requests, and what remains to be done when the first one comes.
     """
-    from flask_perfkit.hooks.metrics import MeasuredRequest, note_traces
-    from flask_perfkit.metrics.host import host_families
-    from flask_perfkit.metrics.others import OtherFigures
-    from flask_perfkit.metrics.page import ENDPOINT, Page, Source, add_page
+    from flask_perfkit.metrics.findings import count_findings
+    from flask_perfkit.metrics.page.host import host_families
+    from flask_perfkit.metrics.page.others import OtherFigures
+    from flask_perfkit.metrics.page.page import ENDPOINT, Page, Source, add_page
+    from flask_perfkit.metrics.requests import MeasuredRequest, note_traces
     from flask_perfkit.metrics.watch import watch_process
-    from flask_perfkit.sinks.metrics import count_findings
 
     settings = state.settings
     watch_process(settings.metrics_buckets)
@@ -246,7 +246,7 @@ def _measure(app: Flask, state: State, path: str) -> tuple[type[RequestRecorder]
     state.sinks = (count_findings, *state.sinks)
     sources: list[Source] = [host_families, OtherFigures()]
     if settings.metrics_indexes:
-        from flask_perfkit.metrics.indexes import IndexUse
+        from flask_perfkit.metrics.page.indexes import IndexUse
 
         sources.append(IndexUse(app, state.db))
     first_steps = [add_page(app, path, Page(*sources)), lambda _: note_traces(app)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from flask_perfkit.profile import Profile
+    from flask_perfkit.recording.profile import Profile
     from flask_perfkit.testing.assertions import Assertions
     from flask_perfkit.testing.budget_file import BudgetFile
 

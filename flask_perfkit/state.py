@@ -11,7 +11,7 @@ from flask_perfkit.config import Settings
 from flask_perfkit.sinks import Sink
 
 if TYPE_CHECKING:
-    from flask_perfkit.alerts import Monitor
+    from flask_perfkit.alerts.monitor import Monitor
     from flask_perfkit.cache.cache import Cache
 
 MOST_REPLAYS = 200

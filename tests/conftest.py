@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def nobody_listens_for_ever() -> Iterator[None]:
     """Take off what listens to all engines for traces and comments, once an application had it."""
     yield
-    execution = sys.modules.get("flask_perfkit.execution")
+    execution = sys.modules.get("flask_perfkit.hooks.execution")
     if execution is None:
         return
     for place in {execution.Place.TRACES, execution.Place.COMMENTS} & set(execution._standing):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from flask_perfkit.fingerprint import Comparison, shape_of
-from flask_perfkit.profile import Cause, Executions, Profile
-from flask_perfkit.reason import Reason, Step
+from flask_perfkit.recording.fingerprint import Comparison, shape_of
+from flask_perfkit.recording.profile import Cause, Executions, Profile
+from flask_perfkit.recording.reason import Reason, Step
 
 VIEWS = "/srv/shop/views.py"
 """Where the causes lie unless they say another line."""

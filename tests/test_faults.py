@@ -17,7 +17,8 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from flask_perfkit import Finding, PerfKit, Profile, QueryCounter, faults
-from flask_perfkit.recorder import current
+from flask_perfkit.recording import causes
+from flask_perfkit.recording.recorder import current
 from flask_perfkit.signals import request_profiled
 
 
@@ -30,12 +31,12 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let each test see its fault logged; forget what was remembered of statements."""
     monkeypatch.setattr(faults, "_seen", set())
     for module, name in [
-        ("callsite", "memory"),
-        ("callsite", "_sites"),
-        ("callsite", "_lines"),
-        ("callsite", "_files"),
-        ("fingerprint", "_shapes"),
-        ("causes", "_reasons"),
+        ("recording.callsite", "memory"),
+        ("recording.callsite", "_sites"),
+        ("recording.callsite", "_lines"),
+        ("recording.callsite", "_files"),
+        ("recording.fingerprint", "_shapes"),
+        ("recording.causes", "_reasons"),
     ]:
         getattr(importlib.import_module(f"flask_perfkit.{module}"), name).clear()
     yield
@@ -104,7 +105,7 @@ def faults_in(caplog: pytest.LogCaptureFixture) -> list[str]:
 # Every function of ours, one by one
 
 HOOKED = {
-    "hooks.flask": [
+    "hooks.requests": [
         "_facts", "_view", "request_of", "goes_to_kernel", "closes_bodies",
         "_note_failure", "_WatchedBody", "analyse", "deliver", "server_timing",
         "is_unremarkable", "is_application",
@@ -114,18 +115,18 @@ HOOKED = {
         "_way_to_see", "_written", "_see_written", "_see_studied", "_failed",
         "Rows", "are_watched",
     ],
-    "recorder": ["Causes", "Calls"],
-    "callsite": [
+    "recording.recorder": ["Causes", "Calls"],
+    "recording.callsite": [
         "_upwards", "_touched", "_position", "_line", "_source", "_function", "_passes_on",
         "_is_around", "is_application", "_is_application", "Site", "Line",
     ],
-    "causes": [
+    "recording.causes": [
         "shape_of", "_reason", "_by_path", "_add_values", "_flushed", "in_rows", "fingerprints",
         "moving", "operation_of", "reason_of", "path_of", "Cause", "Executions",
     ],
-    "fingerprint": ["_shape_of", "Shape", "Comparison"],
-    "analysis": ["Profile", "detect", "attribute_name"],
-    "profile": ["most_common", "Query"],
+    "recording.fingerprint": ["_shape_of", "Shape", "Comparison"],
+    "detectors.analysis": ["Profile", "detect", "attribute_name"],
+    "recording.profile": ["most_common", "Query"],
     "sinks.headers": ["line", "_quoted", "_statements"],
 }  # fmt: skip
 
@@ -158,20 +159,20 @@ def break_function(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: st
 
 
 METHODS = [
-    ("hooks.metrics", "MeasuredRequest", "__init__"),
-    ("hooks.metrics", "MeasuredRequest", "_count"),
-    ("hooks.metrics", "MeasuredRequest", "drop"),
-    ("hooks.metrics", "MeasuredRequest", "absorb"),
-    ("recorder", "Recorder", "fold"),
-    ("recorder", "Recorder", "close"),
-    ("recorder", "Recorder", "discard"),
-    ("recorder", "Recorder", "absorb"),
-    ("recorder", "Recorder", "begin_flush"),
-    ("recorder", "Recorder", "end_flush"),
-    ("causes", "Causes", "add"),
-    ("causes", "Causes", "_add"),
-    ("causes", "Causes", "_cause"),
-    ("hooks.flask", "_WatchedApplication", "_watch"),
+    ("metrics.requests", "MeasuredRequest", "__init__"),
+    ("metrics.requests", "MeasuredRequest", "_count"),
+    ("metrics.requests", "MeasuredRequest", "drop"),
+    ("metrics.requests", "MeasuredRequest", "absorb"),
+    ("recording.recorder", "Recorder", "fold"),
+    ("recording.recorder", "Recorder", "close"),
+    ("recording.recorder", "Recorder", "discard"),
+    ("recording.recorder", "Recorder", "absorb"),
+    ("recording.recorder", "Recorder", "begin_flush"),
+    ("recording.recorder", "Recorder", "end_flush"),
+    ("recording.causes", "Causes", "add"),
+    ("recording.causes", "Causes", "_add"),
+    ("recording.causes", "Causes", "_cause"),
+    ("hooks.requests", "_WatchedApplication", "_watch"),
 ]
 
 
@@ -205,7 +206,7 @@ def test_a_fault_is_logged_with_its_traceback(
 ) -> None:
     with archive() as app:
         add_views(app)
-        break_function(monkeypatch, importlib.import_module("flask_perfkit.causes"), "shape_of")
+        break_function(monkeypatch, causes, "shape_of")
         app.test_client().get("/names")
         app.test_client().get("/names")
 
@@ -219,7 +220,7 @@ def test_a_fault_in_a_block_leaves_the_block_as_it_is(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with database() as engine, Session(engine) as session:
-        break_function(monkeypatch, importlib.import_module("flask_perfkit.causes"), "shape_of")
+        break_function(monkeypatch, causes, "shape_of")
         with QueryCounter(threshold=1):
             names = session.scalars(sa.select(User.name)).all()
             session.get(User, 1)

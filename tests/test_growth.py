@@ -123,9 +123,9 @@ def test_what_is_remembered_of_sql_texts_is_bounded() -> None:
                 connection.exec_driver_sql(f"SELECT {number} AS c{number}, 'text {number}'").all()
     assert max(many.values()) <= LONGEST_KEPT
     assert max(kept_by_modules().values()) <= LONGEST_KEPT
-    assert many["flask_perfkit.callsite.memory"] <= 1_000
-    assert many["flask_perfkit.fingerprint._shapes"] <= 1_000
-    assert many["flask_perfkit.causes._reasons"] <= 1_000
+    assert many["flask_perfkit.recording.callsite.memory"] <= 1_000
+    assert many["flask_perfkit.recording.fingerprint._shapes"] <= 1_000
+    assert many["flask_perfkit.recording.causes._reasons"] <= 1_000
 
 
 def test_long_sql_texts_are_not_remembered() -> None:
@@ -141,7 +141,7 @@ def test_long_sql_texts_are_not_remembered() -> None:
 
 
 def test_what_is_remembered_of_lines_is_bounded() -> None:
-    from flask_perfkit import callsite
+    from flask_perfkit.recording import callsite
 
     source = "\n".join(["c.exec_driver_sql('SELECT 1')"] * 3_000)
     with database() as engine, engine.connect() as connection:

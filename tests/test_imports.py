@@ -44,13 +44,13 @@ UPWARD = {
 # What a part must not import although it stands no higher.
 FOREIGN = {
     # Rooms beside the path: each is usable without the others.
-    "pagination": ("flask_perfkit.cache", "flask_perfkit.audit", "flask_perfkit.system"),
-    "cache": ("flask_perfkit.pagination", "flask_perfkit.audit", "flask_perfkit.system"),
-    "audit": ("flask_perfkit.pagination", "flask_perfkit.cache", "flask_perfkit.system"),
+    "pagination": ("flask_perfkit.cache", "flask_perfkit.audit", "flask_perfkit.system.figures"),
+    "cache": ("flask_perfkit.pagination", "flask_perfkit.audit", "flask_perfkit.system.figures"),
+    "audit": ("flask_perfkit.pagination", "flask_perfkit.cache", "flask_perfkit.system.figures"),
     "system": ("flask_perfkit.pagination", "flask_perfkit.cache", "flask_perfkit.audit"),
     # Hooks observe and never judge; a detector is a pure function of a profile.
     "hooks": ("flask_perfkit.detectors",),
-    "detectors": ("flask_perfkit.sinks", "flask_perfkit.recorder", "flask", "sqlalchemy"),
+    "detectors": ("flask_perfkit.sinks", "flask_perfkit.recording.recorder", "flask", "sqlalchemy"),
 }
 
 
@@ -68,7 +68,7 @@ class Import:
 
 
 def _part(module: str) -> str:
-    """Return what the layers call a module: ``flask_perfkit.hooks.flask`` is part of ``hooks``."""
+    """Return what the layers call a module: ``flask_perfkit.hooks.requests`` is part of ``hooks``."""
     names = module.split(".")
     return names[1] if len(names) > 1 else "__init__"
 
@@ -152,7 +152,10 @@ def test_imports_go_down_only() -> None:
     ("files", "complaint"),
     [
         ({"findings.py": "from flask_perfkit.sinks.log import emit"}, "it stands above"),
-        ({"findings.py": "def late():\n    import flask_perfkit.measure"}, "it stands above"),
+        (
+            {"findings.py": "def late():\n    import flask_perfkit.measuring.timing"},
+            "it stands above",
+        ),
         ({"recorder.py": "from .extension import PerfKit"}, "it stands above"),
         ({"cache/keys.py": "from .. import pagination", "pagination.py": ""}, "foreign"),
         ({"hooks/flask.py": "from flask_perfkit.detectors import slow"}, "foreign"),
@@ -164,8 +167,8 @@ def test_imports_go_down_only() -> None:
         ({"commands.py": "from flask_perfkit.extension import PerfKit"}, "it stands above"),
         (
             {
-                "reason.py": "from flask_perfkit.findings import Finding",
-                "findings.py": "def late():\n    from flask_perfkit.reason import Reason",
+                "reason.py": "from flask_perfkit.recording.findings import Finding",
+                "findings.py": "def late():\n    from flask_perfkit.recording.reason import Reason",
             },
             "loop",
         ),
@@ -186,9 +189,9 @@ def test_what_is_allowed_passes(tmp_path: Path) -> None:
         "__init__.py": "from flask_perfkit.extension import PerfKit",
         "extension.py": "from flask_perfkit import cache\nfrom flask_perfkit.hooks import flask",
         "cache/__init__.py": "",
-        "hooks/flask.py": "import flask\nfrom flask_perfkit.recorder import start",
+        "hooks/flask.py": "import flask\nfrom flask_perfkit.recording.recorder import start",
         "measure.py": "from flask_perfkit.detectors.slow import detect",
-        "errors.py": "if TYPE_CHECKING:\n    from flask_perfkit.findings import Finding",
+        "errors.py": "if TYPE_CHECKING:\n    from flask_perfkit.recording.findings import Finding",
         "findings.py": "from .errors import PerfKitError",
     }
     assert violations(_package(tmp_path, files)) == []

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from flask_perfkit.audit.endpoints import Address, addresses_of
+from flask_perfkit.audit.proof import Proof, is_provable, prove
 from flask_perfkit.bypass import without_caches
-from flask_perfkit.findings import Finding, worst_first
 from flask_perfkit.hooks.attributes import watch_attributes
-from flask_perfkit.profile import Profile
-from flask_perfkit.proof import Proof, is_provable, prove
+from flask_perfkit.recording.findings import Finding, worst_first
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.signals import request_profiled
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, FrozenResult, event
 from sqlalchemy.orm import InstanceState
 from sqlalchemy.orm.attributes import instance_state
 
-from flask_perfkit.fingerprint import operation_of
+from flask_perfkit.recording.fingerprint import operation_of
 
 
 class Loaded(NamedTuple):

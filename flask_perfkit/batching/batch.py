@@ -20,7 +20,7 @@ from flask_perfkit.batching.siblings import (
     siblings_of,
 )
 from flask_perfkit.batching.statement import Key, Lookup, are_told_apart, lookup_of, shape_of
-from flask_perfkit.reason import AUTO_BATCH
+from flask_perfkit.recording.reason import AUTO_BATCH
 
 _MOST_BEGUN = 10_000
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from flask import has_request_context, request
 
 from flask_perfkit.bypass import is_bypassed
-from flask_perfkit.cache import reading, writes
-from flask_perfkit.cache.breaker import Unavailable
+from flask_perfkit.cache import reading
 from flask_perfkit.cache.core import open_core
 from flask_perfkit.cache.decorator import cached, checked_ttl
 from flask_perfkit.cache.dependencies import Dependencies, dependencies
@@ -20,12 +19,14 @@ from flask_perfkit.cache.entry import Entry, pack
 from flask_perfkit.cache.hints import Hints
 from flask_perfkit.cache.log import warn
 from flask_perfkit.cache.maker import UNNAMED, Request, plain
-from flask_perfkit.cache.near import NearEntry
 from flask_perfkit.cache.noting import note, noted
 from flask_perfkit.cache.response import cached_response
 from flask_perfkit.cache.serializer import decode, encode
 from flask_perfkit.cache.stats import cache_stats
-from flask_perfkit.cache.tokens import TOKEN_SECONDS
+from flask_perfkit.cache.stores.breaker import Unavailable
+from flask_perfkit.cache.stores.near import NearEntry
+from flask_perfkit.cache.stores.tokens import TOKEN_SECONDS
+from flask_perfkit.cache.writes import following as writes
 
 if TYPE_CHECKING:
     from flask_perfkit.config import Settings

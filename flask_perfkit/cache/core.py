@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 from weakref import WeakValueDictionary
 
-from flask_perfkit.cache import writes
-from flask_perfkit.cache.backend_memory import MemoryBackend
-from flask_perfkit.cache.breaker import Breaker
-from flask_perfkit.cache.invalidation import Invalidator
-from flask_perfkit.cache.lost import Lost
 from flask_perfkit.cache.maker import Maker
-from flask_perfkit.cache.near import Near
-from flask_perfkit.cache.push import PushListener
 from flask_perfkit.cache.reader import Reader
-from flask_perfkit.cache.tokens import Backend, Sightings
+from flask_perfkit.cache.stores.breaker import Breaker
+from flask_perfkit.cache.stores.lost import Lost
+from flask_perfkit.cache.stores.memory import MemoryBackend
+from flask_perfkit.cache.stores.near import Near
+from flask_perfkit.cache.stores.push import PushListener
+from flask_perfkit.cache.stores.tokens import Backend, Sightings
+from flask_perfkit.cache.writes import following as writes
+from flask_perfkit.cache.writes.invalidation import Invalidator
 
 _cores: WeakValueDictionary[str, Core] = WeakValueDictionary()
 _opening = threading.Lock()
@@ -47,7 +47,7 @@ def open_core(url: str | None) -> Core:
     """
     if url is None:
         return Core(MemoryBackend())
-    from flask_perfkit.cache.redis_client import connect
+    from flask_perfkit.cache.stores.client import connect
 
     with _opening:
         core = _cores.get(url)

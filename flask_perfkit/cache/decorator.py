@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar
 
 from flask_perfkit.cache.dependencies import Dependencies, dependencies
 from flask_perfkit.cache.keys import CallKeys
-from flask_perfkit.cache.writes import follow
+from flask_perfkit.cache.writes.following import follow
 
 if TYPE_CHECKING:
     from flask_perfkit.cache.cache import Cache

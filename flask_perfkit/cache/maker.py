@@ -8,18 +8,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask_perfkit.cache import reading, writes
-from flask_perfkit.cache.breaker import Breaker, Unavailable
+from flask_perfkit.cache import reading
 from flask_perfkit.cache.dependencies import Dependencies
 from flask_perfkit.cache.entry import Entry, pack
-from flask_perfkit.cache.invalidation import Invalidator
 from flask_perfkit.cache.lock import LOCK_SECONDS, KeyLock, KeyLocks
 from flask_perfkit.cache.log import warn
-from flask_perfkit.cache.lost import Lost
 from flask_perfkit.cache.reader import Hit, Reader
 from flask_perfkit.cache.reading import Reading, own_tables
 from flask_perfkit.cache.serializer import decode, encode
-from flask_perfkit.cache.tokens import TOKEN_SECONDS, Backend, Prepared, Sightings, fresh
+from flask_perfkit.cache.stores.breaker import Breaker, Unavailable
+from flask_perfkit.cache.stores.lost import Lost
+from flask_perfkit.cache.stores.tokens import TOKEN_SECONDS, Backend, Prepared, Sightings, fresh
+from flask_perfkit.cache.writes import following as writes
+from flask_perfkit.cache.writes.invalidation import Invalidator
 
 _FIRST_PAUSE = 0.005
 _LONGEST_PAUSE = 0.05

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from sys import _getframe
 from time import perf_counter_ns
 
-from flask_perfkit.callsite import walk
 from flask_perfkit.faults import log_once
-from flask_perfkit.recorder import current, enter, leave
+from flask_perfkit.recording.callsite import walk
+from flask_perfkit.recording.recorder import current, enter, leave
 
 
 def note(name: str, key: str, started: int) -> None:

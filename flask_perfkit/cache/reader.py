@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask_perfkit.cache.breaker import Breaker
 from flask_perfkit.cache.entry import Entry, unpack
 from flask_perfkit.cache.log import warn
-from flask_perfkit.cache.near import Near, NearEntry
 from flask_perfkit.cache.serializer import decode
-from flask_perfkit.cache.tokens import Backend, Sightings
+from flask_perfkit.cache.stores.breaker import Breaker
+from flask_perfkit.cache.stores.near import Near, NearEntry
+from flask_perfkit.cache.stores.tokens import Backend, Sightings
 
 _MOST_LUCK = 37.0
 """More than the logarithm of any random number can be."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
 
-from flask_perfkit.cache.sessions import HeldObjects
+from flask_perfkit.cache.writes.sessions import HeldObjects
 
 current: ContextVar[Reading | None] = ContextVar("flask_perfkit_reading", default=None)
 """The creator that runs in this context, the innermost one."""

@@ -13,7 +13,7 @@ from flask import globals as globals_of_flask
 from flask_perfkit.cache.decorator import DependsOn, checked_ttl
 from flask_perfkit.cache.keys import digest
 from flask_perfkit.cache.log import warn
-from flask_perfkit.cache.writes import follow
+from flask_perfkit.cache.writes.following import follow
 
 if TYPE_CHECKING:
     from flask_perfkit.cache.cache import Cache

@@ -24,8 +24,8 @@ from flask_perfkit.detectors import (
     unused_eager_load,
 )
 from flask_perfkit.faults import log_once
-from flask_perfkit.findings import Finding
-from flask_perfkit.profile import Profile
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.profile import Profile
 
 DETECTORS: tuple[Callable[[Profile, Settings], list[Finding]], ...] = (
     n_plus_one.detect,

@@ -7,11 +7,11 @@ from itertools import chain
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.loading import ONE_COMMIT, forgets_in_loop
 from flask_perfkit.detectors.n_plus_one import is_loop
-from flask_perfkit.detectors.wording import finding_of, milliseconds, place, short_sql
-from flask_perfkit.findings import Finding
-from flask_perfkit.fingerprint import WRITES
-from flask_perfkit.profile import MOST_VALUES, Cause, Profile
-from flask_perfkit.reason import NO_TABLE, is_of_catalog, table_of
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.fingerprint import WRITES
+from flask_perfkit.recording.profile import MOST_VALUES, Cause, Profile
+from flask_perfkit.recording.reason import NO_TABLE, is_of_catalog, table_of
+from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
 
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:

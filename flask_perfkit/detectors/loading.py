@@ -9,10 +9,10 @@ from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
-from flask_perfkit.detectors.wording import line
-from flask_perfkit.fingerprint import WRITES
-from flask_perfkit.profile import Cause, Profile
-from flask_perfkit.reason import Reason, Step, code_of
+from flask_perfkit.recording.fingerprint import WRITES
+from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.reason import Reason, Step, code_of
+from flask_perfkit.recording.wording import line
 
 ONE_COMMIT = "session.commit() once, after the loop"
 """The cure where a loop commits, and so loads again what each commit made it forget."""

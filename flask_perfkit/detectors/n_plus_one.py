@@ -7,10 +7,10 @@ import re
 from flask_perfkit.batching.growth import statements
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.loading import loading_fix
-from flask_perfkit.detectors.wording import finding_of, milliseconds, place, short_sql
-from flask_perfkit.findings import Finding
-from flask_perfkit.profile import Cause, Profile
-from flask_perfkit.reason import code_of, is_of_catalog, join_between
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.reason import code_of, is_of_catalog, join_between
+from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
 
 _GOING_ON = {"OFFSET", "LIMIT", "<", ">", "<=", ">=", "BETWEEN"}
 _AGGREGATE = re.compile(

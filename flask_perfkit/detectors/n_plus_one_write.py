@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from flask_perfkit.config import Settings
-from flask_perfkit.detectors.wording import finding_of, milliseconds, place
-from flask_perfkit.findings import Finding
-from flask_perfkit.fingerprint import WRITES, shape_of
-from flask_perfkit.profile import Cause, Profile
-from flask_perfkit.reason import code_of, is_mapped
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.fingerprint import WRITES, shape_of
+from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.reason import code_of, is_mapped
+from flask_perfkit.recording.wording import finding_of, milliseconds, place
 
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from flask_perfkit.config import Settings
-from flask_perfkit.detectors.wording import finding_of, milliseconds, place
-from flask_perfkit.findings import Finding
-from flask_perfkit.profile import Cause, Profile
-from flask_perfkit.usage import Aggregate, aggregate_of
+from flask_perfkit.detectors.usage import Aggregate, aggregate_of
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.wording import finding_of, milliseconds, place
 
 _MANY_ROWS = 10
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from flask_perfkit.config import Settings
-from flask_perfkit.detectors.wording import line, milliseconds
-from flask_perfkit.findings import Finding, allow_covered
-from flask_perfkit.profile import Profile
+from flask_perfkit.recording.findings import Finding, allow_covered
+from flask_perfkit.recording.profile import Profile
+from flask_perfkit.recording.wording import line, milliseconds
 
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:

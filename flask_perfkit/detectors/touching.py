@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from flask_perfkit.profile import Profile
+from flask_perfkit.recording.profile import Profile
 
 
 def shows_reads(profile: Profile) -> bool:

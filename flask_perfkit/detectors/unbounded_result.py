@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from flask_perfkit.config import Settings
-from flask_perfkit.detectors.wording import finding_of, place, short_sql
-from flask_perfkit.findings import Finding
-from flask_perfkit.profile import Cause, Profile
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.wording import finding_of, place, short_sql
 
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.touching import is_idle, shows_reads
-from flask_perfkit.detectors.wording import finding_of, place
-from flask_perfkit.findings import Finding
-from flask_perfkit.profile import Cause, Profile
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.wording import finding_of, place
 
 _MANY_ROWS = 10
 _WIDE = 200

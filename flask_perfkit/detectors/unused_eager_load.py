@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.touching import is_idle, shows_reads
-from flask_perfkit.detectors.wording import finding_of, milliseconds, place
-from flask_perfkit.findings import Finding
-from flask_perfkit.profile import Cause, Profile
-from flask_perfkit.reason import Step
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.reason import Step
+from flask_perfkit.recording.wording import finding_of, milliseconds, place
 
 _ALONG = ("joinedload",)
 _MANY_ROWS = 10

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 
-from flask_perfkit.callsite import memory
-from flask_perfkit.recorder import current
+from flask_perfkit.recording.callsite import memory
+from flask_perfkit.recording.recorder import current
 
 _get = InstrumentedAttribute.__get__
 

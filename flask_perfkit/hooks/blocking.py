@@ -15,9 +15,9 @@ from time import perf_counter_ns
 from types import ModuleType
 from typing import Any
 
-from flask_perfkit.callsite import is_application, walk
 from flask_perfkit.faults import log_once
-from flask_perfkit.recorder import current
+from flask_perfkit.recording.callsite import is_application, walk
+from flask_perfkit.recording.recorder import current
 
 _sleep = time.sleep
 

@@ -7,12 +7,12 @@ from copy import copy
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from flask_perfkit.analysis import analyse
-from flask_perfkit.callsite import stop_at
+from flask_perfkit.detectors.analysis import analyse
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.attributes import are_watched
-from flask_perfkit.recorder import Recorder, enter, leave
+from flask_perfkit.recording.callsite import stop_at
+from flask_perfkit.recording.recorder import Recorder, enter, leave
 from flask_perfkit.sinks import deliver
 
 if TYPE_CHECKING:

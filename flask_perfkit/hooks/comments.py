@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 from flask import current_app, has_request_context, request
 
-from flask_perfkit.execution import Listener, Place, listen, pass_on
 from flask_perfkit.faults import log_once
+from flask_perfkit.hooks.execution import Listener, Place, listen, pass_on
 
 if TYPE_CHECKING:
     from flask_perfkit.state import State

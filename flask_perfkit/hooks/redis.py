@@ -9,9 +9,9 @@ from sys import _getframe
 from time import perf_counter_ns
 from typing import Any
 
-from flask_perfkit.callsite import walk
 from flask_perfkit.faults import log_once
-from flask_perfkit.recorder import current
+from flask_perfkit.recording.callsite import walk
+from flask_perfkit.recording.recorder import current
 
 _CLIENTS = (
     ("redis.client", "Redis"),

@@ -18,14 +18,14 @@ from sqlalchemy.engine.cursor import _DEFAULT_FETCH, CursorFetchStrategy
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Session
 
-from flask_perfkit.callsite import memory, position_of, walk
-from flask_perfkit.execution import Listener, Place, listen, listeners_after, pass_on
 from flask_perfkit.faults import log_once
-from flask_perfkit.fingerprint import WRITES, operation_of
 from flask_perfkit.hooks.attributes import are_watched
-from flask_perfkit.joins import Branches, branches_of
-from flask_perfkit.reason import reads_one_row, texts_of
-from flask_perfkit.recorder import MOST_RECORDS, Recorder, current
+from flask_perfkit.hooks.execution import Listener, Place, listen, listeners_after, pass_on
+from flask_perfkit.recording.callsite import memory, position_of, walk
+from flask_perfkit.recording.fingerprint import WRITES, operation_of
+from flask_perfkit.recording.joins import Branches, branches_of
+from flask_perfkit.recording.reason import reads_one_row, texts_of
+from flask_perfkit.recording.recorder import MOST_RECORDS, Recorder, current
 
 _now = perf_counter_ns
 

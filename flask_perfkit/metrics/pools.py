@@ -15,8 +15,8 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool, PoolProxiedConnection
 
 from flask_perfkit.faults import log_once
-from flask_perfkit.metrics.figures import figures
-from flask_perfkit.metrics.layout import POOL_MOST, POOL_OPEN, POOL_SIZE, POOL_USED
+from flask_perfkit.metrics.store.figures import figures
+from flask_perfkit.metrics.store.layout import POOL_MOST, POOL_OPEN, POOL_SIZE, POOL_USED
 
 _pools: WeakSet[Pool] = WeakSet()
 if hasattr(os, "register_at_fork"):

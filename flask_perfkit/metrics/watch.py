@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from flask_perfkit.cache.stats import cache_stats
-from flask_perfkit.measure import listen
-from flask_perfkit.metrics.figures import figures
-from flask_perfkit.metrics.layout import TIMED, TRACKED, Layout
+from flask_perfkit.measuring.timing import listen
 from flask_perfkit.metrics.pools import watch_pools
-from flask_perfkit.system import MB
+from flask_perfkit.metrics.store.figures import figures
+from flask_perfkit.metrics.store.layout import TIMED, TRACKED, Layout
+from flask_perfkit.system.figures import MB
 
 _watched: list[object] = []
 

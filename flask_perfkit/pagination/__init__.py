@@ -1,16 +1,16 @@
 """Pages of a query: by their number or by a cursor, with marshmallow envelopes and clear errors."""
 
-from flask_perfkit.pagination.decorator import paginated
-from flask_perfkit.pagination.pages import CursorPage, Page
-from flask_perfkit.pagination.paging import paginate
-from flask_perfkit.pagination.params import CursorParams, PaginationParams
-from flask_perfkit.pagination.schemas import (
+from flask_perfkit.pagination.http.decorator import paginated
+from flask_perfkit.pagination.http.params import CursorParams, PaginationParams
+from flask_perfkit.pagination.http.schemas import (
     CursorParamsSchema,
     PaginationParamsSchema,
     cursor_page_schema,
     page_schema,
     params_schema,
 )
+from flask_perfkit.pagination.pages import CursorPage, Page
+from flask_perfkit.pagination.paging import paginate
 
 __all__ = [
     "CursorPage",

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import Integer, bindparam, or_, select, tuple_, union_all
 
 from flask_perfkit.pagination.app import current_endpoint, current_secrets
-from flask_perfkit.pagination.cursor import Place, read_cursor, write_cursor
-from flask_perfkit.pagination.fingerprint import fingerprint
-from flask_perfkit.pagination.layout import Laid, PageStatement, lay_out
+from flask_perfkit.pagination.cursor.fingerprint import fingerprint
+from flask_perfkit.pagination.cursor.sealing import require_sealing
+from flask_perfkit.pagination.cursor.token import Place, read_cursor, write_cursor
+from flask_perfkit.pagination.cursor.visibility import hides_any
 from flask_perfkit.pagination.pages import CursorPage
-from flask_perfkit.pagination.rows import Fetched
-from flask_perfkit.pagination.sealing import require_sealing
-from flask_perfkit.pagination.totals import count_rows
-from flask_perfkit.pagination.visibility import hides_any
+from flask_perfkit.pagination.statement.layout import Laid, PageStatement, lay_out
+from flask_perfkit.pagination.statement.rows import Fetched
+from flask_perfkit.pagination.statement.totals import count_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import BindParameter, Dialect, Select
 
-    from flask_perfkit.pagination.order import Expression, Term
-    from flask_perfkit.pagination.params import CursorParams
-    from flask_perfkit.pagination.ranges import Direction, Range
-    from flask_perfkit.pagination.rows import Source
-    from flask_perfkit.pagination.statement import AnySelect
-    from flask_perfkit.pagination.totals import Total
+    from flask_perfkit.pagination.http.params import CursorParams
+    from flask_perfkit.pagination.order.ranges import Direction, Range
+    from flask_perfkit.pagination.order.terms import Expression, Term
+    from flask_perfkit.pagination.statement.rows import Source
+    from flask_perfkit.pagination.statement.statement import AnySelect
+    from flask_perfkit.pagination.statement.totals import Total
 
 # By name, so that all statements of a shape share their compiled form.
 _LIMIT: BindParameter[int] = bindparam("perfkit_limit", type_=Integer())

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flask_perfkit.pagination.layout import lay_out
 from flask_perfkit.pagination.pages import Page
-from flask_perfkit.pagination.rows import Fetched
-from flask_perfkit.pagination.totals import count_rows
+from flask_perfkit.pagination.statement.layout import lay_out
+from flask_perfkit.pagination.statement.rows import Fetched
+from flask_perfkit.pagination.statement.totals import count_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flask_perfkit.pagination.order import Term
-    from flask_perfkit.pagination.params import PaginationParams
-    from flask_perfkit.pagination.rows import Source
-    from flask_perfkit.pagination.statement import AnySelect
-    from flask_perfkit.pagination.totals import Total
+    from flask_perfkit.pagination.http.params import PaginationParams
+    from flask_perfkit.pagination.order.terms import Term
+    from flask_perfkit.pagination.statement.rows import Source
+    from flask_perfkit.pagination.statement.statement import AnySelect
+    from flask_perfkit.pagination.statement.totals import Total
 
 _LARGEST_OFFSET = 2**62  # databases take 64 bits with a sign; this leaves room for the LIMIT
 

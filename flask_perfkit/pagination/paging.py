@@ -5,23 +5,23 @@ from __future__ import annotations
 from types import EllipsisType
 from typing import TYPE_CHECKING, get_args, overload
 
-from flask_perfkit.pagination.estimate import require_planner
+from flask_perfkit.pagination.http.params import PaginationParams
 from flask_perfkit.pagination.keyset import keyset_page
 from flask_perfkit.pagination.offset import offset_page
-from flask_perfkit.pagination.order import sort_errors, sort_terms
-from flask_perfkit.pagination.params import PaginationParams
-from flask_perfkit.pagination.rows import Source
-from flask_perfkit.pagination.statement import bind_of, read_query
-from flask_perfkit.pagination.totals import Total
+from flask_perfkit.pagination.order.terms import sort_errors, sort_terms
+from flask_perfkit.pagination.statement.estimate import require_planner
+from flask_perfkit.pagination.statement.rows import Source
+from flask_perfkit.pagination.statement.statement import bind_of, read_query
+from flask_perfkit.pagination.statement.totals import Total
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from flask_perfkit.pagination.app import AnySession
-    from flask_perfkit.pagination.order import Sortable, Term
+    from flask_perfkit.pagination.http.params import CursorParams
+    from flask_perfkit.pagination.order.terms import Sortable, Term
     from flask_perfkit.pagination.pages import CursorPage, Page
-    from flask_perfkit.pagination.params import CursorParams
-    from flask_perfkit.pagination.statement import AnySelect, Pageable
+    from flask_perfkit.pagination.statement.statement import AnySelect, Pageable
 
 
 @overload

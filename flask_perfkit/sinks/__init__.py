@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
-from flask_perfkit.profile import Profile
+from flask_perfkit.recording.profile import Profile
 
 Sink = Callable[[Profile], None]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flask_perfkit.faults import log_once
-from flask_perfkit.findings import Finding
-from flask_perfkit.profile import Profile
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.sinks import Sink
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flask_perfkit.detectors.wording import line
-from flask_perfkit.profile import Profile
+from flask_perfkit.recording.profile import Profile
+from flask_perfkit.recording.wording import line
 
 _MOST_FINDINGS = 8
 _LONGEST = 200

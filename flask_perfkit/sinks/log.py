@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from flask_perfkit.allowances import Allowance
-from flask_perfkit.detectors.wording import line
 from flask_perfkit.faults import log_once
-from flask_perfkit.findings import Finding
-from flask_perfkit.profile import Profile
+from flask_perfkit.recording.allowances import Allowance
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.profile import Profile
+from flask_perfkit.recording.wording import line
 
 logger = logging.getLogger("flask_perfkit")
 

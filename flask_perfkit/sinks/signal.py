@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask_perfkit.faults import log_once
-from flask_perfkit.profile import Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.signals import request_profiled
 from flask_perfkit.sinks import Sink
 

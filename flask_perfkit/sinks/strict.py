@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask_perfkit.errors import FindingError
-from flask_perfkit.profile import Profile
+from flask_perfkit.recording.profile import Profile
 
 
 def raise_findings(profile: Profile) -> None:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from flask import Flask, Response
 
-from flask_perfkit.allow import Allow, allow
-from flask_perfkit.block import Block
-from flask_perfkit.callsite import stop_at
 from flask_perfkit.errors import BudgetExceeded, FindingError
-from flask_perfkit.findings import check_kind
 from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.redis import watch_redis
-from flask_perfkit.profile import Profile
-from flask_perfkit.recorder import Recorder, current
+from flask_perfkit.measuring.block import Block
+from flask_perfkit.recording.allow import Allow, allow
+from flask_perfkit.recording.callsite import stop_at
+from flask_perfkit.recording.findings import check_kind
+from flask_perfkit.recording.profile import Profile
+from flask_perfkit.recording.recorder import Recorder, current
 from flask_perfkit.sinks.log import log_unmatched
 from flask_perfkit.testing.budget import statements_of
 from flask_perfkit.testing.complaints import listed
@@ -146,7 +146,7 @@ class Assertions:
         return AssertNoFindings(kinds)
 
     def allow(self, kind: str, subject: str = "*", *, reason: str = "") -> Allow:
-        """Allow findings of a kind about a subject: :func:`flask_perfkit.allow.allow`."""
+        """Allow findings of a kind about a subject: :func:`flask_perfkit.recording.allow.allow`."""
         return allow(kind, subject, reason=reason)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flask_perfkit.profile import Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.testing.budget import Budgets, Statements, excesses, parse, render, statements_of
 from flask_perfkit.testing.complaints import beyond_budget
 

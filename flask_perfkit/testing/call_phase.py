@@ -14,8 +14,8 @@ from unittest import TestCase
 import pytest
 
 from flask_perfkit.config import Settings
-from flask_perfkit.findings import Finding
-from flask_perfkit.recorder import Recorder, enter, leave
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.recorder import Recorder, enter, leave
 
 _DIRECTORIES = ("test", "tests")
 

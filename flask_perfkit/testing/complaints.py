@@ -6,9 +6,9 @@ import linecache
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from flask_perfkit.detectors.wording import line
-from flask_perfkit.findings import Finding
-from flask_perfkit.profile import Cause
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.profile import Cause
+from flask_perfkit.recording.wording import line
 from flask_perfkit.testing.budget import Excess, brief, is_counted
 
 _MOST_LISTED = 30

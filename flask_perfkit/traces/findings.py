@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 
-from flask_perfkit.findings import Finding
-from flask_perfkit.profile import Profile
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.sinks import Sink
 from flask_perfkit.traces.foreign import has_flask_instrumentation
 

@@ -13,8 +13,8 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from flask_perfkit.edge import closes_bodies, goes_to_kernel, status_code
 from flask_perfkit.faults import log_once
+from flask_perfkit.hooks.wsgi import closes_bodies, goes_to_kernel, status_code
 from flask_perfkit.traces.foreign import has_flask_instrumentation
 from flask_perfkit.traces.telemetry import (
     DURATION_BOUNDARIES,

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from opentelemetry.context import get_current
 from opentelemetry.trace import Span, SpanKind, StatusCode, get_current_span
 
-from flask_perfkit.execution import Listener, Place, listen, pass_on
 from flask_perfkit.faults import log_once
-from flask_perfkit.fingerprint import shape_of
+from flask_perfkit.hooks.execution import Listener, Place, listen, pass_on
+from flask_perfkit.recording.fingerprint import shape_of
 from flask_perfkit.traces.foreign import has_statement_span
 from flask_perfkit.traces.pools import attributes_of, measure_pool
 from flask_perfkit.traces.summary import summary_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from flask_perfkit.fingerprint import operation_of
+from flask_perfkit.recording.fingerprint import operation_of
 
 _LONGEST = 255
 

@@ -14,7 +14,7 @@ from typing import Any
 import redis  # noqa: F401 - the processes need it
 from cache_models import Document  # noqa: F401 - and this
 
-from flask_perfkit.cache import redis_client  # noqa: F401 - and this
+from flask_perfkit.cache.stores import client  # noqa: F401 - and this
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["cache_processes", "consistency_worker"])

@@ -20,8 +20,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from flask_perfkit.cache import maker, writes
+from flask_perfkit.cache import maker
 from flask_perfkit.cache.cache import Cache
+from flask_perfkit.cache.writes import following as writes
 
 PAPERS = 4
 OWNERS = 3

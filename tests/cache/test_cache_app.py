@@ -236,7 +236,8 @@ def test_an_application_that_never_caches_pays_nothing() -> None:
             db.session.add(Book(title="a"))
             db.session.commit()
             db.session.scalars(sa.select(Book)).all()
-        print([name for name in ("flask_perfkit.cache.writes", "redis") if name in sys.modules])
+        names = ("flask_perfkit.cache.writes.following", "redis")
+        print([name for name in names if name in sys.modules])
     """
     printed = run(APPLICATION + textwrap.dedent(look), "sqlite://")
     assert printed == "[]"

@@ -16,7 +16,7 @@ from cache_server import Server
 from sqlalchemy.orm import Session
 
 from flask_perfkit.cache.cache import Cache
-from flask_perfkit.cache.near import Near, NearEntry
+from flask_perfkit.cache.stores.near import Near, NearEntry
 
 
 def wait_until(condition: Callable[[], Any]) -> None:

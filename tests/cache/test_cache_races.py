@@ -18,9 +18,9 @@ from cache_processes import running
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from flask_perfkit.cache import writes
 from flask_perfkit.cache.cache import Cache
-from flask_perfkit.cache.writes import LAG_OPTION
+from flask_perfkit.cache.writes import following as writes
+from flask_perfkit.cache.writes.following import LAG_OPTION
 
 
 def rename(engine: sa.Engine, title: str, document_id: int = 1) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_perfkit.metrics.figures import figures
 from flask_perfkit.metrics.pools import _pools
+from flask_perfkit.metrics.store.figures import figures
 
 
 @pytest.fixture(autouse=True)

@@ -149,7 +149,7 @@ def test_a_source_that_fails_is_left_out_and_said_once(
     def broken() -> Any:
         raise RuntimeError("no accounts")
 
-    monkeypatch.setattr("flask_perfkit.metrics.host.get_system_metrics", broken)
+    monkeypatch.setattr("flask_perfkit.metrics.page.host.get_system_metrics", broken)
     app = app_with()
     PerfKit(app)
     for _ in range(2):

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_perfkit import PerfKit
-from flask_perfkit.metrics import directory as files
-from flask_perfkit.metrics import totals
-from flask_perfkit.metrics.figures import figures
-from flask_perfkit.metrics.layout import PLAIN, REQUEST, ROUTE, Layout
-from flask_perfkit.metrics.rows import Memory, Rows, read_rows
-from flask_perfkit.metrics.siblings import shared_directory
+from flask_perfkit.metrics.page import totals
+from flask_perfkit.metrics.store import directory as files
+from flask_perfkit.metrics.store.figures import figures
+from flask_perfkit.metrics.store.layout import PLAIN, REQUEST, ROUTE, Layout
+from flask_perfkit.metrics.store.rows import Memory, Rows, read_rows
+from flask_perfkit.metrics.store.siblings import shared_directory
 from tests.metrics.scraping import scrape
 
 pytestmark = [
@@ -330,7 +330,7 @@ def test_a_directory_of_its_own_is_private_and_found_again(
 def test_several_workers_that_cannot_meet_are_said_once(
     app: Flask, monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
 ) -> None:
-    monkeypatch.setattr("flask_perfkit.metrics.figures.shared_directory", lambda: None)
+    monkeypatch.setattr("flask_perfkit.metrics.store.figures.shared_directory", lambda: None)
     client = app.test_client()
     for _ in range(3):
         client.get("/", environ_overrides={"wsgi.multiprocess": True})

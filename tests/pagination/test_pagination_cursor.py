@@ -23,8 +23,9 @@ from sqlalchemy import func, select
 
 from flask_perfkit.config import Settings
 from flask_perfkit.errors import CursorError, ExtraMissing, SetupError
-from flask_perfkit.pagination import CursorParams, cursor, paginate, paginated
-from flask_perfkit.pagination.cursor import Place
+from flask_perfkit.pagination import CursorParams, paginate, paginated
+from flask_perfkit.pagination.cursor import token as cursor
+from flask_perfkit.pagination.cursor.token import Place
 
 
 class DocumentSchema(Schema):

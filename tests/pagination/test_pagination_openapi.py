@@ -24,7 +24,7 @@ from flask_perfkit.pagination import (
     paginated,
     params_schema,
 )
-from flask_perfkit.pagination.filters import read_filters
+from flask_perfkit.pagination.http.filters import read_filters
 
 
 class DocumentSchema(Schema):

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_perfkit.block import Block
-from flask_perfkit.fingerprint import shape_of
+from flask_perfkit.measuring.block import Block
+from flask_perfkit.recording.fingerprint import shape_of
 from flask_perfkit.testing.budget import (
     Excess,
     brief,

@@ -1,0 +1,1 @@
+"""Where entries and tokens lie, and what keeps a store that is gone from hurting."""

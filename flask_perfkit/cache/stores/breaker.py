@@ -1,0 +1,178 @@
+"""Stop asking a backend that does not answer, and find out in the background when it does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+from weakref import ref
+
+from flask_perfkit.cache.log import warn
+from flask_perfkit.cache.stores.fork import call_after_fork
+
+SLOW_SECONDS = 0.1
+"""A trip that takes longer is slow; those of a healthy server take a hundredth of it."""
+
+_SLOW_READS = 5
+_FIRST_DELAY = 0.1
+_LONGEST_DELAY = 5.0
+
+T = TypeVar("T")
+
+
+class Unavailable(Exception):
+    """The backend does not answer, or did not a moment ago: go to the source."""
+
+
+class Breaker:
+    """Opens at the first failure; from then on no request waits for the backend.
+
+    While the backend answers, but slowly, only reads pass it by: commits still mark what they
+    change, as other processes may read. A thread that lives only as long as either tries
+    again, at growing intervals, so that no request pays for the attempt.
+
+    :param recover: one attempt; raises while the backend is not usable.
+    """
+
+    def __init__(self, recover: Callable[[], None]) -> None:
+        self.open = False
+        self._slow = False
+        self._slow_reads = 0
+        self._looking = False
+        self._recover = recover
+        self._lock = threading.Lock()
+        self._complained: set[str] = set()
+        call_after_fork(self._after_fork)
+
+    def call(self, operation: Callable[..., T], *arguments: object) -> T:
+        """Call the operation; whatever it raises opens the breaker.
+
+        :raises Unavailable: the breaker is open, or has just been opened.
+        """
+        if self.open:
+            raise Unavailable
+        try:
+            return operation(*arguments)
+        except Exception as error:
+            self.trip(error)
+            raise Unavailable from error
+
+    def read(self, operation: Callable[..., T], *arguments: object) -> T:
+        """Call the operation as :meth:`call` does, unless the backend has become slow.
+
+        :raises Unavailable: the breaker is open, or the backend slow.
+        """
+        if self._slow:
+            raise Unavailable
+        started = time.monotonic()
+        result = self.call(operation, *arguments)
+        seconds = time.monotonic() - started
+        if seconds < SLOW_SECONDS:
+            self._slow_reads = 0
+        else:
+            self._slow_reads += 1
+            if self._slow_reads == _SLOW_READS:
+                self._pass_by(seconds)
+        return result
+
+    def attempt(self, operation: Callable[..., T], *arguments: object) -> T | None:
+        """Call the operation; what the server refuses is logged once and makes None.
+
+        For writes: a server that is full or read-only still answers reads.
+        """
+        if self.open:
+            return None
+        try:
+            return operation(*arguments)
+        except Exception as error:
+            if refused(error):
+                self.complain(error)
+            else:
+                self.trip(error)
+            return None
+
+    def trip(self, error: BaseException) -> None:
+        """Open, say so once, and start looking for the backend's return."""
+        with self._lock:
+            if self.open:
+                return
+            self.open = True
+            warn(
+                "The cache's server is not usable (%s): values come from their source until it is",
+                _described(error),
+            )
+            self._start()
+
+    def _pass_by(self, seconds: float) -> None:
+        with self._lock:
+            self._slow = True
+            warn(
+                "The cache's server is slow (%.2f s a trip): values come from their source until "
+                "it is faster",
+                seconds,
+            )
+            self._start()
+
+    def complain(self, error: BaseException) -> None:
+        """Log a refusal, once for each kind."""
+        kind = type(error).__name__
+        if kind not in self._complained:
+            self._complained.add(kind)
+            warn(
+                "The cache's server refuses to store (%s): values come from their source",
+                _described(error),
+            )
+
+    def try_again(self) -> bool:
+        """Close if the backend is usable, and say whether it is."""
+        started = time.monotonic()
+        try:
+            self._recover()
+        except Exception:
+            return False
+        if time.monotonic() - started > SLOW_SECONDS:
+            return False
+        with self._lock:
+            self.open = self._slow = self._looking = False
+            self._slow_reads = 0
+        warn("The cache's server is usable again")
+        return True
+
+    def _start(self) -> None:
+        if not self._looking:
+            thread = threading.Thread(
+                target=_look, args=(ref(self),), name="perfkit-cache-recovery", daemon=True
+            )
+            with suppress(RuntimeError):  # the interpreter is about to end
+                thread.start()
+                self._looking = True
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()
+        self._looking = False
+        if self.open or self._slow:
+            self._start()
+
+
+def _look(breaker: ref[Breaker]) -> None:
+    """Try again, ever more seldom, until it works or nobody uses the cache any more."""
+    delay = _FIRST_DELAY
+    while True:
+        time.sleep(delay)
+        delay = min(2 * delay, _LONGEST_DELAY)
+        found = breaker()
+        if found is None or found.try_again():
+            return
+        del found
+
+
+def refused(error: BaseException) -> bool:
+    """Say whether the server answered, but with a refusal."""
+    return any(kind.__name__ == "ResponseError" for kind in type(error).__mro__)
+
+
+def _described(error: BaseException) -> str:
+    words = str(error).rpartition(" caused error: ")[2]  # before it a pipeline quotes its command
+    return f"{type(error).__name__}: {words[:200]}"

@@ -1,0 +1,1 @@
+"""What this process changes in its databases, followed until it is committed."""

@@ -1,0 +1,132 @@
+"""From a recorder that has ended to a profile with findings, once, after the response."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from operator import attrgetter, itemgetter, sub
+from time import perf_counter_ns
+from typing import Any
+
+from flask_perfkit.config import Settings
+from flask_perfkit.detectors import detect
+from flask_perfkit.recording.allowances import Allowance
+from flask_perfkit.recording.findings import AllowedFinding, Finding, worst_first
+from flask_perfkit.recording.profile import Profile
+from flask_perfkit.recording.reason import attribute_name
+from flask_perfkit.recording.recorder import Recorder
+
+_NANOSECONDS = 1e9
+_FAILED = 400
+_SENSITIVE = Settings(n_plus_one_threshold=2, slow_query=1e-9, slow_request=1e-9, unbounded_rows=1)
+"""With these a little data shows what much data would."""
+_TELLING = {
+    *("n_plus_one", "n_plus_one_write", "duplicate_query", "unbounded_result"),
+    *("blocking_call", "redis_keys"),
+}
+"""Kinds whose absence says something; the others come and go with time, data and settings."""
+
+_asked, _started, _ended, _seen = map(itemgetter, (0, 2, 3, 4))
+_allowance, _site = itemgetter(0), itemgetter(1)
+_line, _rows, _expected = map(attrgetter, ("asked", "rows", "expected"))
+
+
+def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
+    """Return what a recorder has seen so far as a profile with its findings.
+
+    Requests and commands that ran inside are counted with it, their findings are their own.
+
+    :param facts: the fields of :class:`Profile` that the recorder cannot know.
+    """
+    causes, calls = recorder.fold(), recorder.calls
+    profile = Profile(
+        causes=causes,
+        cache_calls=tuple(call for call in calls if call.kind in ("redis", "cache")),
+        blocking_calls=tuple(call for call in calls if call.kind == "blocking"),
+        touched=_names(recorder.touched),
+        zero=recorder.started,
+        allowances=tuple(map(_allowance, recorder.spans)),
+        **facts,
+    )
+    found = detect(profile, settings)
+    if profile.allowances or recorder.inside:
+        return _sorted_out(profile, found, recorder, settings)
+    profile.findings = worst_first(found)
+    return profile
+
+
+def _sorted_out(
+    profile: Profile, found: tuple[Finding, ...], recorder: Recorder, settings: Settings
+) -> Profile:
+    """Return a profile with what requests inside did, and with what is allowed put aside."""
+    if not recorder.stands_alone:
+        found += recorder.reported
+    profile = replace(profile, causes=(*profile.causes, *recorder.inside))
+    profile.allowed = tuple(each for each in found if isinstance(each, AllowedFinding))
+    profile.findings = worst_first(each for each in found if not isinstance(each, AllowedFinding))
+    if recorder.closed:
+        profile.unmatched = _unmatched(recorder.allowances, profile, settings)
+    return profile
+
+
+def _names(touched: dict[int, Any] | None) -> frozenset[str] | None:
+    return None if touched is None else frozenset(map(attribute_name, list(touched.values())))
+
+
+def _unmatched(
+    allowances: tuple[Allowance, ...], profile: Profile, settings: Settings
+) -> tuple[Allowance, ...]:
+    """Return those allowances that would match nothing however much data there were."""
+    matched = {finding.allowance for finding in profile.allowed}
+    left = [each for each in allowances if each.kind in _TELLING and each not in matched]
+    if not left or (profile.status or 0) >= _FAILED:
+        return ()
+    possible = {
+        finding.allowance
+        for finding in detect(profile, _SENSITIVE)
+        if isinstance(finding, AllowedFinding)
+    }
+    return tuple(
+        allowance
+        for allowance in left
+        if allowance not in possible and _shows_enough(allowance, profile, settings)
+    )
+
+
+def _shows_enough(allowance: Allowance, profile: Profile, settings: Settings) -> bool:
+    """Tell whether a problem would have shown: there were rows to walk, and nothing was lazy."""
+    causes = [cause for cause in profile.causes if allowance in cause.allowances]
+    if any(
+        allowance.covers("n_plus_one", cause.reason.subject)
+        and cause.reason.kind in ("lazy", "column")
+        for cause in causes
+    ):
+        return False
+    return not causes or sum(cause.rows for cause in causes) >= settings.n_plus_one_threshold
+
+
+def is_unremarkable(recorder: Recorder, settings: Settings) -> bool:
+    """Tell, without looking at any statement, that no detector can find anything.
+
+    This is what nearly every request in production is, so it is made of a few calls into C:
+    it did not take long, no line asked often, no statement took long or brought many rows.
+    """
+    slow = settings.slow_request
+    if slow is not None and perf_counter_ns() - recorder.started > slow * _NANOSECONDS:
+        return False
+    if recorder.folded or recorder.touched is not None:
+        return False
+    if not recorder:
+        return True
+    often = settings.n_plus_one_threshold
+    if len(recorder) >= often:
+        lines = Counter(map(_line, map(_site, map(_asked, recorder))))
+        if max(lines.values()) >= often:
+            return False
+    slowest = max(map(sub, map(_ended, recorder), map(_started, recorder)))
+    if settings.slow_query is not None and slowest > settings.slow_query * _NANOSECONDS:
+        return False
+    if any(map(_expected, map(_seen, recorder))):
+        return False  # a join with many rows
+    most = settings.unbounded_rows
+    return most is None or max(map(_rows, map(_seen, recorder))) <= most

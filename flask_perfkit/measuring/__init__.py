@@ -1,0 +1,1 @@
+"""What a programmer measures on purpose: blocks of statements, time and memory."""

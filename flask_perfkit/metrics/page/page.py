@@ -1,0 +1,117 @@
+"""The page that Prometheus scrapes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from flask import Response, request
+
+from flask_perfkit.faults import log_once
+from flask_perfkit.metrics.store.figures import figures
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
+    from flask import Flask
+    from prometheus_client.core import Metric
+
+logger = logging.getLogger("flask_perfkit")
+
+ENDPOINT = "perfkit_metrics"
+
+Source = Callable[[], "Iterator[Metric]"]
+"""What else a page shows beside what was counted."""
+
+_RETRY_AFTER = "1"
+
+
+class Page:
+    """The figures of all workers, in the format that the reader asks for.
+
+    :param sources: what else it shows; one that fails is logged once and left out.
+    """
+
+    def __init__(self, *sources: Source) -> None:
+        self._sources = sources
+
+    def answer(self) -> Response:
+        """Answer a scrape; 503 while another one holds the figures for too long."""
+        from prometheus_client.exposition import choose_encoder
+
+        try:
+            shown = list(self.collect())
+        except TimeoutError:
+            log_once("reading the figures of the workers")
+            headers = {"Retry-After": _RETRY_AFTER}
+            return Response("The figures cannot be read now.\n", 503, headers, "text/plain")
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return Response(encode(_Collected(shown)), content_type=content_type)
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield all families of the page.
+
+        :raises TimeoutError: another scrape holds the workers' figures for too long.
+        """
+        from flask_perfkit.metrics.page.families import families
+        from flask_perfkit.metrics.page.totals import gather
+
+        names = set()
+        for metric in families(gather(figures)):
+            names.add(metric.name)
+            yield metric
+        for source in self._sources:
+            for metric in _collected(source):
+                if metric.name not in names:  # a name that is there twice spoils the whole page
+                    names.add(metric.name)
+                    yield metric
+
+
+def _collected(source: Source) -> list[Metric]:
+    try:
+        return list(source())
+    except Exception:
+        log_once(f"the figures of {source.__module__}")
+        return []
+
+
+class _Collected:
+    """What prometheus_client takes for a registry."""
+
+    def __init__(self, shown: list[Metric]) -> None:
+        self._shown = shown
+
+    def collect(self) -> list[Metric]:
+        return self._shown
+
+
+def add_page(app: Flask, path: str, page: Page) -> Callable[[WSGIEnvironment], None]:
+    """Serve the page at a path; returns what remains to be done when the first request comes."""
+
+    def metrics() -> Response:
+        """Show the figures of all workers to Prometheus."""
+        return page.answer()
+
+    app.add_url_rule(path, ENDPOINT, metrics, methods=["GET"], provide_automatic_options=False)
+
+    def at_first_request(environ: WSGIEnvironment) -> None:
+        figures.expect_many(bool(environ.get("wsgi.multiprocess")))
+        _step_back(app, path)
+
+    return at_first_request
+
+
+def _step_back(app: Flask, path: str) -> None:
+    """Leave the path to a route that the application has there itself."""
+    at_path = [rule for rule in app.url_map.iter_rules() if rule.rule == path]
+    ours = [rule for rule in at_path if rule.endpoint == ENDPOINT]
+    if len(at_path) == len(ours):
+        return
+    for rule in ours:
+        rule.methods = set()
+    logger.info(
+        "%s has a route at %s of its own, which stands: set PERFKIT_METRICS_PATH to see the "
+        "figures of Flask-PerfKit at another path",
+        app.name,
+        path,
+    )

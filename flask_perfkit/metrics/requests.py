@@ -1,0 +1,221 @@
+"""Counts each request at its end: how long it took, what it asked the database, what it sent.
+
+The statements are counted from the recorder's own records, in a few calls into C.
+"""
+
+from __future__ import annotations
+
+import sys
+from _thread import RLock
+from bisect import bisect_left
+from collections.abc import Iterable
+from functools import partial
+from itertools import chain
+from operator import attrgetter, itemgetter, sub
+from time import perf_counter_ns, time
+from typing import TYPE_CHECKING, Any
+
+from flask import request_finished
+
+from flask_perfkit.faults import log_once
+from flask_perfkit.hooks.requests import RequestRecorder, request_of
+from flask_perfkit.metrics.page.page import ENDPOINT
+from flask_perfkit.metrics.store.exemplars import Exemplar, trace_of
+from flask_perfkit.metrics.store.figures import figures
+from flask_perfkit.metrics.store.layout import DURATION, SENT, STARTED
+from flask_perfkit.recording.causes import Record
+from flask_perfkit.recording.recorder import current
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from flask_perfkit.metrics.store.figures import Place, Row
+    from flask_perfkit.recording.profile import Executions
+    from flask_perfkit.recording.recorder import Recorder
+
+_FAILED = 500
+_SECONDS = 1e-9
+
+_sort = itemgetter("REQUEST_METHOD", "SCRIPT_NAME")
+_started, _ended, _seen = map(itemgetter, (2, 3, 4))
+_error = attrgetter("error")
+
+
+class Statements:
+    """The statements of one request that need not wait any more."""
+
+    def __init__(self) -> None:
+        self.number = self.duration = self.errors = 0
+        self.places: dict[int, int] = {}
+
+    def add(self, durations: list[int]) -> None:
+        """Count statements that took so many nanoseconds."""
+        self.number += len(durations)
+        self.duration += sum(durations)
+        places = list(map(partial(bisect_left, figures.layout.statement_bounds), durations))
+        for place in set(places):
+            self.places[place] = self.places.get(place, 0) + places.count(place)
+
+
+class MeasuredRequest(RequestRecorder):
+    """The recorder of a request that is counted when it ends, whichever way."""
+
+    trace: tuple[str, str] | None = None
+    _statements: Statements | None = None
+
+    def __init__(self) -> None:
+        # What the recorder does, without the price of calling it.
+        self.parent = current()
+        self.started = perf_counter_ns()
+        self._lock = RLock()
+        try:
+            with figures.lock:
+                figures.process[STARTED] += 1
+        except IndexError:
+            figures.begin()
+
+    def discard(self) -> None:
+        """Count the request, and forget what it saw.
+
+        Nearly every request without a statement comes by here: each step of it is counted too.
+        """
+        environ, response = self.environ, self.response
+        rare = "CONTENT_LENGTH" in environ or "HTTP_TRACEPARENT" in environ
+        if self or rare or self.trace:
+            self.drop()
+            return
+        try:
+            row = figures.plain[
+                _sort(environ), self.asked.url_rule.rule, response.status_code  # type: ignore[union-attr]
+            ]
+            elapsed = perf_counter_ns() - self.started
+            with figures.lock:
+                row[SENT] += sum(map(len, response.response))  # type: ignore[arg-type, union-attr]
+                row[bisect_left(figures.layout.request_bounds, elapsed)] += 1
+                row[DURATION] += elapsed
+        except Exception:
+            self.drop()
+        self.closed = True
+
+    def drop(self) -> None:
+        """Count the request, and forget what it saw: the longer way."""
+        self._count()
+        super().discard()
+
+    def close(self) -> None:
+        """End the recording, and count the request."""
+        if not self.closed:
+            super().close()
+            self._count()
+
+    def _take(self) -> list[Record]:
+        records = super()._take()
+        self._add(records)
+        return records
+
+    def absorb(self, inner: Recorder) -> None:
+        """Take what a recorder saw that was open inside this one."""
+        super().absorb(inner)
+        if inner.stands_alone:
+            return
+        for cause in inner.fold():
+            kept = list(chain.from_iterable(map(_durations, cause.executions)))
+            missing = cause.count - len(kept)
+            if missing > 0:  # only their sum is known
+                kept += [round(cause.duration * 1e9 - sum(kept)) // missing] * missing
+            self._add_durations(kept, cause.errors)
+
+    def _add(self, records: list[Record]) -> None:
+        durations = list(map(sub, map(_ended, records), map(_started, records)))
+        self._add_durations(durations, sum(map(bool, map(_error, map(_seen, records)))))
+
+    def _add_durations(self, durations: list[int], errors: int) -> None:
+        if self._statements is None:
+            self._statements = Statements()
+        self._statements.add(durations)
+        self._statements.errors += errors
+
+    def _count(self) -> None:
+        try:
+            elapsed = perf_counter_ns() - self.started
+            try:
+                row, route = figures.requests[
+                    _sort(self.environ), self.asked.url_rule.rule, self.response.status_code  # type: ignore[union-attr]
+                ]
+            except (AttributeError, KeyError):
+                row, route = self._place()
+            sent = self.sent
+            if sent is None:
+                sent = sum(map(len, self.response.response))  # type: ignore[arg-type, union-attr]
+            if self:
+                self._add(self)
+            with figures.lock:
+                row[bisect_left(figures.layout.request_bounds, elapsed)] += 1
+                row[DURATION] += elapsed
+                row[SENT] += sent
+                _add_statements(route, self._statements)
+            if "CONTENT_LENGTH" in self.environ:
+                figures.count_received(row, self.environ["CONTENT_LENGTH"])
+            if "HTTP_TRACEPARENT" in self.environ or self.trace is not None:
+                self._note_exemplar(row, elapsed)
+        except LookupError:
+            figures.leave_out()
+        except Exception:
+            figures.leave_out()
+            log_once("counting a request")
+
+    def _place(self) -> Place:
+        """Find where a request is counted that is the first of its sort, or a rare one.
+
+        :raises LookupError: it is not counted.
+        """
+        asked, response = self.asked, self.response
+        rule = asked.url_rule if asked is not None else None
+        scraped = rule is not None and rule.endpoint == ENDPOINT
+        answered_below = response is None and not self.failed  # by another WSGI application
+        if scraped or answered_below:
+            raise LookupError
+        method, prefix = self.environ["REQUEST_METHOD"], self.environ.get("SCRIPT_NAME", "")
+        status = response.status_code if response is not None else _FAILED
+        name = rule.rule if rule is not None else None
+        sort = (method, prefix), name, status
+        return figures.requests.get(sort) or figures.place_of(sort, method, prefix, name, status)
+
+    def _note_exemplar(self, row: Row, elapsed: int) -> None:
+        trace = self.trace or trace_of(self.environ.get("HTTP_TRACEPARENT", ""))
+        if trace is not None:
+            figures.keep_exemplar(row, Exemplar(*trace, elapsed * _SECONDS, time()))
+
+
+def note_traces(app: Flask) -> None:
+    """Note the trace of each request, where OpenTelemetry is in use."""
+    if "opentelemetry.trace" in sys.modules:
+        request_finished.connect(_note_trace, app)
+
+
+def _note_trace(app: Flask, **_: Any) -> None:
+    from opentelemetry.trace import get_current_span
+
+    recorder = request_of(current())
+    span = get_current_span().get_span_context()
+    if isinstance(recorder, MeasuredRequest) and span.is_valid and span.trace_flags.sampled:
+        recorder.trace = f"{span.trace_id:032x}", f"{span.span_id:016x}"
+
+
+def _durations(executions: Executions) -> Iterable[int]:
+    return map(sub, executions.ended, executions.started)
+
+
+def _add_statements(row: Row, statements: Statements | None) -> None:
+    """Add to the row of a route; the caller holds the lock."""
+    if statements is None:
+        row[1] += 1
+        return
+    layout = figures.layout
+    first = layout.first_statement
+    row[0] += statements.number
+    row[1 + bisect_left(layout.statements, statements.number)] += 1
+    row[first - 1] += statements.duration
+    for place, count in statements.places.items():
+        row[first + place] += count
+    row[layout.first_kind - 1] += statements.errors

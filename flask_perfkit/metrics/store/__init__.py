@@ -1,0 +1,1 @@
+"""Where figures are counted, by one process or by all workers."""

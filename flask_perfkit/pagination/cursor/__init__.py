@@ -1,0 +1,1 @@
+"""Cursors: signed, bound to their statement, sealed where they would tell."""

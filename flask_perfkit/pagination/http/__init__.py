@@ -1,0 +1,1 @@
+"""What HTTP says of a page: parameters, filters, envelopes, links."""

@@ -1,0 +1,168 @@
+"""What tells the rows of a statement apart: the columns that break ties."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import CompoundSelect, FromClause, Over, ScalarSelect, Select, Table
+from sqlalchemy.sql.elements import ClauseElement, ClauseList, ColumnClause
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.selectable import AliasedReturnsRows, _CompoundSelectKeyword
+
+from flask_perfkit.pagination.order.froms import read_froms
+from flask_perfkit.pagination.order.terms import resolved
+
+if TYPE_CHECKING:
+    from flask_perfkit.pagination.order.froms import Froms
+    from flask_perfkit.pagination.order.terms import Expression
+
+_ALL = frozenset(
+    {
+        _CompoundSelectKeyword.UNION_ALL,
+        _CompoundSelectKeyword.INTERSECT_ALL,
+        _CompoundSelectKeyword.EXCEPT_ALL,
+    }
+)
+_AGGREGATE = re.compile(
+    r"any_value|avg|corr|count|every|group_concat|max|min|mode|sum|total|xmlagg"
+    r"|(array|jsonb?|jsonb?_object|range|string)_agg|json_(array|object)agg|json_group_(array|object)"
+    r"|(bit|bool)_(and|or|xor)|percentile_(cont|disc)|(covar|stddev|var)(_pop|_samp)?|std|variance",
+    re.IGNORECASE,
+)
+_SET_RETURNING = re.compile(
+    r"generate_(series|subscripts)|unnest|regexp_(matches|split_to_table)|string_to_table"
+    r"|jsonb?_(array_elements|each)(_text)?|jsonb?_(object_keys|path_query)",
+    re.IGNORECASE,
+)
+_GROUPING_SETS = frozenset({"cube", "grouping_sets", "rollup"})
+
+
+class Identity(NamedTuple):
+    """Columns that tell rows apart.
+
+    :param is_unique: False where rows that are the same throughout may come twice.
+    """
+
+    columns: list[Expression]
+    is_unique: bool
+
+
+def row_identity(statement: Select[Any], froms: Froms) -> Identity:
+    """Return columns that no two rows of the statement share.
+
+    A table whose primary key another table's row fixes, as at the far end of
+    a many-to-one join, adds nothing. A row source without a key counts with
+    all of its columns.
+    """
+    if statement._distinct and not statement._distinct_on:
+        return Identity(_of_distinct(list(statement.selected_columns)), is_unique=True)
+    if statement._group_by_clauses:
+        groups = list(groups_of(statement))
+        if any(_groups_several_ways(group) for group in groups):
+            return Identity(list(statement.selected_columns), is_unique=False)
+        return Identity(groups, is_unique=True)
+    if is_one_row(statement):
+        return Identity([], is_unique=True)
+    if any(_calls(_SET_RETURNING, column) for column in statement.selected_columns):
+        raise ValueError("cannot tell rows apart that a function in the SELECT list makes: join it")
+    keys = [(source, _key(source)) for source in _keys(froms)]
+    columns = [column for source, key in keys for column in (source.c if key is None else key)]
+    return Identity(columns, all(key is not None for _, key in keys))
+
+
+def groups_of(statement: Select[Any]) -> Iterator[Expression]:
+    """Yield what the statement groups by, names resolved."""
+    for clause in statement._group_by_clauses:
+        # SQLAlchemy keeps an entity and a function as lists of their columns.
+        clauses = clause.clauses if isinstance(clause, ClauseList) else [clause]
+        yield from (resolved(part, statement) for part in clauses)
+
+
+def _groups_several_ways(group: Expression) -> bool:
+    return isinstance(group, FunctionElement) and group.name in _GROUPING_SETS
+
+
+def is_repeating(statement: CompoundSelect[Any]) -> bool:
+    """Whether the compound may hold a row twice: UNION ALL and its like."""
+    return statement.keyword in _ALL
+
+
+def is_one_row(statement: Select[Any]) -> bool:
+    """Whether the statement aggregates without GROUP BY."""
+    selected = statement.selected_columns
+    return not statement._group_by_clauses and any(_calls(_AGGREGATE, item) for item in selected)
+
+
+def _calls(names: re.Pattern[str], expression: ClauseElement) -> bool:
+    if isinstance(expression, Over | ScalarSelect):
+        return False
+    if isinstance(expression, FunctionElement) and names.fullmatch(expression.name):
+        return True
+    return any(_calls(names, child) for child in expression.get_children())
+
+
+def _of_distinct(columns: list[Expression]) -> list[Expression]:
+    """Leave out what a selected primary key fixes."""
+    tables = {column.table for column in columns if isinstance(column, ColumnClause)}
+    whole = {table for table in tables if _holds_key(columns, table)}
+    return [
+        column
+        for column in columns
+        if not isinstance(column, ColumnClause) or column.table not in whole or column.primary_key
+    ]
+
+
+def _holds_key(columns: Collection[Expression], table: FromClause | None) -> bool:
+    hashes = {hash(column) for column in columns}
+    key = None if table is None else _key(table)
+    return key is not None and all(hash(column) in hashes for column in key)
+
+
+def _key(source: FromClause) -> list[Expression] | None:
+    """Return the columns that no two rows of a row source share, if there are any."""
+    inner = source.element if isinstance(source, AliasedReturnsRows) else source
+    if isinstance(inner, Table):
+        return list(source.primary_key) or None
+    if isinstance(inner, CompoundSelect):
+        return None if is_repeating(inner) else list(source.c)
+    if not isinstance(inner, Select):
+        return None
+    identity = row_identity(inner, read_froms(inner))
+    exported = [source.corresponding_column(column) for column in identity.columns]  # type: ignore[arg-type]
+    if not identity.is_unique or any(column is None for column in exported):
+        return None
+    return [column for column in exported if column is not None]
+
+
+def _keys(froms: Froms) -> list[FromClause]:
+    """Leave out, from the last on, each source that the others fix."""
+    keys = list(froms.sources)
+    for source in reversed(froms.sources):
+        rest = [key for key in keys if key is not source]
+        if _reaches_all(rest, froms):
+            keys = rest
+    return keys
+
+
+def _reaches_all(keys: list[FromClause], froms: Froms) -> bool:
+    known = list(keys)
+    pending = [source for source in froms.sources if source not in known and _key(source)]
+    while pending:
+        found = [source for source in pending if _is_fixed(source, known, froms)]
+        if not found:
+            break
+        known.extend(found)
+        pending = [source for source in pending if source not in found]
+    return len(known) == len(froms.sources)
+
+
+def _is_fixed(source: FromClause, known: list[FromClause], froms: Froms) -> bool:
+    determined = {
+        fact.column.key
+        for fact in froms.fixed
+        if fact.column.table == source and (fact.by is None or fact.by in known)
+    }
+    key: list[Any] = _key(source) or []
+    return all(column.key in determined for column in key)

@@ -1,0 +1,54 @@
+"""Calls that are no statements: commands to a cache, and calls that block an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from flask_perfkit.recording.allowances import Allowance
+from flask_perfkit.recording.callsite import Site
+from flask_perfkit.recording.profile import Call
+
+Note = tuple[str, str, int, int, int, Site, tuple[Allowance, ...]]
+"""Kind, name, fingerprint of the key, start and end in nanoseconds, site, what was allowed."""
+
+CallKey = tuple[str, str, str | None, int | None, tuple[Allowance, ...]]
+
+_MOST_CALLS = 1_000
+_MOST_KEYS = 10_000
+_SECONDS = 1e-9
+
+
+class Calls(dict[CallKey, Call]):
+    """The calls of one recorder, counted by line."""
+
+    def add(self, note: Note) -> None:
+        """Count one call."""
+        kind, name, key, started, ended, site, allowances = note
+        asked, caller = site.asked, site.caller
+        filename, lineno = (asked.filename, asked.lineno) if asked else (None, None)
+        call = self.get((kind, name, filename, lineno, allowances))
+        if call is None:
+            function = asked.function if asked else None
+            call = Call(kind, name, filename, lineno, function, allowances=allowances)
+            if len(self) < _MOST_CALLS:
+                self[kind, name, filename, lineno, allowances] = call
+        call.count += 1
+        call.duration += (ended - started) * _SECONDS
+        if len(call.keys) < _MOST_KEYS:
+            call.keys.add(key)
+        if caller is not None:
+            call.callers[caller.filename, caller.lineno] += 1
+
+    def absorb(self, calls: Iterable[Call]) -> None:
+        """Add the calls that another recorder saw."""
+        for call in calls:
+            key = (call.kind, call.name, call.filename, call.lineno, call.allowances)
+            known = self.get(key)
+            if known is None:
+                self[key] = replace(call, keys=set(call.keys), callers=call.callers.copy())
+                continue
+            known.count += call.count
+            known.duration += call.duration
+            known.keys |= call.keys
+            known.callers.update(call.callers)

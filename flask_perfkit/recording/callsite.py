@@ -1,0 +1,326 @@
+"""Which line of the user's code asked for a statement, and from where that was called.
+
+Walking the stack for each statement is what makes other profilers slow. Here a walk is made
+once for each statement text: it remembers how deep the two application frames lay, and the
+hook of the next execution jumps there and compares code and instruction. Only when they
+differ does it walk again, so each statement keeps its exact line.
+"""
+
+from __future__ import annotations
+
+import dis
+import os
+import sys
+import sysconfig
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from opcode import opmap
+from operator import attrgetter
+from types import CodeType, FrameType
+from typing import Any
+
+from sqlalchemy.orm import attributes
+from sqlalchemy.orm.state import InstanceState
+
+_MOST_KEPT = 1_000
+_LONGEST_KEPT = 10_000
+_MOST_FILES = 10_000
+
+_VARARGS, _VARKEYWORDS, _COROUTINE = 0x04, 0x08, 0x80
+_CALL_WITH_ARGUMENTS = opmap["CALL_FUNCTION_EX"]
+_INLINE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
+_NO_FILE = "<template>"
+_PROMPTS = ("<stdin>", "<console>", "<python-input", "<ipython")
+_ATTRIBUTES = attributes.__file__
+_LOAD_EXPIRED = InstanceState._load_expired.__code__
+_NO_CODE = compile("", "<nothing>", "exec")
+
+Position = tuple[CodeType, str, int]
+"""Code, file and instruction of a frame. Code alone compares equal where two files are alike."""
+
+Key = tuple[Position, Position]
+"""Where the application frame was, then where the walk ended."""
+
+position_of = attrgetter("f_code", "f_code.co_filename", "f_lasti")
+"""Return the :data:`Position` of a frame, in one call into C."""
+
+
+class Line:
+    """One line of application code; each line is one object.
+
+    Of a template, ``filename`` and ``lineno`` are the template's own (its name where it has no
+    file), and ``function`` is its name. A comprehension counts as the function around it.
+    """
+
+    __slots__ = ("filename", "function", "lineno")
+
+    def __init__(self, filename: str, lineno: int, function: str) -> None:
+        self.filename = filename
+        self.lineno = lineno
+        self.function = function
+
+
+class Site:
+    """Where a statement was asked for: the deepest application line and its caller.
+
+    ``touched`` is the mapped attribute that was being read, where one was, and ``expired``
+    tells that it was known before and had to be read again.
+    """
+
+    __slots__ = ("asked", "caller", "expired", "touched")
+
+    def __init__(
+        self, asked: Line | None, caller: Line | None, touched: str | None, expired: bool
+    ) -> None:
+        self.asked = asked
+        self.caller = caller
+        self.touched = touched
+        self.expired = expired
+
+
+Asked = tuple[str, Site]
+"""A statement's text and the site that asked for it."""
+
+memory: dict[str, tuple[int, int, Key, Asked, Any]] = {}
+"""Statement text -> depth of the application frame, depth where the walk ended, key, asked, note.
+
+Depths count from the hook that SQLAlchemy calls, which is 0; where no jump is possible they
+are 0, which never agrees with the key.
+"""
+
+_sites: dict[tuple[Key, str | None, bool], Site] = {}
+_lines: dict[tuple[str, int], Line] = {}
+_files: dict[str, bool] = {}
+_roots: list[str] = []
+_edges: list[CodeType] = []
+
+
+def claim(import_name: str, root_path: str) -> None:
+    """Take an application's package for the user's, even where it lies in site-packages.
+
+    :param import_name: the name that the application was made with.
+    :param root_path: the directory of that module or package.
+    """
+    root = os.path.abspath(root_path)
+    if not _in_packages(os.path.join(root, "")):
+        return  # what lies elsewhere is the user's anyway
+    top = sys.modules.get(import_name.partition(".")[0])
+    places = [os.path.join(path, "") for path in getattr(top, "__path__", ())]
+    # A single module: its directory holds others' as well.
+    for place in places or [getattr(top, "__file__", None) or os.path.join(root, "")]:
+        if place not in _roots:
+            _roots.append(place)
+            _files.clear()
+
+
+def stop_at(code: CodeType) -> None:
+    """End walks at frames of this code: what called it did not ask for the statement."""
+    if code not in _edges:
+        _edges.append(code)
+
+
+def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
+    """Find the application lines above a hook's frame, and remember the way.
+
+    :param statement: the text that was executed; None remembers nothing.
+    :param frame: the frame of the hook.
+    :param note: what the hook wants to remember of the statement as well.
+    """
+    asked: FrameType | None = None
+    caller: FrameType | None = None
+    inner = _NO_CODE
+    asked_at = ended_at = 0
+    ended = frame
+    jumpable = True
+    touched: str | None = None
+    expired = False
+    for depth, current in _upwards(frame):
+        if depth < 0:
+            jumpable = False
+        ended, ended_at = current, depth
+        if any(current.f_code is edge for edge in _edges):
+            break
+        if not is_application(current.f_code.co_filename):
+            if asked is None:
+                touched = touched or _touched(current)
+                expired = expired or current.f_code is _LOAD_EXPIRED
+            continue
+        if asked is None:
+            asked, asked_at = current, depth
+            inner = current.f_code
+        elif _is_around(current.f_code, inner):
+            inner = current.f_code
+        elif not _passes_on(current):
+            caller = current
+            break
+    key = (_position(asked), _position(ended))
+    site = _sites.get((key, touched, expired))
+    if site is None:
+        site = Site(_line(asked), _line(caller), touched, expired)
+        if len(_sites) >= _MOST_KEPT:
+            _sites.clear()
+        _sites[key, touched, expired] = site
+    if statement is not None and len(statement) <= _LONGEST_KEPT:
+        if len(memory) >= _MOST_KEPT:
+            memory.clear()
+        if not jumpable or asked is None:
+            asked_at = ended_at = 0
+        memory[statement] = (asked_at, ended_at, key, (statement, site), note)
+    return site
+
+
+def _upwards(frame: FrameType) -> Iterator[tuple[int, FrameType]]:
+    """Yield the frames above one with their depths; below zero beyond a greenlet's edge.
+
+    An async engine runs SQLAlchemy in a greenlet, whose stack ends there; the line that
+    awaits is in the greenlet's parent.
+    """
+    depth = 0
+    current = frame.f_back
+    greenlet = None
+    while True:
+        while current is not None:
+            depth += 1 if depth >= 0 else -1
+            yield depth, current
+            current = current.f_back
+        if "greenlet" not in sys.modules:
+            return
+        if greenlet is None:
+            greenlet = sys.modules["greenlet"].getcurrent()
+        greenlet = greenlet.parent
+        if greenlet is None or greenlet.gr_frame is None:
+            return
+        depth, current = -abs(depth), greenlet.gr_frame
+
+
+def _touched(frame: FrameType) -> str | None:
+    """Return the attribute that SQLAlchemy is reading in this frame, if it is."""
+    code = frame.f_code
+    if code.co_name == "get" and code.co_filename == _ATTRIBUTES:
+        key = getattr(frame.f_locals.get("self"), "key", None)
+        return key if isinstance(key, str) else None
+    return None
+
+
+def _position(frame: FrameType | None) -> Position:
+    if frame is None:
+        return (_NO_CODE, "", 0)
+    code, filename, instruction = position_of(frame)
+    if filename == _NO_FILE:
+        # Templates without a file differ by name; this never agrees with the hook's look.
+        filename = _source(frame)[0]
+    return (code, filename, instruction)
+
+
+def _line(frame: FrameType | None) -> Line | None:
+    if frame is None:
+        return None
+    filename, lineno, function = _source(frame)
+    line = _lines.get((filename, lineno))
+    if line is None:
+        if len(_lines) >= _MOST_KEPT:
+            _lines.clear()
+        line = _lines[filename, lineno] = Line(filename, lineno, function)
+    return line
+
+
+def _source(frame: FrameType) -> tuple[str, int, str]:
+    """Return the file, line and function of a frame as the user wrote them."""
+    code = frame.f_code
+    template = frame.f_globals.get("__jinja_template__")
+    if template is None:
+        return (code.co_filename, frame.f_lineno, _function(code))
+    filename = code.co_filename if code.co_filename != _NO_FILE else template.name or _NO_FILE
+    lineno = int(template.get_corresponding_lineno(frame.f_lineno))
+    return (str(filename), lineno, str(template.name or "template"))
+
+
+def _function(code: CodeType) -> str:
+    names = code.co_qualname.split(".")
+    while names and names[-1] in (*_INLINE, "<locals>"):
+        names.pop()
+    return ".".join(names).rpartition("<locals>.")[2] or "<module>"
+
+
+def _passes_on(frame: FrameType) -> bool:
+    """Tell whether this is a wrapper such as a logging decorator makes.
+
+    It takes ``*args, **kwargs`` and is calling something with these very arguments just now.
+    """
+    code = frame.f_code
+    if not (code.co_flags & _VARARGS and code.co_flags & _VARKEYWORDS):
+        return False
+    calls = (
+        _CALL_WITH_ARGUMENTS in code.co_code[::2]
+        if code.co_flags & _COROUTINE  # it awaits what it called
+        else code.co_code[frame.f_lasti] == _CALL_WITH_ARGUMENTS
+    )
+    return calls and _reads_arguments(code, frame.f_lineno)
+
+
+def _reads_arguments(code: CodeType, lineno: int) -> bool:
+    """Tell whether a line reads the ``*args`` of its function."""
+    name = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
+    for instruction in dis.get_instructions(code):
+        at = instruction.positions.lineno if instruction.positions is not None else None
+        names = (
+            instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
+        )
+        if at == lineno and instruction.opname.startswith("LOAD_FAST") and name in names:
+            return True
+    return False
+
+
+def _is_around(code: CodeType, inner: CodeType) -> bool:
+    """Tell whether a function is the one that a comprehension stands in."""
+    return (
+        inner.co_name in _INLINE
+        and code.co_filename == inner.co_filename
+        and inner in code.co_consts
+    )
+
+
+def is_application(filename: str) -> bool:
+    """Tell whether a source file is the user's: no library's and not ours."""
+    known = _files.get(filename)
+    if known is None:
+        known = _is_application(filename)
+        if len(_files) >= _MOST_FILES:
+            _files.clear()
+        _files[filename] = known
+    return known
+
+
+def _is_application(filename: str) -> bool:
+    if filename.startswith("<"):
+        # Generated code is a library's, but for a prompt's and a template's without a file.
+        return filename.startswith((*_PROMPTS, _NO_FILE))
+    path = os.path.abspath(filename)
+    if path.startswith(_ours()):
+        return False
+    for root in _roots:
+        if path.startswith(root) and not _in_packages(path.removeprefix(root)):
+            return True
+    return not (_in_packages(path) or path.startswith(_library_directories()))
+
+
+def _in_packages(path: str) -> bool:
+    return f"{os.sep}site-packages{os.sep}" in path or f"{os.sep}dist-packages{os.sep}" in path
+
+
+@cache
+def _ours() -> str:
+    return os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+
+
+@cache
+def _library_directories() -> tuple[str, ...]:
+    """Return where libraries live: Python's own, its scripts, and the framework's checkouts."""
+    paths = sysconfig.get_paths()
+    places = [paths[name] for name in ("stdlib", "platstdlib", "scripts")]
+    for name in ("flask", "werkzeug", "jinja2", "click", "sqlalchemy", "flask_sqlalchemy"):
+        spec = find_spec(name)
+        if spec is not None and spec.origin is not None:
+            places.append(os.path.dirname(spec.origin))
+    return tuple(os.path.join(os.path.abspath(place), "") for place in places)

@@ -1,0 +1,97 @@
+"""A finding: one performance problem, where it is, what it costs and what cures it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from flask_perfkit.recording.allowances import Allowance
+
+SEVERITIES = {
+    "n_plus_one": "error",
+    "n_plus_one_write": "error",
+    "n_plus_one_cache": "warning",
+    "duplicate_query": "warning",
+    "slow_query": "warning",
+    "slow_request": "warning",
+    "unbounded_result": "error",
+    "cartesian_product": "warning",
+    "unused_eager_load": "info",
+    "unused_columns": "info",
+    "python_aggregation": "warning",
+    "missing_index": "warning",
+    "redundant_index": "info",
+    "unused_index": "info",
+    "blocking_call": "error",
+    "redis_keys": "error",
+}
+"""Every kind of finding with its severity."""
+
+
+def check_kind(kind: str) -> None:
+    """Refuse what is no kind of finding.
+
+    :raises ValueError: it names those that there are.
+    """
+    if kind not in SEVERITIES:
+        raise ValueError(f"{kind!r} is no kind of finding; allowed is {', '.join(SEVERITIES)}")
+
+
+_RANK = {"error": 0, "warning": 1, "info": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One problem with one cause.
+
+    ``filename``, ``lineno`` and ``function`` are the deepest application line that asked;
+    ``None`` where no application code was on the stack. ``callers`` are the application
+    lines one step out as ``(filename, lineno, count)``, most frequent first. ``origin`` is
+    the line of the statement that brought the rows which the loop walks, where it can be
+    told. ``duration`` is in seconds; ``sql`` never holds a value.
+    """
+
+    kind: str
+    subject: str
+    message: str
+    fix: str
+    count: int = 1
+    duration: float = 0.0
+    filename: str | None = None
+    lineno: int | None = None
+    function: str | None = None
+    callers: tuple[tuple[str, int, int], ...] = ()
+    origin: tuple[str, int] | None = None
+    endpoint: str | None = None
+    sql: str | None = None
+
+    @property
+    def severity(self) -> str:
+        """``"error"``, ``"warning"`` or ``"info"``."""
+        return SEVERITIES[self.kind]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain data that JSON can hold."""
+        return {**asdict(self), "severity": self.severity}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllowedFinding(Finding):
+    """A finding that the code allows, by the ``allowance`` which says why and where."""
+
+    allowance: Allowance
+
+
+def allow_covered(finding: Finding, allowances: Iterable[Allowance]) -> Finding:
+    """Return the finding as an allowed one, if an allowance covers it."""
+    for allowance in allowances:
+        if allowance.covers(finding.kind, finding.subject):
+            values = {item.name: getattr(finding, item.name) for item in fields(finding)}
+            return AllowedFinding(**values, allowance=allowance)
+    return finding
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Order findings by severity, then by the time they cost."""
+    return tuple(sorted(findings, key=lambda finding: (_RANK[finding.severity], -finding.duration)))

@@ -1,0 +1,311 @@
+"""What happened in one request, command or block, as plain data."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import chain
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple
+
+from flask_perfkit.recording.allowances import Allowance
+from flask_perfkit.recording.findings import AllowedFinding, Finding
+from flask_perfkit.recording.fingerprint import Comparison
+from flask_perfkit.recording.reason import Reason
+
+MOST_EXECUTIONS = 1_000
+"""Executions of one cause that are kept one by one; beyond that they are counted."""
+
+MOST_VALUES = 10_000
+"""Sets of parameters of one cause that are told apart."""
+
+MOST_CALLERS = 10
+"""Callers that a finding names."""
+
+_SECONDS = 1e-9
+
+_started = attrgetter("started")
+
+
+class Executions(NamedTuple):
+    """Executions that were recorded together, as columns; times are in nanoseconds.
+
+    ``fetched`` is the moment of the last row, None where fetching was not seen.
+    """
+
+    started: Sequence[int]
+    ended: Sequence[int]
+    fetched: Sequence[int | None]
+    rows: Sequence[int]
+    errors: Sequence[str | None]
+
+
+class Query(NamedTuple):
+    """One statement that was executed, with the application line that asked for it.
+
+    ``sql`` is its shape and never holds a value. ``duration`` is the time to execute it,
+    ``fetch_duration`` the time until the last row was fetched, both in seconds; ``rows`` and
+    ``fetch_duration`` are None where they could not be seen.
+    """
+
+    sql: str
+    subject: str
+    filename: str | None
+    lineno: int | None
+    function: str | None
+    started: float
+    duration: float
+    fetch_duration: float | None
+    rows: int | None
+    error: str | None
+
+
+CauseKey = tuple[str, str, str | None, int | None, tuple[Allowance, ...]]
+
+
+@dataclass(slots=True)
+class Cause:
+    """All executions of one statement for one reason at one line.
+
+    ``keys`` counts the members of all IN lists, ``flushes`` and ``direct`` the executions by
+    whether a flush sent them, ``flushed_at`` when these flushes began. ``moves`` is what differs
+    between executions, with whether it goes one way only; ``latest`` are hashes of the values that
+    came last. ``joined`` is, of a select that joins,
+    the largest number of rows and how many there would be without a product of collections;
+    ``collections`` are those that it may be of. ``widths`` are the average lengths of columns,
+    where they are measured. ``allowances`` held while it was executed.
+    """
+
+    sql: str
+    operation: str
+    reason: Reason
+    filename: str | None
+    lineno: int | None
+    function: str | None
+    count: int = 0
+    duration: float = 0.0
+    fetch_duration: float = 0.0
+    rows: int = 0
+    most_rows: int = 0
+    slowest: float = 0.0
+    keys: int = 0
+    flushes: int = 0
+    flushed_at: set[int] = field(default_factory=set)
+    direct: int = 0
+    callers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    values: set[int] = field(default_factory=set)
+    moves: dict[Comparison, bool] = field(default_factory=dict)
+    literals: tuple[int, ...] = ()
+    latest: tuple[int, ...] = ()
+    errors: int = 0
+    joined: tuple[int, int] = (0, 0)
+    collections: tuple[str, ...] = ()
+    widths: dict[str, float] = field(default_factory=dict)
+    allowances: tuple[Allowance, ...] = ()
+    executions: list[Executions] = field(default_factory=list)
+
+    @property
+    def acts(self) -> int:
+        """How often the code did it: one flush is one act, however many statements it sent."""
+        return self.flushes + self.direct
+
+    @property
+    def key(self) -> CauseKey:
+        """What makes two executions have one cause."""
+        return (self.sql, self.reason.subject, self.filename, self.lineno, self.allowances)
+
+    @property
+    def started(self) -> int:
+        """When the first execution began, on the clock of ``perf_counter_ns``."""
+        started: int = min(map(_started, self.executions))[0]
+        return started
+
+    def has_between(self, moments: Iterable[int]) -> bool:
+        """Tell whether one of the moments lies between the executions that were kept."""
+        first = self.started
+        last = max(some.started[-1] for some in self.executions)
+        return any(first < moment < last for moment in moments)
+
+    @property
+    def time(self) -> float:
+        """Seconds that the executions took, their fetching included."""
+        return self.duration + self.fetch_duration
+
+    @property
+    def common_callers(self) -> tuple[tuple[str, int, int], ...]:
+        """The application lines one step out with their counts, most frequent first."""
+        return most_common(self.callers)
+
+    def copy(self) -> Cause:
+        """Return a cause that can grow apart from this one."""
+        return replace(
+            self,
+            callers=self.callers.copy(),
+            values=set(self.values),
+            widths=dict(self.widths),
+            moves=dict(self.moves),
+            flushed_at=set(self.flushed_at),
+            executions=list(self.executions),
+        )
+
+    def merge(self, other: Cause) -> None:
+        """Add the executions of the same cause that another recorder saw."""
+        self.count += other.count
+        self.duration += other.duration
+        self.fetch_duration += other.fetch_duration
+        self.rows += other.rows
+        self.most_rows = max(self.most_rows, other.most_rows)
+        self.slowest = max(self.slowest, other.slowest)
+        self.keys += other.keys
+        self.flushes += other.flushes
+        self.direct += other.direct
+        self.errors += other.errors
+        self.joined = max(self.joined, other.joined)
+        self.widths.update(other.widths)
+        self.callers.update(other.callers)
+        self.values |= other.values
+        self.moves.update(other.moves)
+        self.flushed_at |= other.flushed_at
+        if self.count <= MOST_EXECUTIONS or not self.executions:
+            self.executions += other.executions
+
+    def queries(self, zero: int) -> Iterator[Query]:
+        """Yield the executions that were kept, each as a query.
+
+        :param zero: when the profile began, on the clock of ``perf_counter_ns``.
+        """
+        common = (self.sql, self.reason.subject, self.filename, self.lineno, self.function)
+        for columns in self.executions:
+            for started, ended, fetched, rows, error in zip(*columns, strict=True):
+                yield Query(
+                    *common,
+                    started=(started - zero) * _SECONDS,
+                    duration=(ended - started) * _SECONDS,
+                    fetch_duration=(fetched - ended) * _SECONDS if fetched else None,
+                    rows=rows if rows or fetched else None,
+                    error=error,
+                )
+
+
+@dataclass(slots=True)
+class Call:
+    """All calls of one name at one line that are no statements.
+
+    ``kind`` is ``"redis"``, ``"cache"`` or ``"blocking"``; of the keys only fingerprints are kept.
+    ``allowances`` held while it was called.
+    """
+
+    kind: str
+    name: str
+    filename: str | None
+    lineno: int | None
+    function: str | None
+    count: int = 0
+    duration: float = 0.0
+    keys: set[int] = field(default_factory=set)
+    callers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    allowances: tuple[Allowance, ...] = ()
+
+    @property
+    def common_callers(self) -> tuple[tuple[str, int, int], ...]:
+        """The application lines one step out with their counts, most frequent first."""
+        return most_common(self.callers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what may be shown as plain data that JSON can hold."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "filename": self.filename,
+            "lineno": self.lineno,
+            "function": self.function,
+            "count": self.count,
+            "duration": self.duration,
+        }
+
+
+def most_common(callers: Mapping[tuple[str, int], int]) -> tuple[tuple[str, int, int], ...]:
+    """Return lines with their counts, the most frequent first."""
+    counted = sorted(callers.items(), key=itemgetter(1), reverse=True)
+    return tuple((*line, count) for line, count in counted[:MOST_CALLERS])
+
+
+class View(NamedTuple):
+    """Where the function that answers a request is defined."""
+
+    filename: str
+    lineno: int
+    function: str
+
+
+@dataclass(eq=False)
+class Profile:
+    """One request, command or block: what it asked for, how long it took, what was found.
+
+    Durations are in seconds, ``memory_delta`` in bytes (None where it is not measured).
+    ``sql_duration`` is the time to execute; fetching is apart in each query. ``touched``
+    are the mapped attributes that were read, None where nobody notes them; ``zero`` is the start
+    on the clock of ``perf_counter_ns``, ``mount`` the prefix that the application is mounted
+    under. ``allowances`` are what the code allowed, ``allowed`` the
+    findings that they kept out of ``findings``, ``unmatched`` those of its own that have nothing
+    to allow any more.
+    """
+
+    endpoint: str | None = None
+    rule: str | None = None
+    method: str | None = None
+    path: str | None = None
+    status: int | None = None
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    duration: float = 0.0
+    causes: tuple[Cause, ...] = ()
+    view: View | None = None
+    cache_calls: tuple[Call, ...] = ()
+    blocking_calls: tuple[Call, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    allowances: tuple[Allowance, ...] = ()
+    allowed: tuple[AllowedFinding, ...] = ()
+    unmatched: tuple[Allowance, ...] = ()
+    memory_delta: int | None = None
+    touched: frozenset[str] | None = None
+    zero: int = 0
+    mount: str = ""
+
+    @property
+    def query_count(self) -> int:
+        """Statements that were executed, those included that were not kept one by one."""
+        return sum(cause.count for cause in self.causes)
+
+    @cached_property
+    def sql_duration(self) -> float:
+        """Seconds that all statements took to execute."""
+        return sum(cause.duration for cause in self.causes)
+
+    @cached_property
+    def queries(self) -> tuple[Query, ...]:
+        """The statements in the order in which they began."""
+        queries = chain.from_iterable(cause.queries(self.zero) for cause in self.causes)
+        return tuple(sorted(queries, key=lambda query: query.started))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain data that JSON can hold."""
+        return {
+            "endpoint": self.endpoint,
+            "rule": self.rule,
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "started_at": self.started_at.isoformat(),
+            "duration": self.duration,
+            "sql_duration": self.sql_duration,
+            "query_count": self.query_count,
+            "queries": [query._asdict() for query in self.queries],
+            "cache_calls": [call.to_dict() for call in self.cache_calls],
+            "blocking_calls": [call.to_dict() for call in self.blocking_calls],
+            "findings": [finding.to_dict() for finding in self.findings],
+            "allowed": [finding.to_dict() for finding in self.allowed],
+            "memory_delta": self.memory_delta,
+        }

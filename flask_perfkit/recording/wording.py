@@ -1,0 +1,67 @@
+"""How findings speak: places, times and numbers in one wording."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import Any
+
+from flask_perfkit.recording.findings import Finding, allow_covered
+from flask_perfkit.recording.profile import Call, Cause, Profile, View
+
+
+def finding_of(
+    kind: str, cause: Cause | Call, profile: Profile, *, message: str, fix: str, **more: Any
+) -> Finding:
+    """Return a finding about one cause, with all that the cause tells.
+
+    Where no application code was on the stack, as when a response is made of what a view
+    returned, the finding names the view.
+    """
+    at: Cause | Call | View | None = cause if cause.filename is not None else profile.view
+    values: dict[str, Any] = {
+        "count": cause.count,
+        "filename": at.filename if at is not None else None,
+        "lineno": at.lineno if at is not None else None,
+        "function": at.function if at is not None else None,
+        "callers": cause.common_callers,
+        "endpoint": profile.endpoint,
+    }
+    if isinstance(cause, Cause):
+        values |= {"subject": cause.reason.subject, "duration": cause.time, "sql": cause.sql}
+    else:
+        values |= {"subject": cause.name, "duration": cause.duration}
+    finding = Finding(kind=kind, message=f"{kind}: {message}", fix=fix, **(values | more))
+    return allow_covered(finding, cause.allowances)
+
+
+def place(cause: Cause | Call) -> str:
+    """Say where a cause lies: ``at views.py:41 in list_documents``, and from where."""
+    if cause.filename is None:
+        return "outside of the application's code"
+    text = f"at {line(cause.filename, cause.lineno)} in {cause.function}"
+    callers = cause.common_callers
+    if callers:
+        named = ", ".join(f"{line(name, number)} ({count}x)" for name, number, count in callers[:3])
+        text += f", called from {named}"
+        if len(callers) > 3:
+            text += f" and {len(callers) - 3} more lines"
+    return text
+
+
+@lru_cache(maxsize=1_000)
+def line(filename: str, lineno: int | None) -> str:
+    """Return a source line as ``views.py:41``, the path as short as the directory allows."""
+    short = os.path.relpath(filename) if os.path.isabs(filename) else filename
+    return f"{filename if short.startswith('..') else short}:{lineno}"
+
+
+def milliseconds(seconds: float) -> str:
+    """Return a duration for reading: ``0.45 ms``, ``12.3 ms``, ``1,234 ms``."""
+    value = seconds * 1000
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
+
+
+def short_sql(sql: str, length: int = 160) -> str:
+    """Return the beginning of a shape; the values are not in it to begin with."""
+    return sql if len(sql) <= length else sql[: length - 3] + "..."

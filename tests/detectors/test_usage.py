@@ -1,0 +1,195 @@
+"""Rows that the code only counts or adds up, told from those that it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from bookshelf import Author, Base, Book, fill, findings
+from sqlalchemy import create_engine, select
+from sqlalchemy.orm import Session
+
+from flask_perfkit.detectors.usage import Aggregate, aggregate_of
+
+COUNT = "select(func.count()).select_from(Book)"
+PAGES = "select(func.sum(Book.pages))"
+
+
+@pytest.fixture
+def session(database_url: str) -> Iterator[Session]:
+    engine = create_engine(database_url)
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        fill(session)
+        session.expunge_all()
+        yield session
+    engine.dispose()
+
+
+def length(session: Session) -> int:
+    return len(session.scalars(select(Book)).all())
+
+
+def length_of_a_query(session: Session) -> int:
+    return len(session.query(Book).filter(Book.pages > 10).all())
+
+
+def length_of_a_list(session: Session) -> int:
+    return len(list(session.scalars(select(Book))))
+
+
+def length_over_lines(session: Session) -> int:
+    return len(
+        session.scalars(
+            select(Book),
+        ).all()
+    )
+
+
+def sum_of_pages(session: Session) -> int:
+    return sum(book.pages for book in session.scalars(select(Book)))
+
+
+def largest(session: Session) -> int:
+    return max([book.pages for book in session.scalars(select(Book)).all()])
+
+
+def loop(session: Session) -> int:
+    total = 0
+    for book in session.scalars(select(Book)):
+        total += book.pages
+    return total
+
+
+def counting_loop(session: Session) -> int:
+    count = 0
+    for _ in session.scalars(select(Book)):
+        count += 1
+    return count
+
+
+def average(session: Session) -> float:
+    books = session.scalars(select(Book)).all()
+    return sum(book.pages for book in books) / len(books)
+
+
+@pytest.mark.parametrize(
+    ("ask", "fix", "result"),
+    [
+        (length, COUNT, 60),
+        (length_of_a_query, COUNT, 60),
+        (length_of_a_list, COUNT, 60),
+        (length_over_lines, COUNT, 60),
+        (counting_loop, COUNT, 60),
+        (sum_of_pages, PAGES, 6000),
+        (loop, PAGES, 6000),
+        (average, PAGES, 100),
+        (largest, "select(func.max(Book.pages))", 100),
+    ],
+)
+def test_rows_for_one_number(
+    session: Session, ask: Callable[[Session], float], fix: str, result: float
+) -> None:
+    (finding,) = findings(ask, session, "python_aggregation")
+    assert (finding.subject, finding.severity, finding.fix) == ("Book", "warning", fix)
+    assert finding.function == ask.__name__
+    assert "60 rows of Book fetched only to be " in finding.message
+    assert ask(session) == result
+
+
+def titles(session: Session) -> list[str]:
+    return [book.title for book in session.scalars(select(Book)).all()]
+
+
+def count_and_titles(session: Session) -> tuple[int, list[str]]:
+    books = session.scalars(select(Book)).all()
+    return len(books), [book.title for book in books]
+
+
+def first_of_many(session: Session) -> str | None:
+    books = session.scalars(select(Book)).all()
+    return books[0].title if len(books) > 3 else None
+
+
+def handed_on(session: Session) -> int:
+    books = session.scalars(select(Book)).all()
+    print_all(books)
+    return len(books)
+
+
+def print_all(books: object) -> None:
+    pass
+
+
+def given_back(session: Session) -> object:
+    books = session.scalars(select(Book)).all()
+    assert len(books) == 60
+    return books
+
+
+def loop_with_more(session: Session) -> int:
+    total = 0
+    for book in session.scalars(select(Book)):
+        book.title = book.title.strip()
+        total += book.pages
+    return total
+
+
+def sum_of_a_method(session: Session) -> int:
+    books = session.scalars(select(Book)).all()
+    return sum(len(book.title) for book in books)
+
+
+def few(session: Session) -> int:
+    return len(session.scalars(select(Book).where(Book.author_id == 1)).all())
+
+
+def limited(session: Session) -> int:
+    return len(session.scalars(select(Book).limit(50)).all())
+
+
+def other_loop(session: Session) -> int:
+    authors = [author.name for author in session.scalars(select(Author))]
+    return len("".join(authors))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        titles,
+        count_and_titles,
+        first_of_many,
+        handed_on,
+        given_back,
+        loop_with_more,
+        sum_of_a_method,
+        few,
+        limited,
+        other_loop,
+    ],
+)
+def test_rows_that_are_used(session: Session, ask: Callable[[Session], object]) -> None:
+    assert findings(ask, session, "python_aggregation") == []
+
+
+def test_a_name_in_another_function_is_no_use(tmp_path: Path) -> None:
+    file = tmp_path / "views.py"
+    file.write_text(
+        "def count(session):\n"
+        "    rows = session.scalars(query).all()\n"
+        "    return len(rows)\n"
+        "def show(session):\n"
+        "    rows = session.scalars(query).all()\n"
+        "    return rows\n"
+    )
+    assert aggregate_of(str(file), 2) == Aggregate("count", None)
+    assert aggregate_of(str(file), 5) is None
+
+
+@pytest.mark.parametrize("source", ["def broken(:", "\x00", ""])
+def test_a_source_that_cannot_be_read_says_nothing(tmp_path: Path, source: str) -> None:
+    file = tmp_path / "views.py"
+    file.write_text(source)
+    assert aggregate_of(str(file), 1) is None
+    assert aggregate_of(str(tmp_path / "gone.py"), 1) is None
