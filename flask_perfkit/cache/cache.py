@@ -13,13 +13,14 @@ from flask import has_request_context, request
 from flask_perfkit.bypass import is_bypassed
 from flask_perfkit.cache import reading
 from flask_perfkit.cache.core import open_core
-from flask_perfkit.cache.decorator import cached, checked_ttl
+from flask_perfkit.cache.decorator import cached
 from flask_perfkit.cache.dependencies import Dependencies, dependencies
 from flask_perfkit.cache.entry import Entry, pack
 from flask_perfkit.cache.hints import Hints
 from flask_perfkit.cache.log import warn
 from flask_perfkit.cache.maker import UNNAMED, Request, plain
 from flask_perfkit.cache.noting import note, noted
+from flask_perfkit.cache.options import checked_ttl
 from flask_perfkit.cache.response import cached_response
 from flask_perfkit.cache.serializer import decode, encode
 from flask_perfkit.cache.stats import cache_stats

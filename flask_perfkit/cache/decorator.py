@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar
 
 from flask_perfkit.cache.dependencies import Dependencies, dependencies
 from flask_perfkit.cache.keys import CallKeys
+from flask_perfkit.cache.options import CacheLike, DependsOn, checked_ttl
 from flask_perfkit.cache.writes.following import follow
-
-if TYPE_CHECKING:
-    from flask_perfkit.cache.cache import Cache
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,11 +27,6 @@ if TYPE_CHECKING:
         stale: float
 
 
-DependsOn = Iterable[Any] | Callable[..., Iterable[Any]] | None
-
-_LONGEST_TTL = 10 * 365 * 86_400.0
-
-
 class CachedFunction(Generic[P, R]):
     """A function whose results are kept in a cache; made by :func:`cached`."""
 
@@ -42,7 +35,7 @@ class CachedFunction(Generic[P, R]):
     def __init__(
         self,
         function: Callable[P, R],
-        find_cache: Callable[[], Cache],
+        find_cache: Callable[[], CacheLike],
         depends_on: DependsOn,
         key: Callable[P, str] | None,
         options: dict[str, Any],
@@ -86,7 +79,7 @@ class CachedFunction(Generic[P, R]):
 
 
 def cached(
-    find_cache: Callable[[], Cache],
+    find_cache: Callable[[], CacheLike],
     function: Callable[P, R] | None = None,
     *,
     ttl: float | None = None,
@@ -129,15 +122,3 @@ _NO_VALUES: tuple[tuple[Callable[[Any], bool], str], ...] = (
 
 def _fixed(depends_on: Iterable[Any] | None) -> Dependencies | None:
     return None if depends_on is None else dependencies(depends_on)
-
-
-def checked_ttl(ttl: Any) -> Any:
-    """Return a life in seconds as it is, None included.
-
-    :raises ValueError: it is no number of seconds above zero, or one of more than ten years.
-    """
-    if ttl is None or (type(ttl) in (int, float) and 0 < ttl <= _LONGEST_TTL):
-        return ttl
-    raise ValueError(
-        f"ttl is {ttl!r:.100}; allowed is a number of seconds above zero, up to ten years"
-    )

@@ -10,14 +10,10 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from flask import Response, current_app, make_response, request
 from flask import globals as globals_of_flask
 
-from flask_perfkit.cache.decorator import DependsOn, checked_ttl
 from flask_perfkit.cache.keys import digest
 from flask_perfkit.cache.log import warn
+from flask_perfkit.cache.options import CacheLike, DependsOn, checked_ttl
 from flask_perfkit.cache.writes.following import follow
-
-if TYPE_CHECKING:
-    from flask_perfkit.cache.cache import Cache
-
 
 Vary = Iterable[str | Callable[[], object]]
 
@@ -46,7 +42,7 @@ class _NotStored(Exception):
 
 
 def cached_response(
-    find_cache: Callable[[], Cache],
+    find_cache: Callable[[], CacheLike],
     view: Callable[..., Any] | None = None,
     *,
     ttl: float | None = None,

@@ -1,0 +1,46 @@
+"""What the decorators and the cache share: the options that both take, and how they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar
+
+from flask_perfkit.cache.dependencies import Dependencies
+
+DependsOn = Iterable[Any] | Callable[..., Iterable[Any]] | None
+
+_LONGEST_TTL = 10 * 365 * 86_400.0
+
+T = TypeVar("T")
+
+
+class CacheLike(Protocol):
+    """What a decorator uses of a cache; see :class:`flask_perfkit.cache.Cache`."""
+
+    def get_or_create(
+        self,
+        key: str,
+        creator: Callable[[], T],
+        *,
+        ttl: float | None = None,
+        depends_on: Iterable[Any] | Dependencies | None = None,
+        near: bool | None = None,
+        stale: float = 0.0,
+        name: str = ...,
+    ) -> T:
+        """Return the value of the key; call the creator if there is none that is good."""
+
+    def delete(self, *keys: str) -> int:
+        """Drop entries and return how many there were."""
+
+
+def checked_ttl(ttl: Any) -> Any:
+    """Return a life in seconds as it is, None included.
+
+    :raises ValueError: it is no number of seconds above zero, or one of more than ten years.
+    """
+    if ttl is None or (type(ttl) in (int, float) and 0 < ttl <= _LONGEST_TTL):
+        return ttl
+    raise ValueError(
+        f"ttl is {ttl!r:.100}; allowed is a number of seconds above zero, up to ten years"
+    )
