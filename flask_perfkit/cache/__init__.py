@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flask_perfkit.cache.cache import Cache
-    from flask_perfkit.cache.serializer import NotCacheable
+    from flask_perfkit.cache.entries.serializer import NotCacheable
 
 __all__ = ["Cache", "NotCacheable"]
 
-_HOMES = {"Cache": "cache", "NotCacheable": "serializer"}
+_HOMES = {"Cache": "cache", "NotCacheable": "entries.serializer"}
 
 
 def __getattr__(name: str) -> Any:

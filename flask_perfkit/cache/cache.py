@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from flask import has_request_context, request
 
 from flask_perfkit.bypass import is_bypassed
-from flask_perfkit.cache import reading
-from flask_perfkit.cache.core import open_core
 from flask_perfkit.cache.decorator import cached
-from flask_perfkit.cache.dependencies import Dependencies, dependencies
-from flask_perfkit.cache.entry import Entry, pack
-from flask_perfkit.cache.hints import Hints
-from flask_perfkit.cache.log import warn
-from flask_perfkit.cache.maker import UNNAMED, Request, plain
-from flask_perfkit.cache.noting import note, noted
+from flask_perfkit.cache.entries.dependencies import Dependencies, dependencies, own_tables
+from flask_perfkit.cache.entries.entry import Entry, pack
+from flask_perfkit.cache.entries.serializer import decode, encode
+from flask_perfkit.cache.lookup.learned import LearnedByPlace
+from flask_perfkit.cache.lookup.maker import UNNAMED, Request, plain
 from flask_perfkit.cache.options import checked_ttl
+from flask_perfkit.cache.process.log import warn
+from flask_perfkit.cache.profiling import note, noted
+from flask_perfkit.cache.reads.creators import include, running
 from flask_perfkit.cache.response import cached_response
-from flask_perfkit.cache.serializer import decode, encode
+from flask_perfkit.cache.shared import open_shared
 from flask_perfkit.cache.stats import cache_stats
 from flask_perfkit.cache.stores.breaker import Unavailable
 from flask_perfkit.cache.stores.near import NearEntry
@@ -68,8 +68,8 @@ class Cache:
     def _open(self, url: str | None, ttl: float, near: bool, find_scope: Callable[[], str]) -> None:
         self._ttl = checked_ttl(ttl)
         self._near_by_default = near
-        self._core = open_core(url)
-        self._hints = Hints()
+        self._shared = open_shared(url)
+        self._learned = LearnedByPlace()
         self._find_scope = find_scope
         self._warned_of_processes = False
 
@@ -107,21 +107,21 @@ class Cache:
             return cast(T, plain(creator()))
         key = self._scope + key
         # Inside another creator the near entry would not do: what it lacks would be kept there.
-        near = (self._near_by_default if near is None else near) and reading.current.get() is None
+        near = (self._near_by_default if near is None else near) and running.get() is None
         value: Any
         if near and (entry := self._near_entry(key)) is not None:
             cache_stats.hit(name)
             value = decode(entry.text, entry.tagged)
             return cast(T, value)
-        if near and self._core.pushes is not None:
-            self._core.pushes.ensure()
+        if near and self._shared.pushes is not None:
+            self._shared.pushes.ensure()
         life = self._ttl if ttl is None else checked_ttl(ttl)
         if depends_on is not None:
             needs, learn = dependencies(depends_on), None
         else:
-            hint = self._hints.at(name, creator, key)
-            needs, learn = hint.dependencies, hint.learn
-        kept_near, stored = (life if near else 0.0), self._core.maker.stored
+            learned = self._learned.at(name, creator, key)
+            needs, learn = learned.dependencies, learned.learn
+        kept_near, stored = (life if near else 0.0), self._shared.maker.stored
         asked = Request(key, creator, name, life, stale, needs, kept_near, learn, stored)
         return cast(T, self._answer(asked))
 
@@ -150,14 +150,14 @@ class Cache:
             return {}
         wanted = {self._scope + key: key for key in keys}
         try:
-            hits = self._core.reader.read_many(list(wanted)) if wanted else {}
+            hits = self._shared.reader.read_many(list(wanted)) if wanted else {}
         except Unavailable:
             hits = {}
         found = {}
         for key, hit in hits.items():
-            if not writes.uncommitted(reading.own_tables(hit.entry.names)):
+            if not writes.uncommitted(own_tables(hit.entry.names)):
                 found[wanted[key]] = hit.value
-                reading.include(hit.tokens)
+                include(hit.tokens)
         if found:
             cache_stats.hit(n=len(found))
         if len(found) < len(wanted):
@@ -188,23 +188,23 @@ class Cache:
             self._set(self._scope + key, text, tagged, needs, life)
 
     def _set(self, key: str, text: str, tagged: bool, needs: Dependencies, life: float) -> None:
-        self._core.near.drop(key)
-        if writes.uncommitted(reading.own_tables(needs.names)):
+        self._shared.near.drop(key)
+        if writes.uncommitted(own_tables(needs.names)):
             self._drop([key])
             return
         tokens_life = max(TOKEN_SECONDS, 2 * life)
-        prepared = self._core.breaker.attempt(
-            self._core.backend.prepare, needs.names, needs.columns, tokens_life, None
+        prepared = self._shared.breaker.attempt(
+            self._shared.backend.prepare, needs.names, needs.columns, tokens_life, None
         )
         if prepared is None or None in prepared.tokens.values():
             self._drop([key])
             return
-        self._core.invalidator.learn_moves(prepared.moves)
+        self._shared.invalidator.learn_moves(prepared.moves)
         tokens = tuple(str(prepared.tokens[name]) for name in needs.names)
         entry = Entry(
             prepared.epoch, tagged, time.time() + life, 0.0, 0.0, needs.names, tokens, text
         )
-        self._core.breaker.attempt(self._core.backend.replace, key, pack(entry), life)
+        self._shared.breaker.attempt(self._shared.backend.replace, key, pack(entry), life)
 
     def delete(self, *keys: str) -> int:
         """Drop entries and return how many there were."""
@@ -218,9 +218,9 @@ class Cache:
         keys of the server.
         """
         with noted("delete_matching"):
-            self._core.near.forget_all()
-            matching = self._core.backend.delete_matching
-            return self._core.breaker.attempt(matching, self._scope + pattern) or 0
+            self._shared.near.forget_all()
+            matching = self._shared.backend.delete_matching
+            return self._shared.breaker.attempt(matching, self._scope + pattern) or 0
 
     def invalidate(self, *depends_on: Any) -> None:
         """Drop at once what depends on these tables or column values.
@@ -240,28 +240,30 @@ class Cache:
             elif column != "*":
                 values[table].append(name)
         with noted("invalidate"):
-            self._core.invalidator.drop(
+            self._shared.invalidator.drop(
                 tables, {table: tuple(names) for table, names in values.items()}
             )
 
     def _drop(self, keys: list[str]) -> int:
         for key in keys:
-            self._core.near.drop(key)
-        return self._core.breaker.attempt(self._core.backend.delete, keys) or 0
+            self._shared.near.drop(key)
+        return self._shared.breaker.attempt(self._shared.backend.delete, keys) or 0
 
     def _near_entry(self, key: str) -> NearEntry | None:
-        entry = self._core.near.get(key)
-        if entry is None or writes.uncommitted(reading.own_tables(entry.names)):
+        entry = self._shared.near.get(key)
+        if entry is None or writes.uncommitted(own_tables(entry.names)):
             return None
         return entry
 
     def _answer(self, asked: Request) -> Any:
         names = asked.dependencies.names
         try:
-            if writes.uncommitted(reading.own_tables(names) if names or asked.declared else None):
+            if writes.uncommitted(own_tables(names) if names or asked.declared else None):
                 raise Unavailable
             started = perf_counter_ns()
-            hit = self._core.reader.read(asked.key, names, declared=asked.declared, near=asked.near)
+            hit = self._shared.reader.read(
+                asked.key, names, declared=asked.declared, near=asked.near
+            )
             note("get_or_create" if asked.name == UNNAMED else asked.name, asked.key, started)
         except Unavailable:
             cache_stats.miss(asked.name)
@@ -269,19 +271,19 @@ class Cache:
         if hit is None or (asked.stale <= 0 and hit.has_ended()):
             cache_stats.miss(asked.name)
             self._warn_of_processes()
-            return self._core.maker.make(asked)
+            return self._shared.maker.make(asked)
         cache_stats.hit(asked.name)
         if asked.learn is not None and not set(hit.entry.names) <= set(names):
             asked.learn(hit.entry.names)
         if hit.is_due():
-            return self._core.maker.refresh(asked, hit)
-        run = reading.current.get()
+            return self._shared.maker.refresh(asked, hit)
+        run = running.get()
         if run is not None:
             run.include(hit.tokens)
         return hit.value
 
     def _warn_of_processes(self) -> None:
-        if self._warned_of_processes or self._core.backend.shared or not has_request_context():
+        if self._warned_of_processes or self._shared.backend.shared or not has_request_context():
             return
         self._warned_of_processes = True
         if request.environ.get("wsgi.multiprocess"):

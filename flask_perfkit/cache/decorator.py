@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar
 
-from flask_perfkit.cache.dependencies import Dependencies, dependencies
-from flask_perfkit.cache.keys import CallKeys
+from flask_perfkit.cache.entries.dependencies import Dependencies, dependencies
+from flask_perfkit.cache.entries.keys import CallKeys
 from flask_perfkit.cache.options import CacheLike, DependsOn, checked_ttl
 from flask_perfkit.cache.writes.following import follow
 

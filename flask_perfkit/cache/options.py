@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
-from flask_perfkit.cache.dependencies import Dependencies
+from flask_perfkit.cache.entries.dependencies import Dependencies
 
 DependsOn = Iterable[Any] | Callable[..., Iterable[Any]] | None
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from flask import Response, current_app, make_response, request
 from flask import globals as globals_of_flask
 
-from flask_perfkit.cache.keys import digest
-from flask_perfkit.cache.log import warn
+from flask_perfkit.cache.entries.keys import digest
 from flask_perfkit.cache.options import CacheLike, DependsOn, checked_ttl
+from flask_perfkit.cache.process.log import warn
 from flask_perfkit.cache.writes.following import follow
 
 Vary = Iterable[str | Callable[[], object]]

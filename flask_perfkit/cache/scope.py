@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flask import current_app
 
-from flask_perfkit.cache.keys import digest
+from flask_perfkit.cache.entries.keys import digest
 from flask_perfkit.cache.stores.tokens import fresh
 
 if TYPE_CHECKING:

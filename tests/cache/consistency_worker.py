@@ -20,8 +20,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from flask_perfkit.cache import maker
 from flask_perfkit.cache.cache import Cache
+from flask_perfkit.cache.lookup import maker
 from flask_perfkit.cache.writes import following as writes
 
 PAPERS = 4
@@ -171,7 +171,7 @@ class Worker:
 
     def _lose_time(self) -> None:
         """Put a pause, and a place to die, around each step of the protocol."""
-        backend, dialect = self.cache._core.backend, self._engine.dialect
+        backend, dialect = self.cache._shared.backend, self._engine.dialect
         for owner, names in (
             (backend, ("read", "prepare", "store", "begin", "end")),
             (dialect, ("do_commit",)),

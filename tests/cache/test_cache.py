@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from flask_perfkit.cache.cache import Cache
-from flask_perfkit.cache.serializer import NotCacheable
+from flask_perfkit.cache.entries.serializer import NotCacheable
 from flask_perfkit.cache.stats import cache_stats
 from flask_perfkit.config import Settings
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from flask_perfkit.cache.dependencies import dependencies, value_text
+from flask_perfkit.cache.entries.dependencies import dependencies, value_text
 
 
 class Base(DeclarativeBase):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_perfkit.cache.entry import Entry, pack, unpack
+from flask_perfkit.cache.entries.entry import Entry, pack, unpack
 
 ENTRY = Entry("run", True, 1234.5, 0.0, 0.25, ("users", "documents"), ("ab", "cd"), '{"a":"\\n"}')
 

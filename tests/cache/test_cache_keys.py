@@ -13,7 +13,7 @@ from cache_models import User
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_perfkit.cache.keys import CallKeys, stable_text
+from flask_perfkit.cache.entries.keys import CallKeys, stable_text
 
 
 def report(user_id: int, *, year: int = 2026, tags: Any = ()) -> None: ...
@@ -81,7 +81,7 @@ def test_a_wrong_call_is_the_functions_own_type_error() -> None:
 
 def test_keys_are_the_same_in_another_process() -> None:
     code = (
-        "from flask_perfkit.cache.keys import digest, stable_text;"
+        "from flask_perfkit.cache.entries.keys import digest, stable_text;"
         "print(digest(stable_text([{'b', 'a'}, {'x': 1}, 'é'])))"
     )
     found = {

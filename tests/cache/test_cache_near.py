@@ -145,7 +145,7 @@ def test_a_server_that_falls_silent_is_not_trusted(
     runs = creator.runs
     server.freeze()
     wait_until(lambda: reader.read() and creator.runs > runs)
-    assert not reader.cache._core.near.get("key")
+    assert not reader.cache._shared.near.get("key")
 
 
 def test_a_broken_connection_is_made_again_and_nothing_kept_meanwhile(
@@ -155,9 +155,9 @@ def test_a_broken_connection_is_made_again_and_nothing_kept_meanwhile(
     reader = Reader(server.url, creator)
     reader.wait_until_near()
     with redis.Redis.from_url(server.url) as client:
-        version = reader.cache._core.near.version
+        version = reader.cache._shared.near.version
         client.client_kill_filter(skipme=True)
-        wait_until(lambda: reader.cache._core.near.version != version)
+        wait_until(lambda: reader.cache._shared.near.version != version)
         client.set("perfkit:{t}:documents", "changed while nobody listened")
     reader.wait_until_near()
     assert creator.runs > 1
@@ -181,7 +181,7 @@ def test_a_forked_child_trusts_nothing_until_it_listens_itself(redis_url: str) -
     child = os.fork()
     if child == 0:
         try:
-            kept = reader.cache._core.near.get("key") is not None
+            kept = reader.cache._shared.near.get("key") is not None
             reader.wait_until_near()
             os.write(writable, b"kept" if kept else b"emptied")
         finally:

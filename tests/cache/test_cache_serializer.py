@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
-from flask_perfkit.cache.serializer import NotCacheable, decode, encode
+from flask_perfkit.cache.entries.serializer import NotCacheable, decode, encode
 
 scalars = (
     st.none()

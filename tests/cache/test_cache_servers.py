@@ -108,7 +108,7 @@ def test_near_entries_are_kept_true_in_a_cluster(
     def read() -> Any:
         return cache.get_or_create("key", creator, depends_on=[Document])
 
-    wait_until(lambda: read() and cache._core.near.get("key"))
+    wait_until(lambda: read() and cache._shared.near.get("key"))
     assert creator.runs == 1
     other = Cache.from_url(f"{cluster_url}?")
     other.invalidate("documents")
@@ -241,7 +241,7 @@ def test_a_unix_socket_is_a_server_too(tmp_path: Path, sqlite_engine: sa.Engine)
 def test_options_of_the_client_go_into_the_url(redis_url: str) -> None:
     cache = Cache.from_url(f"{redis_url}?socket_timeout=2.5")
     cache.set("key", 1)
-    assert cache._core.backend._client.connection_pool.connection_kwargs["socket_timeout"] == 2.5
+    assert cache._shared.backend._client.connection_pool.connection_kwargs["socket_timeout"] == 2.5
 
 
 def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

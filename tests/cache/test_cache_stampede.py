@@ -17,9 +17,9 @@ from cache_models import Counted, Document, titles
 from cache_processes import running
 from sqlalchemy.orm import Session
 
-from flask_perfkit.cache import maker
 from flask_perfkit.cache.cache import Cache
-from flask_perfkit.cache.reader import Reader
+from flask_perfkit.cache.lookup import maker
+from flask_perfkit.cache.lookup.reader import Reader
 
 
 def in_threads(number: int, function: Callable[[], Any]) -> list[Any]:

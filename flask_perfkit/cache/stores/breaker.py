@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import TypeVar
 from weakref import ref
 
-from flask_perfkit.cache.log import warn
-from flask_perfkit.cache.stores.fork import call_after_fork
+from flask_perfkit.cache.process.fork import call_after_fork
+from flask_perfkit.cache.process.log import warn
 
 SLOW_SECONDS = 0.1
 """A trip that takes longer is slow; those of a healthy server take a hundredth of it."""

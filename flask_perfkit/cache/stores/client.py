@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from flask_perfkit.cache.log import warn
+from flask_perfkit.cache.process.log import warn
+from flask_perfkit.cache.stores.redis import ClusterBackend, RedisBackend
 from flask_perfkit.errors import ExtraMissing, SettingsError
-
-if TYPE_CHECKING:
-    from flask_perfkit.cache.stores.redis import RedisBackend
-
 
 _TIMEOUT = 0.25
 _SENTINEL_PORT = 26379
@@ -37,7 +34,6 @@ def connect(url: str) -> RedisBackend:
         import redis  # noqa: F401
     except ImportError as error:
         raise ExtraMissing("The Redis cache", "redis") from error
-    from flask_perfkit.cache.stores.redis import ClusterBackend, RedisBackend
 
     address, namespace = _without_namespace(url)
     epochs = _Epochs()

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flask_perfkit.cache.dependencies import rows_token
+from flask_perfkit.cache.entries.dependencies import rows_token
 from flask_perfkit.cache.stores.tokens import ANY_MOVE, Begun, Prepared, TableMark, fresh
 
 _MOST_TOKENS = 100_000

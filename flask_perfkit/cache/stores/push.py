@@ -13,8 +13,8 @@ import time
 from typing import Any
 from weakref import ref
 
-from flask_perfkit.cache.log import warn
-from flask_perfkit.cache.stores.fork import call_after_fork
+from flask_perfkit.cache.process.fork import call_after_fork
+from flask_perfkit.cache.process.log import warn
 from flask_perfkit.cache.stores.near import Near
 from flask_perfkit.cache.stores.tokens import PushSource
 

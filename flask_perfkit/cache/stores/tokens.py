@@ -47,7 +47,7 @@ FRESH_TOKEN_SECONDS = 600.0
 ANY_MOVE = "?"
 """Belief of a writer that need not know whether values moved: the database compared them."""
 
-_MOST_SIGHTINGS = 20_000
+_MOST_SEEN = 20_000
 
 
 def fresh() -> str:
@@ -172,7 +172,7 @@ class Backend(Protocol):
         """Raise what a trip to the backend would raise."""
 
 
-class Sightings:
+class SeenTokens:
     """Since when this process has seen each token with the value that it has now.
 
     A token that was seen before a snapshot was taken, and is still current, proves that
@@ -189,7 +189,7 @@ class Sightings:
                 self._seen.pop(name, None)
             elif (known := self._seen.get(name)) is None or known[0] != token:
                 self._seen[name] = (token, time.monotonic())
-                while len(self._seen) > _MOST_SIGHTINGS:
+                while len(self._seen) > _MOST_SEEN:
                     self._seen.popitem(last=False)
 
     def since(self, name: str, token: str | None) -> float:

@@ -25,10 +25,10 @@ from sqlalchemy.orm import InstanceState, Mapper, Session, object_session
 from sqlalchemy.orm.attributes import History
 from sqlalchemy.orm.exc import UnmappedColumnError
 
-from flask_perfkit.cache import reading
-from flask_perfkit.cache.dependencies import column_name, table_token, value_text
+from flask_perfkit.cache.entries.dependencies import column_name, table_token, value_text
+from flask_perfkit.cache.reads import sessions
+from flask_perfkit.cache.reads.creators import CreatorRun, running
 from flask_perfkit.cache.stores.tokens import LONG_MARK_SECONDS, MARK_SECONDS
-from flask_perfkit.cache.writes import sessions
 from flask_perfkit.cache.writes.changes import Changes, watched
 from flask_perfkit.cache.writes.invalidation import Invalidator, Mark
 from flask_perfkit.cache.writes.statements import Facts, facts
@@ -133,8 +133,8 @@ def _do_execute(_cursor: Any, _statement: str, _parameters: Any, context: Any) -
         if transaction.early:
             early, transaction.early = transaction.early, []
             _end(early)
-        reader = reading.current.get()
-        if reader is None and not (
+        run = running.get()
+        if run is None and not (
             context.isinsert
             or context.isupdate
             or context.isdelete
@@ -145,8 +145,8 @@ def _do_execute(_cursor: Any, _statement: str, _parameters: Any, context: Any) -
         ):
             return
         found = facts(context)
-        if reader is not None:
-            _note_read(reader, found, transaction, context)
+        if run is not None:
+            _note_read(run, found, transaction, context)
         if found.writes or found.commits:
             _note_write(found, transaction, context)
     except NotImplementedError:
@@ -155,13 +155,11 @@ def _do_execute(_cursor: Any, _statement: str, _parameters: Any, context: Any) -
         log_once("following a statement for the cache")
 
 
-def _note_read(
-    reader: reading.Reading, found: Facts, transaction: _Transaction, context: Any
-) -> None:
+def _note_read(run: CreatorRun, found: Facts, transaction: _Transaction, context: Any) -> None:
     changes = transaction.changes
     if changes and (found.opaque or changes.touches(found.reads)):
-        reader.refuse("it read rows that are not committed yet")
-    reader.statement(found.reads, opaque=found.opaque, snapshot=_snapshot(transaction, context))
+        run.refuse("it read rows that are not committed yet")
+    run.statement(found.reads, opaque=found.opaque, snapshot=_snapshot(transaction, context))
 
 
 def _note_write(found: Facts, transaction: _Transaction, context: Any) -> None:

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from flask_perfkit.cache.dependencies import rows_token, value_token
+from flask_perfkit.cache.entries.dependencies import rows_token, value_token
 from flask_perfkit.cache.stores.breaker import Breaker, Unavailable
-from flask_perfkit.cache.stores.lost import Lost
 from flask_perfkit.cache.stores.near import Near
-from flask_perfkit.cache.stores.tokens import ANY_MOVE, Backend, Sightings, TableMark, fresh
+from flask_perfkit.cache.stores.tokens import ANY_MOVE, Backend, SeenTokens, TableMark, fresh
+from flask_perfkit.cache.stores.unsent import Unsent
 from flask_perfkit.cache.writes.changes import TableChanges, watch
 
 
@@ -27,12 +27,17 @@ class Invalidator:
     """Marks and ends tokens for the commits of this process."""
 
     def __init__(
-        self, backend: Backend, breaker: Breaker, lost: Lost, sightings: Sightings, near: Near
+        self,
+        backend: Backend,
+        breaker: Breaker,
+        unsent: Unsent,
+        seen_tokens: SeenTokens,
+        near: Near,
     ) -> None:
         self._backend = backend
         self._breaker = breaker
-        self._lost = lost
-        self._sightings = sightings
+        self._unsent = unsent
+        self._seen_tokens = seen_tokens
         self._near = near
         self._moves: dict[str, dict[str, tuple[str, float]]] = {}
 
@@ -79,7 +84,7 @@ class Invalidator:
         except Unavailable:
             self._lose(mark)
         else:
-            self._sightings.note(tokens.items())
+            self._seen_tokens.note(tokens.items())
             self.learn_moves(moves)
         self._near.forget(_names(mark))
 
@@ -98,9 +103,9 @@ class Invalidator:
         self.end(Mark(fresh(), marks, unknown))
 
     def _lose(self, mark: Mark) -> None:
-        self._lost.add_mark(mark.name, (table.table for table in mark.tables))
+        self._unsent.add_mark(mark.name, (table.table for table in mark.tables))
         if not self._breaker.open:  # closed since we were refused: nobody else will send it
-            self._breaker.attempt(self._lost.send)
+            self._breaker.attempt(self._unsent.send)
 
     def _table_mark(self, table: str, change: TableChanges, began: float) -> TableMark:
         believes = {}

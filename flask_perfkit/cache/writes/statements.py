@@ -29,7 +29,7 @@ from sqlalchemy.sql.elements import (
 )
 from sqlalchemy.sql.expression import Join, Select, TableClause
 
-from flask_perfkit.cache.dependencies import column_name, table_token, value_text
+from flask_perfkit.cache.entries.dependencies import column_name, table_token, value_text
 
 _NAME = r"""((?:["`\[]?[\w$]+["`\]]?\s*\.\s*)*["`\[]?[\w$]+)"""
 _TEXT_WRITES = re.compile(

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from functools import lru_cache
 
-from flask_perfkit.cache.writes.sessions import HeldObjects
+from flask_perfkit.cache.entries.dependencies import own_tables
+from flask_perfkit.cache.reads.sessions import HeldObjects
 
-current: ContextVar[Reading | None] = ContextVar("flask_perfkit_reading", default=None)
+running: ContextVar[CreatorRun | None] = ContextVar("flask_perfkit_reading", default=None)
 """The creator that runs in this context, the innermost one."""
 
 
-class Reading:
+class CreatorRun:
     """One run of a creator.
 
     ``tokens`` holds what was current before the first read of each table (None: pending);
@@ -29,7 +29,7 @@ class Reading:
         key: str,
         tokens: Mapping[str, str | None],
         learning: Callable[[list[str]], Mapping[str, str | None]] | None,
-        parent: Reading | None,
+        parent: CreatorRun | None,
     ) -> None:
         self.key = key
         self.tokens = dict(tokens)
@@ -95,12 +95,6 @@ class Reading:
 
 def include(tokens: Mapping[str, str | None]) -> None:
     """Tell the creator of this context, if there is one, of another entry that it read."""
-    run = current.get()
+    run = running.get()
     if run is not None:
         run.include(tokens)
-
-
-@lru_cache(maxsize=4096)
-def own_tables(names: tuple[str, ...]) -> frozenset[str]:
-    """Name the tables behind token names."""
-    return frozenset(name.partition(".")[0] for name in names)

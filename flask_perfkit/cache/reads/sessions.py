@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.orm.mapper import _all_registries
 from sqlalchemy.orm.session import _sessions as all_sessions
 
-from flask_perfkit.cache.dependencies import tables_of
+from flask_perfkit.cache.entries.dependencies import tables_of
 
 _BEGAN = "flask_perfkit.cache.began"
 _REATTACHED = "flask_perfkit.cache.reattached"

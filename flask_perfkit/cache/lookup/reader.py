@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask_perfkit.cache.entry import Entry, unpack
-from flask_perfkit.cache.log import warn
-from flask_perfkit.cache.serializer import decode
+from flask_perfkit.cache.entries.entry import Entry, unpack
+from flask_perfkit.cache.entries.serializer import decode
+from flask_perfkit.cache.process.log import warn
 from flask_perfkit.cache.stores.breaker import Breaker
 from flask_perfkit.cache.stores.near import Near, NearEntry
-from flask_perfkit.cache.stores.tokens import Backend, Sightings
+from flask_perfkit.cache.stores.tokens import Backend, SeenTokens
 
 _MOST_LUCK = 37.0
 """More than the logarithm of any random number can be."""
@@ -57,11 +57,11 @@ class Reader:
     """Reads entries of one backend."""
 
     def __init__(
-        self, backend: Backend, breaker: Breaker, sightings: Sightings, near: Near
+        self, backend: Backend, breaker: Breaker, seen_tokens: SeenTokens, near: Near
     ) -> None:
         self._backend = backend
         self._breaker = breaker
-        self._sightings = sightings
+        self._seen_tokens = seen_tokens
         self._near = near
         self._complained = False
 
@@ -74,7 +74,7 @@ class Reader:
         """
         version = self._near.version
         epoch, (payload,), found = self._breaker.read(self._fetch, (key,), names)
-        self._sightings.note(zip(names, found, strict=True))
+        self._seen_tokens.note(zip(names, found, strict=True))
         entry = self._unpacked(payload)
         if entry is None or entry.epoch != epoch or self._backend.epoch != epoch:
             return None
@@ -126,7 +126,7 @@ class Reader:
         if missing:
             _, found = self._breaker.read(self._backend.read, (), missing)
             current.update(zip(missing, found, strict=True))
-            self._sightings.note(current.items())
+            self._seen_tokens.note(current.items())
 
     def _unpacked(self, payload: bytes | None) -> Entry | None:
         if payload is None:

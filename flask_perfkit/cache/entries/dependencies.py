@@ -1,6 +1,6 @@
 """What an entry depends on: tables and single column values, and the names of their tokens.
 
-A dependency is kept as the names of tokens (see ``tokens.py``). There are three kinds:
+A dependency is kept as the names of tokens (see ``stores/tokens.py``). There are three kinds:
 ``documents`` changes with every write to the table, ``documents.user_id=7`` with every write
 to a row that has or had that value, ``documents.*`` with every write whose rows are not known.
 Table names are taken without their schema and in lower case: a search path or a translated
@@ -148,6 +148,12 @@ def value_text(value: Any, kind: TypeEngine[Any]) -> str | None:
     if folded.isascii() and folded.isdigit() and len(folded) <= _LONGEST_INTEGER:
         return folded.lstrip("0") or "0"
     return blake2b(folded.encode(), digest_size=8).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def own_tables(names: tuple[str, ...]) -> frozenset[str]:
+    """Name the tables behind token names."""
+    return frozenset(name.partition(".")[0] for name in names)
 
 
 def _enum_value(member: enum.Enum, kind: TypeEngine[Any]) -> Any:

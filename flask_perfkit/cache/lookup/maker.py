@@ -8,17 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask_perfkit.cache import reading
-from flask_perfkit.cache.dependencies import Dependencies
-from flask_perfkit.cache.entry import Entry, pack
-from flask_perfkit.cache.lock import LOCK_SECONDS, KeyLock, KeyLocks
-from flask_perfkit.cache.log import warn
-from flask_perfkit.cache.reader import Hit, Reader
-from flask_perfkit.cache.reading import Reading, own_tables
-from flask_perfkit.cache.serializer import decode, encode
+from flask_perfkit.cache.entries.dependencies import Dependencies, own_tables
+from flask_perfkit.cache.entries.entry import Entry, pack
+from flask_perfkit.cache.entries.serializer import decode, encode
+from flask_perfkit.cache.lookup.reader import Hit, Reader
+from flask_perfkit.cache.process.locks import LOCK_SECONDS, KeyLock, KeyLocks
+from flask_perfkit.cache.process.log import warn
+from flask_perfkit.cache.reads.creators import CreatorRun, include, running
 from flask_perfkit.cache.stores.breaker import Breaker, Unavailable
-from flask_perfkit.cache.stores.lost import Lost
-from flask_perfkit.cache.stores.tokens import TOKEN_SECONDS, Backend, Prepared, Sightings, fresh
+from flask_perfkit.cache.stores.tokens import TOKEN_SECONDS, Backend, Prepared, SeenTokens, fresh
+from flask_perfkit.cache.stores.unsent import Unsent
 from flask_perfkit.cache.writes import following as writes
 from flask_perfkit.cache.writes.invalidation import Invalidator
 
@@ -66,16 +65,16 @@ class Maker:
         self,
         backend: Backend,
         breaker: Breaker,
-        lost: Lost,
+        unsent: Unsent,
         invalidator: Invalidator,
-        sightings: Sightings,
+        seen_tokens: SeenTokens,
         reader: Reader,
     ) -> None:
         self._backend = backend
         self._breaker = breaker
-        self._lost = lost
+        self._unsent = unsent
         self._invalidator = invalidator
-        self._sightings = sightings
+        self._seen_tokens = seen_tokens
         self._reader = reader
         self._locks = KeyLocks()
         self.stored = 0
@@ -83,7 +82,7 @@ class Maker:
 
     def make(self, request: Request) -> Any:
         """Run the creator, unless another thread or process makes the value meanwhile."""
-        around = reading.current.get()
+        around = running.get()
         if around is not None and around.makes(request.key):
             return plain(request.creator())
         with self._locks.hold(request.key, wait=True) as (lock, waited):
@@ -104,7 +103,7 @@ class Maker:
             owner = fresh()
             prepared = self._prepare(request, owner) if lock is not None else None
             if prepared is None or not prepared.locked:
-                reading.include(hit.tokens)
+                include(hit.tokens)
                 return hit.value
             return self._create(request, prepared, owner)[0]
 
@@ -120,7 +119,7 @@ class Maker:
         except Unavailable:
             return None
         if hit is not None:
-            reading.include(hit.tokens)
+            include(hit.tokens)
         return hit
 
     def _make_alone(self, request: Request, lock: KeyLock) -> tuple[Any] | None:
@@ -158,7 +157,7 @@ class Maker:
             self._backend.prepare, dependencies.names, dependencies.columns, life, lock
         )
         if prepared is not None:
-            self._sightings.note((*prepared.tokens.items(), *prepared.tables.items()))
+            self._seen_tokens.note((*prepared.tokens.items(), *prepared.tables.items()))
             self._invalidator.learn_moves(prepared.moves)
         elif owner is not None:
             self._unlock(request.key, owner)
@@ -170,7 +169,7 @@ class Maker:
         """Run the creator and store what it returned if that may be; say whether it was."""
         tokens = prepared.tokens if prepared is not None else {}
         learning = None if request.declared else self._fetch_tokens
-        run = Reading(request.key, tokens, learning, reading.current.get())
+        run = CreatorRun(request.key, tokens, learning, running.get())
         holder = owner if prepared is not None and prepared.locked else None
         stored = False
         try:
@@ -192,10 +191,10 @@ class Maker:
         finally:
             if holder is not None and not stored:
                 self._unlock(request.key, holder)
-        reading.include({name: run.tokens.get(name) for name in names})
+        include({name: run.tokens.get(name) for name in names})
         return decode(text, tagged), stored
 
-    def _names(self, request: Request, run: Reading) -> tuple[str, ...]:
+    def _names(self, request: Request, run: CreatorRun) -> tuple[str, ...]:
         """Name the tokens of the value, and tell those that were learned."""
         if request.learn is None:
             return request.dependencies.names
@@ -207,7 +206,7 @@ class Maker:
         self,
         request: Request,
         prepared: Prepared,
-        run: Reading,
+        run: CreatorRun,
         names: tuple[str, ...],
     ) -> bool:
         if run.unlearned:
@@ -220,9 +219,9 @@ class Maker:
             token = run.tokens.get(name)
             if token is None:
                 return False
-            since = self._sightings.since(name, token)
+            since = self._seen_tokens.since(name, token)
             for table in own_tables((name,)) & prepared.tables.keys():
-                since = min(since, self._sightings.since(table, prepared.tables[table]))
+                since = min(since, self._seen_tokens.since(table, prepared.tables[table]))
             if since > run.snapshot:
                 return False
         return True
@@ -231,14 +230,14 @@ class Maker:
         """Make or fetch the tokens of tables that a creator is about to read."""
         prepared = self._breaker.attempt(self._backend.prepare, names, (), TOKEN_SECONDS, None)
         tokens = prepared.tokens if prepared is not None else dict.fromkeys(names)
-        self._sightings.note(tokens.items())
+        self._seen_tokens.note(tokens.items())
         return tokens
 
     def _unlock(self, key: str, owner: str) -> None:
         try:
             self._breaker.call(self._backend.unlock, key, owner)
         except Unavailable:
-            self._lost.add_lock(key, owner)
+            self._unsent.add_lock(key, owner)
 
     def _store(self, request: Request, entry: Entry, holder: str | None) -> None:
         life = request.ttl * random.uniform(1 - _JITTER, 1) + request.stale
@@ -263,11 +262,11 @@ def plain(value: Any) -> Any:
     return decode(*encode(value))
 
 
-def _run(creator: Callable[[], Any], run: Reading) -> Any:
-    token = reading.current.set(run)
+def _run(creator: Callable[[], Any], run: CreatorRun) -> Any:
+    token = running.set(run)
     try:
         with run.held.watch():
             return creator()
     finally:
-        reading.current.reset(token)
+        running.reset(token)
         run.finish()

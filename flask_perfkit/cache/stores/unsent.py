@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
-from flask_perfkit.cache.stores.fork import call_after_fork
+from flask_perfkit.cache.process.fork import call_after_fork
 from flask_perfkit.cache.stores.tokens import Backend, TableMark, fresh
 
 _MOST_KEPT = 500
 
 
-class Lost:
+class Unsent:
     """The commits that a backend was not told of, and the locks that it may still hold.
 
     A server that was frozen does what it was told once it goes on, so the marks and locks of

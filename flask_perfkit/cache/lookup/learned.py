@@ -1,6 +1,6 @@
 """Which tables a creator was seen to read, so that the next one's tokens are fetched at once.
 
-Only hints: an entry names its own tokens, and a creator's are made when it first reads a table.
+Only guesses: an entry names its own tokens, and a creator's are made when it first reads a table.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from flask_perfkit.cache.dependencies import NONE, Dependencies
+from flask_perfkit.cache.entries.dependencies import NONE, Dependencies
 
-_MOST_HINTS = 10_000
+_MOST_PLACES = 10_000
 _MOST_NAMES = 30
 
 
-class Hint:
+class Learned:
     """The tables that the creators of one place were seen to read."""
 
     __slots__ = ("dependencies",)
@@ -29,14 +29,14 @@ class Hint:
         self.dependencies = Dependencies(tuple(known)[:_MOST_NAMES])
 
 
-class Hints:
-    """The hints of a cache, by the place in the code where creators are defined."""
+class LearnedByPlace:
+    """What was learned in a cache, by the place in the code where creators are defined."""
 
     def __init__(self) -> None:
-        self._hints: OrderedDict[str, Hint] = OrderedDict()
+        self._places: OrderedDict[str, Learned] = OrderedDict()
 
-    def at(self, name: str, creator: Callable[[], Any], key: str) -> Hint:
-        """Return the hint for a creator; one without code of its own goes by its key.
+    def at(self, name: str, creator: Callable[[], Any], key: str) -> Learned:
+        """Return what was learned of a creator; one without code of its own goes by its key.
 
         :param name: tells those apart that one line defines, as in a decorator.
         """
@@ -44,9 +44,9 @@ class Hints:
             creator = creator.func
         code = getattr(creator, "__code__", None)
         place = key if code is None else f"{name}:{code.co_filename}:{code.co_firstlineno}"
-        hint = self._hints.get(place)
-        if hint is None:
-            hint = self._hints[place] = Hint()
-            if len(self._hints) > _MOST_HINTS:
-                self._hints.popitem(last=False)
-        return hint
+        learned = self._places.get(place)
+        if learned is None:
+            learned = self._places[place] = Learned()
+            if len(self._places) > _MOST_PLACES:
+                self._places.popitem(last=False)
+        return learned

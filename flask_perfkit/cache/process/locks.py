@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from flask_perfkit.cache.stores.fork import call_after_fork
+from flask_perfkit.cache.process.fork import call_after_fork
 
 LOCK_SECONDS = 5.0
 """Life of a lock. A killed owner costs the next reader that long; a creator that takes

@@ -1,4 +1,4 @@
-"""Notes the cache's operations in the open profile, and keeps what they send out of it."""
+"""Note the cache's operations in the open profile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from time import perf_counter_ns
 
 from flask_perfkit.faults import log_once
 from flask_perfkit.recording.callsite import walk
-from flask_perfkit.recording.recorder import current, enter, leave
+from flask_perfkit.recording.recorder import current
 
 
 def note(name: str, key: str, started: int) -> None:
@@ -33,13 +33,3 @@ def noted(name: str, key: str = "") -> Iterator[None]:
     started = perf_counter_ns()
     yield
     note(name, key, started)
-
-
-@contextmanager
-def unseen() -> Iterator[None]:
-    """Keep commands of this block to the server from being taken for the application's."""
-    token = enter(None)
-    try:
-        yield
-    finally:
-        leave(token)
