@@ -22,7 +22,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from flask_perfkit.cache.cache import Cache
 from flask_perfkit.cache.lookup import maker
-from flask_perfkit.cache.writes import following as writes
+from flask_perfkit.cache.writes import transactions
 
 PAPERS = 4
 OWNERS = 3
@@ -78,7 +78,7 @@ class Worker:
     """Runs operations in threads of this process."""
 
     def __init__(self, database: str, redis_url: str | None, shared: Shared) -> None:
-        writes.MARK_SECONDS = MARK_SECONDS
+        transactions.MARK_SECONDS = MARK_SECONDS
         maker.LOCK_SECONDS = LOCK_SECONDS
         self.cache = Cache.from_url(redis_url)
         self._shared = shared

@@ -19,8 +19,8 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from flask_perfkit.cache.cache import Cache
-from flask_perfkit.cache.writes import following as writes
-from flask_perfkit.cache.writes.following import LAG_OPTION
+from flask_perfkit.cache.writes import transactions
+from flask_perfkit.cache.writes.isolation import LAG_OPTION
 
 
 def rename(engine: sa.Engine, title: str, document_id: int = 1) -> None:
@@ -139,7 +139,7 @@ def test_the_end_of_one_writer_does_not_end_another_ones_mark(
 
 def write_and_hang(connection: Connection, redis_url: str, database: str, after: bool) -> None:
     """Rename document 1 and hang right before or after the driver's commit until told to go on."""
-    writes.MARK_SECONDS = 1.0
+    transactions.MARK_SECONDS = 1.0
     cache = Cache.from_url(redis_url)
     engine = sa.create_engine(database)
     commit = engine.dialect.do_commit

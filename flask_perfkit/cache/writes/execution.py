@@ -1,0 +1,93 @@
+"""Statements as they are executed: what they read, and what they write.
+
+They are seen through the dialect's ``do_execute`` events: listening to the connection's events
+would make every statement of the process slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from weakref import ref
+
+from flask_perfkit.cache.reads.creators import CreatorRun, running
+from flask_perfkit.cache.stores.tokens import LONG_MARK_SECONDS
+from flask_perfkit.cache.writes.isolation import commits_each_statement, snapshot
+from flask_perfkit.cache.writes.statements import Facts, facts
+from flask_perfkit.cache.writes.transactions import (
+    INFO,
+    Transaction,
+    begin_marks,
+    end_marks,
+    transaction_of,
+    writing,
+)
+from flask_perfkit.faults import log_once
+
+_NOTED = "_perfkit_noted"
+
+
+def _do_execute_no_params(cursor: Any, statement: str, context: Any) -> None:
+    _do_execute(cursor, statement, (), context)
+
+
+def _do_execute(_cursor: Any, _statement: str, _parameters: Any, context: Any) -> None:
+    try:
+        transaction = context.root_connection.connection.info.get(INFO)
+        if transaction is None:
+            transaction = transaction_of(context.root_connection)
+        if transaction.early:
+            early, transaction.early = transaction.early, []
+            end_marks(early)
+        run = running.get()
+        if run is None and not (
+            context.isinsert
+            or context.isupdate
+            or context.isdelete
+            or context.compiled is None
+            or context.isddl
+            or context.is_text
+            or context.compiled.ctes
+        ):
+            return
+        found = facts(context)
+        if run is not None:
+            _note_read(run, found, transaction, context)
+        if found.writes or found.commits:
+            _note_write(found, transaction, context)
+    except NotImplementedError:
+        pass  # info of a connection on which the dialect asks a new server for its version
+    except Exception:
+        log_once("following a statement for the cache")
+
+
+def _note_read(run: CreatorRun, found: Facts, transaction: Transaction, context: Any) -> None:
+    changes = transaction.changes
+    if changes and (found.opaque or changes.touches(found.reads)):
+        run.refuse("it read rows that are not committed yet")
+    run.statement(found.reads, opaque=found.opaque, snapshot=snapshot(changes, context))
+
+
+def _note_write(found: Facts, transaction: Transaction, context: Any) -> None:
+    if not getattr(context, _NOTED, False):
+        setattr(context, _NOTED, True)  # an insert in batches comes once for each batch
+        parameters = getattr(context, "compiled_parameters", [])
+        for write in found.writes:
+            transaction.changes.table(write.table).note(write, parameters)
+        if found.writes:
+            open_ones = [item for item in writing.get() if _is_other(item(), transaction)]
+            writing.set((*open_ones, ref(transaction)))
+    if transaction.changes and (found.commits or commits_each_statement(context.root_connection)):
+        transaction.early += begin_marks(transaction.changes, LONG_MARK_SECONDS)
+
+
+def _is_other(found: Transaction | None, transaction: Transaction) -> bool:
+    return found is not None and found is not transaction and not found.over
+
+
+LISTENERS: dict[str, Callable[..., None]] = {
+    "do_execute": _do_execute,
+    "do_executemany": _do_execute,
+    "do_execute_no_params": _do_execute_no_params,
+}
+"""For the events of an engine."""
