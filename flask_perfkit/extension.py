@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from flask_perfkit.pagination.http.decorator import PageOptions, View
     from flask_perfkit.pagination.http.schemas import AnySchema
     from flask_perfkit.recording.findings import Finding
+    from flask_perfkit.wsgi import Edge
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -100,9 +101,9 @@ class PerfKit:
         if settings.metrics_path is not None:
             measured, first_steps = _measure(app, state, settings.metrics_path)
             at_first_request += first_steps
-        watch_requests(app, state, at_first_request, measured)
+        edge = state.edge = watch_requests(app, state, at_first_request, measured)
         if settings.traces:
-            _trace(app, state)
+            _trace(app, state, edge)
         if settings.sql_comments:
             from flask_perfkit.hooks.comments import comment_statements
 
@@ -218,14 +219,16 @@ def _current_cache() -> Cache:
 
 def _alert(app: Flask, rule: Rule) -> None:
     from flask_perfkit.alerts.monitor import Monitor
-    from flask_perfkit.alerts.requests import count_findings, count_requests
+    from flask_perfkit.alerts.requests import Counting
 
     state: State = app.extensions["perfkit"]
-    if state.monitor is None:
+    if state.monitor is None and state.edge is not None:
         state.monitor = Monitor(app.name)
-        state.sinks = (count_findings(state.monitor), *state.sinks)
-        count_requests(app, state.monitor)
-    state.monitor.add(rule)
+        counting = Counting(state.monitor)
+        state.sinks = (counting.count_findings, *state.sinks)
+        state.edge.invite(counting.visit)
+    if state.monitor is not None:
+        state.monitor.add(rule)
 
 
 def _measure(app: Flask, state: State, path: str) -> tuple[type[RequestRecorder], list[FirstStep]]:
@@ -262,16 +265,16 @@ def _watch_calls(app: Flask, state: State) -> None:
         watch_attributes()
 
 
-def _trace(app: Flask, state: State) -> None:
+def _trace(app: Flask, state: State, edge: Edge) -> None:
     try:
         from flask_perfkit.traces.findings import add_findings, early_sinks
-        from flask_perfkit.traces.requests import trace_requests
+        from flask_perfkit.traces.requests import Tracing
         from flask_perfkit.traces.statements import trace_statements
     except ModuleNotFoundError as error:
         raise ExtraMissing("PERFKIT_TRACES", "otel") from error
     state.sinks = (add_findings(app), *state.sinks)
     state.early_sinks = partial(early_sinks, app)
-    trace_requests(app)
+    edge.invite(Tracing(app).visit)
     trace_statements()
 
 

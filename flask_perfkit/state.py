@@ -13,6 +13,7 @@ from flask_perfkit.sinks import Sink
 if TYPE_CHECKING:
     from flask_perfkit.alerts.monitor import Monitor
     from flask_perfkit.cache.cache import Cache
+    from flask_perfkit.wsgi import Edge
 
 MOST_REPLAYS = 200
 """Requests that are kept to be asked again, one an endpoint."""
@@ -35,9 +36,9 @@ class State:
 
     ``watches_all`` says that the sinks want every profile, not only those with findings or
     while somebody listens to the signal. ``early_sinks`` tells, during a request, which sinks
-    must hear before its response leaves. ``notes_reads`` says that
-    reads of attributes are noted, ``replays`` are GETs with findings by endpoint, kept
-    in debug and tests. ``monitor`` is there once there is an alert.
+    must hear before its response leaves. ``notes_reads`` says that reads of attributes are
+    noted, ``replays`` are GETs with findings by endpoint, kept in debug and tests. ``edge`` is
+    where requests pass; ``monitor`` is there once there is an alert.
     """
 
     settings: Settings
@@ -47,6 +48,7 @@ class State:
     early_sinks: Callable[[], tuple[Sink, ...]] = tuple
     notes_reads: bool = False
     replays: dict[str, Replay] = field(default_factory=dict)
+    edge: Edge | None = None
     monitor: Monitor | None = None
     _cache: Cache | None = None
     _opening: Lock = field(default_factory=Lock)

@@ -105,9 +105,10 @@ def faults_in(caplog: pytest.LogCaptureFixture) -> list[str]:
 # Every function of ours, one by one
 
 HOOKED = {
+    "wsgi": ["_goes_to_kernel", "closes_bodies", "_StreamedBody", "_follow"],
     "hooks.requests": [
-        "_facts", "_view", "request_of", "goes_to_kernel", "closes_bodies",
-        "_note_failure", "_WatchedBody", "analyse", "deliver", "server_timing",
+        "_facts", "_view", "request_of", 
+        "_note_failure", "analyse", "deliver", "server_timing",
         "is_unremarkable", "is_application",
     ],
     "hooks.sqlalchemy": [
@@ -172,7 +173,8 @@ METHODS = [
     ("recording.causes", "Causes", "add"),
     ("recording.causes", "Causes", "_add"),
     ("recording.causes", "Causes", "_cause"),
-    ("hooks.requests", "_WatchedApplication", "_watch"),
+    ("hooks.requests", "RequestRecorder", "is_let_go"),
+    ("hooks.requests", "RequestRecorder", "is_complete"),
 ]
 
 

@@ -2,70 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Any
 
-from werkzeug.wsgi import ClosingIterator
-
-from flask_perfkit.faults import log_once
-from flask_perfkit.hooks.wsgi import closes_bodies, goes_to_kernel, status_code
-
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-    from flask import Flask
+    from _typeshed.wsgi import WSGIEnvironment
 
     from flask_perfkit.alerts.monitor import Monitor
     from flask_perfkit.recording.profile import Profile
-    from flask_perfkit.sinks import Sink
 
 _FAILED = 500
 
 
-def count_requests(app: Flask, monitor: Monitor) -> None:
-    """Tell a monitor of each request from now on."""
-    app.wsgi_app = _CountedApplication(app.wsgi_app, monitor)  # type: ignore[method-assign]
+class CountedRequest:
+    """One request, as a monitor sees it: a visit at the edge."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._started = perf_counter()
+        self._status = _FAILED
+
+    def enter(self) -> None:
+        """Have nothing to set."""
+
+    def leave(self, token: None) -> None:
+        """Have nothing to undo."""
+
+    def answered(self, status: int, headers: Any) -> None:
+        """Note the status."""
+        self._status = status
+
+    def end(self, error: BaseException | None) -> None:
+        """Tell the monitor."""
+        status = self._status if error is None else _FAILED
+        self._monitor.see_request(perf_counter() - self._started, status, monotonic())
 
 
-def count_findings(monitor: Monitor) -> Sink:
-    """Return a sink that tells a monitor of each finding."""
+class Counting:
+    """Tells a monitor of requests and of findings."""
 
-    def count(profile: Profile) -> None:
-        for finding in profile.findings:
-            monitor.see_finding(finding.kind, monotonic())
-
-    return count
-
-
-class _CountedApplication:
-    """Takes the place of ``app.wsgi_app``."""
-
-    def __init__(self, wsgi_app: WSGIApplication, monitor: Monitor) -> None:
-        self._wsgi_app = wsgi_app
+    def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        started = perf_counter()
-        answered = _FAILED
+    def visit(self, environ: WSGIEnvironment) -> CountedRequest:
+        """Take part in a request."""
+        return CountedRequest(self._monitor)
 
-        def note(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-            nonlocal answered
-            answered = status_code(status)
-            return start_response(status, headers, *exc_info)
-
-        def end() -> None:
-            try:
-                self._monitor.see_request(perf_counter() - started, answered, monotonic())
-            except Exception:
-                log_once("counting for alerts")
-
-        try:
-            body = self._wsgi_app(environ, note)
-        except BaseException:
-            answered = _FAILED
-            end()
-            raise
-        if goes_to_kernel(body, environ) or not closes_bodies(environ):
-            end()
-            return body
-        return ClosingIterator(body, end)
+    def count_findings(self, profile: Profile) -> None:
+        """Count the findings of a profile: a sink."""
+        for finding in profile.findings:
+            self._monitor.see_finding(finding.kind, monotonic())

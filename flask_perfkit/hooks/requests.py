@@ -1,36 +1,32 @@
-"""Watches requests at the WSGI edge, where nothing of a request is missed.
-
-Flask's own hooks are not called for every request (an earlier one may answer), may run twice
-(teardown) or before a streamed body is made. The edge sees all of it, routing errors and
-teardown included, and costs less: a plain request that is worth no report is let go at once.
-"""
+"""Watches requests: what Flask makes of each, and its report once it has passed the edge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from _thread import RLock
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from inspect import unwrap
 from random import random
+from threading import Lock
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from flask import current_app, got_request_exception, request
+from flask import got_request_exception, request
 
 from flask_perfkit.detectors.analysis import analyse, is_unremarkable
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
-from flask_perfkit.hooks.wsgi import closes_bodies, goes_to_kernel
-from flask_perfkit.recording.callsite import is_application, stop_at
+from flask_perfkit.recording.callsite import is_application
 from flask_perfkit.recording.profile import Profile, View
 from flask_perfkit.recording.recorder import Recorder, current, enter, leave
 from flask_perfkit.signals import request_profiled
 from flask_perfkit.sinks import deliver
 from flask_perfkit.sinks.headers import server_timing
 from flask_perfkit.state import MOST_REPLAYS, Replay
+from flask_perfkit.wsgi import Edge, Headers, Passage
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask, Request, Response
 
     from flask_perfkit.state import State
@@ -38,32 +34,116 @@ if TYPE_CHECKING:
 FirstStep = Callable[["WSGIEnvironment"], None]
 """What remains to be done when the first request comes, given its environ."""
 
+_FAILED = 500
 _LONGEST_METHOD = 20
 _LONGEST_PATH = 200
 _SECONDS = 1e-9
 _ASKED_AGAIN = ("Accept", "Accept-Language", "Authorization", "Cookie", "Host")
 
 
-class RequestRecorder(Recorder):
+class RequestRecorder(Passage):
     """The recorder of one request, with what Flask made of it.
 
-    ``sampled`` says whether findings are looked for, ``failed`` whether it ended with an error
-    that was passed on, ``sent`` how many bytes of its body have been sent; None where the body
-    is a sequence.
+    ``app`` and ``state`` are the same for all requests of an application, which has a subclass
+    of its own. ``sampled`` says whether findings are looked for, ``failed`` whether the request
+    ended with an error that was passed on.
     """
 
-    stands_alone = True
-    environ: WSGIEnvironment
+    app: Flask
+    state: State
     asked: Request | None = None
     response: Response | None = None
     spoke = False
     sampled = True
     failed = False
-    sent: int | None = None
+
+    def __init__(self, environ: WSGIEnvironment) -> None:
+        # What the recorder does, without the price of calling it.
+        self.parent = current()
+        self.started = perf_counter_ns()
+        self._lock = RLock()
+        self.environ = environ
+        if self.state.notes_reads:
+            self.touched = {}
+
+    @property
+    def status(self) -> int:
+        """The status that was answered, as far as it is known."""
+        if self.told is not None and not self.failed:
+            return self.told
+        return self.response.status_code if self.response is not None else _FAILED
+
+    def is_let_go(self) -> bool:
+        """Forget a request that is answered and worth no report; tell whether nobody waits."""
+        response = self.response
+        if response is None or not response.is_sequence:
+            return False
+        try:
+            state = self.state
+            if (
+                self.parent is not None
+                or request_profiled.receivers
+                or state.watches_all
+                or not is_unremarkable(self, state.settings)
+            ):
+                return False
+        except Exception:
+            log_once("looking at a request")
+        self.discard()
+        return not self.visits
+
+    def is_complete(self) -> bool:
+        """Tell whether the body is there as a whole."""
+        return self.response is not None and self.response.is_sequence
+
+    @property
+    def promised(self) -> int | None:
+        """How many bytes the body is going to have, where that was said."""
+        return self.response.content_length if self.response is not None else super().promised
+
+    def answered(self, status: int, headers: Headers) -> None:
+        """Note what the server is told; where that is another answer than Flask's, it counts."""
+        self.told = status
+        self.headers = headers
+        if self.response is not None and self.response.status_code != status:
+            self.response = None
+        for visit in self.visits:
+            visit.answered(status, headers)
 
     def drop(self) -> None:
         """End the recording of a request in which nothing was looked for."""
         self.discard()
+
+    def finish(self, error: BaseException | None) -> None:
+        """Analyse the request and tell the sinks; only the first call counts.
+
+        :param error: the request's own, which no finding may replace.
+        :raises FindingError: the application wants findings to be raised.
+        """
+        if self.closed:
+            return
+        try:
+            if error is not None:
+                self.failed, self.response = True, None
+                self.sent = self.sent or 0
+            if not self.sampled:
+                self.drop()
+                return
+            self.close()
+            facts = _facts(self)
+            if facts["endpoint"] in self.state.settings.exclude:
+                return
+            profile = analyse(self, self.state.settings, **facts)
+            if profile.findings and self.touched is not None:
+                _keep_to_ask_again(self, profile)
+            if self.parent is not None:
+                self.parent.report((*profile.findings, *profile.allowed))
+            deliver(profile, self.state.sinks)
+        except FindingError:
+            if not (self.failed or self.spoke):
+                raise
+        except Exception:
+            log_once("reporting a request")
 
 
 def watch_requests(
@@ -71,18 +151,78 @@ def watch_requests(
     state: State,
     at_first_request: Sequence[FirstStep],
     measured: type[RequestRecorder] | None = None,
-) -> None:
+) -> Edge:
     """Record each request of an application from now on.
 
     :param at_first_request: what remains to be set up when all modules have been imported.
     :param measured: the recorder of requests where each of them is measured, sampled or not.
     """
-    kind = measured or RequestRecorder
-    watched = _WatchedApplication(app, state, at_first_request, kind)
-    app.wsgi_app = watched  # type: ignore[method-assign]
+    kind: type[RequestRecorder] = type(
+        "RequestRecorder", (measured or RequestRecorder,), {"app": app, "state": state}
+    )
+    waiting = list(at_first_request)
+    lock = Lock()
+
+    def begin_first(environ: WSGIEnvironment) -> Passage | None:
+        with lock:  # nobody is counted before all is set up
+            while waiting:
+                try:
+                    waiting[0](environ)
+                except Exception:
+                    log_once("the set-up at the first request")
+                del waiting[0]
+            begin = _beginning(edge, kind, measures=measured is not None)
+            edge.begin_with(begin)
+        return begin(environ)
+
+    edge = Edge(app.wsgi_app, begin_first)
+    app.wsgi_app = edge  # type: ignore[method-assign]
     noting = _noting_response(app.process_response, state, kind)
     app.process_response = noting  # type: ignore[assignment, method-assign]
     got_request_exception.connect(_note_failure, app)
+    return edge
+
+
+def _beginning(
+    edge: Edge, kind: type[RequestRecorder], *, measures: bool
+) -> Callable[[WSGIEnvironment], Passage | None]:
+    """Return what opens the passage of a request: in production the class itself."""
+    rate = kind.state.settings.sample_rate
+    if rate >= 1:
+        return kind
+    concerned = [kind] if measures else edge.visitors  # by requests that are not sampled too
+
+    def begin(environ: WSGIEnvironment) -> Passage | None:
+        if random() < rate:
+            return kind(environ)
+        if not concerned:
+            return None
+        passage = kind(environ)
+        passage.sampled = False
+        if not measures:
+            passage.visits = (_Unrecorded(passage.parent),)
+        return passage
+
+    return begin
+
+
+class _Unrecorded:
+    """Leaves statements to the recorder around: a visit to a request that nobody records."""
+
+    leave = staticmethod(leave)
+
+    def __init__(self, around: Recorder | None) -> None:
+        self._around = around
+
+    def enter(self) -> Any:
+        """Open the recorder around."""
+        return enter(self._around)
+
+    def answered(self, status: int, headers: Headers) -> None:
+        """Have nothing to note."""
+
+    def end(self, error: BaseException | None) -> None:
+        """Have nothing to end."""
 
 
 def _noting_response(
@@ -90,19 +230,19 @@ def _noting_response(
 ) -> Callable[[Response], Response]:
     """Wrap Flask's last word on a response, which is spoken for failed requests too."""
     settings = state.settings
-    speaks_early = settings.server_timing or settings.traces or settings.on_finding == "raise"
+    is_told_early = settings.server_timing or settings.traces or settings.on_finding == "raise"
 
     def noting(response: Response) -> Response:
         recorder = current()
-        if type(recorder) is not kind:
-            recorder = request_of(recorder)
-            if recorder is None:
-                return process_response(response)
+        if type(recorder) is not kind and (
+            recorder is None or (recorder := request_of(recorder)) is None
+        ):
+            return process_response(response)
         # Flask takes the request out of the environ before we are asked again.
         recorder.asked = recorder.environ.get("werkzeug.request")
         recorder.response = response  # if a hook fails this is what is sent
         response = recorder.response = process_response(response)
-        if speaks_early and recorder.sampled and not recorder.spoke:
+        if is_told_early and recorder.sampled and not recorder.spoke:
             _speak_early(recorder, response, state)
         return response
 
@@ -123,222 +263,14 @@ def _note_failure(app: Flask, **_: Any) -> None:
         recorder.asked = recorder.environ.get("werkzeug.request")
 
 
-class _WatchedApplication:
-    """Takes the place of ``app.wsgi_app``."""
-
-    def __init__(
-        self,
-        app: Flask,
-        state: State,
-        at_first_request: Sequence[FirstStep],
-        kind: type[RequestRecorder],
-    ) -> None:
-        self._at_first_request: Sequence[FirstStep] | None = at_first_request
-        self._app = app
-        self._state = state
-        self._wsgi_app: WSGIApplication = app.wsgi_app
-        self._rate = state.settings.sample_rate
-        self._kind = kind
-        self._unsampled = self._wsgi_app if kind is RequestRecorder else self._only_measure
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if self._rate < 1 and random() >= self._rate:
-            return self._unsampled(environ, start_response)
-        if self._at_first_request is not None:
-            self._set_up(environ)
-        try:
-            recorder = self._kind()
-        except Exception:
-            log_once("beginning to watch a request")
-            return self._wsgi_app(environ, start_response)
-        recorder.environ = environ
-        if self._state.notes_reads:
-            recorder.touched = {}
-        token = enter(recorder)
-        try:
-            body = self._wsgi_app(environ, start_response)
-        except BaseException:
-            leave(token)
-            _report(recorder, self._app, self._state, failed=True)
-            raise
-        leave(token)
-        try:
-            response = recorder.response
-            if response is not None and response.is_sequence and not self._has_news(recorder):
-                recorder.discard()
-                return body
-            return self._watch(body, recorder)
-        except FindingError:
-            raise
-        except Exception:
-            log_once("watching a response")
-            return body
-
-    def _only_measure(
-        self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        """Measure a request in which no findings are looked for."""
-        if self._at_first_request is not None:
-            self._set_up(environ)
-        try:
-            recorder = self._kind()
-        except Exception:
-            log_once("beginning to measure a request")
-            return self._wsgi_app(environ, start_response)
-        recorder.environ = environ
-        recorder.sampled = False
-        token = enter(recorder)
-        try:
-            body = self._wsgi_app(environ, start_response)
-        except BaseException:
-            leave(token)
-            _report(recorder, self._app, self._state, failed=True)
-            raise
-        leave(token)
-        try:
-            return self._watch(body, recorder)
-        except Exception:
-            log_once("watching a response")
-            return body
-
-    def _set_up(self, environ: WSGIEnvironment) -> None:
-        set_up, self._at_first_request = self._at_first_request, None
-        for step in set_up or ():
-            try:
-                step(environ)
-            except Exception:
-                log_once("the set-up at the first request")
-
-    def _has_news(self, recorder: Recorder) -> bool:
-        """Tell whether anybody would hear of this request."""
-        try:
-            return not (
-                recorder.parent is None
-                and not request_profiled.receivers
-                and not self._state.watches_all
-                and is_unremarkable(recorder, self._state.settings)
-            )
-        except Exception:
-            log_once("looking at a request")
-            return False
-
-    def _watch(self, body: Iterable[bytes], recorder: RequestRecorder) -> Iterable[bytes]:
-        """Return the body to give to the server, and report when it has been sent."""
-        report = partial(_report, recorder, self._app, self._state)
-        response = recorder.response
-        is_closed = closes_bodies(recorder.environ)
-        if response is not None and response.is_sequence and not is_closed:
-            report()
-        elif goes_to_kernel(body, recorder.environ):
-            recorder.sent = (response and response.content_length) or 0
-            report()
-        else:
-            promised = response.content_length if response is not None else None
-            return _WatchedBody(body, recorder, report, None if is_closed else promised)
-        return body
-
-
-stop_at(_WatchedApplication.__call__.__code__)
-
-
-class _WatchedBody:
-    """A response's body that records while it is made, and reports when it is over.
-
-    :param promised: bytes after which it is over, even if nobody asks for more or closes it.
-    """
-
-    def __init__(
-        self,
-        body: Iterable[bytes],
-        recorder: RequestRecorder,
-        report: Callable[..., None],
-        promised: int | None,
-    ) -> None:
-        self._body = body
-        self._next = iter(body).__next__
-        self._recorder = recorder
-        self._report = report
-        self._promised = promised
-        self._sent = recorder.sent = 0
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        token = enter(self._recorder)
-        try:
-            chunk = self._next()
-        except StopIteration:
-            leave(token)
-            self._report()
-            raise
-        except BaseException:
-            leave(token)
-            self._report(failed=True)
-            raise
-        leave(token)
-        self._sent += len(chunk)
-        self._recorder.sent = self._sent
-        if self._promised is not None and self._sent >= self._promised:
-            self._report()
-        return chunk
-
-    def close(self) -> None:
-        """Close the application's own body; the request is over then at the latest."""
-        token = enter(self._recorder)
-        try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
-        finally:
-            leave(token)
-            self._report()
-
-
-stop_at(_WatchedBody.__next__.__code__)
-stop_at(_WatchedBody.close.__code__)
-
-
-def _report(recorder: RequestRecorder, app: Flask, state: State, *, failed: bool = False) -> None:
-    """Analyse a request and tell the sinks; only the first call for a recorder counts.
-
-    :param failed: the request ends with an error of its own, which no finding may replace.
-    :raises FindingError: the application wants findings to be raised.
-    """
-    if recorder.closed:
-        return
-    try:
-        if failed:
-            recorder.failed, recorder.response = True, None
-            recorder.sent = recorder.sent or 0
-        if not recorder.sampled:
-            recorder.drop()
-            return
-        recorder.close()
-        facts = _facts(recorder, app, failed=failed)
-        if facts["endpoint"] in state.settings.exclude:
-            return
-        profile = analyse(recorder, state.settings, **facts)
-        if profile.findings and recorder.touched is not None:
-            _keep_to_ask_again(recorder, profile, state)
-        if recorder.parent is not None:
-            recorder.parent.report((*profile.findings, *profile.allowed))
-        deliver(profile, state.sinks)
-    except FindingError:
-        if not (failed or recorder.spoke):
-            raise
-    except Exception:
-        log_once("reporting a request")
-
-
-def _keep_to_ask_again(recorder: RequestRecorder, profile: Profile, state: State) -> None:
+def _keep_to_ask_again(recorder: RequestRecorder, profile: Profile) -> None:
     """Keep a GET with findings in memory, so that a fix can be tried on it."""
-    asked = recorder.asked
+    asked, replays = recorder.asked, recorder.state.replays
     if asked is None or profile.endpoint is None or asked.method != "GET":
         return
-    if len(state.replays) < MOST_REPLAYS or profile.endpoint in state.replays:
+    if len(replays) < MOST_REPLAYS or profile.endpoint in replays:
         headers = tuple((name, value) for name, value in asked.headers if name in _ASKED_AGAIN)
-        state.replays[profile.endpoint] = Replay(
+        replays[profile.endpoint] = Replay(
             asked.environ["PATH_INFO"], asked.environ.get("QUERY_STRING", ""), headers
         )
 
@@ -353,7 +285,7 @@ def _speak_early(recorder: RequestRecorder, response: Response, state: State) ->
         early_sinks = state.early_sinks()
         if not (settings.server_timing or settings.on_finding == "raise" or early_sinks):
             return
-        facts = _facts(recorder, current_app, failed=False)
+        facts = _facts(recorder)
         if facts["endpoint"] in settings.exclude or request != recorder.asked:
             return  # a request inside of this one that is not watched itself says nothing
         profile = analyse(recorder, settings, **facts)
@@ -369,23 +301,31 @@ def _speak_early(recorder: RequestRecorder, response: Response, state: State) ->
         log_once("speaking before the response")
 
 
-def _facts(recorder: RequestRecorder, app: Flask, *, failed: bool) -> dict[str, Any]:
+def _facts(recorder: RequestRecorder) -> dict[str, Any]:
     """Return what a profile says of a request beside its statements."""
-    asked, response = recorder.asked, recorder.response
+    asked, environ = recorder.asked, recorder.environ
     rule = getattr(asked, "url_rule", None)
     endpoint = rule.endpoint if rule is not None else None
     duration = (perf_counter_ns() - recorder.started) * _SECONDS
     return {
         "endpoint": endpoint,
         "rule": rule.rule if rule is not None else None,
-        "method": str(recorder.environ.get("REQUEST_METHOD", ""))[:_LONGEST_METHOD],
-        "path": asked.path[:_LONGEST_PATH] if asked is not None else None,
-        "status": 500 if failed or response is None else response.status_code,
+        "method": str(environ.get("REQUEST_METHOD", ""))[:_LONGEST_METHOD],
+        "path": _path(asked, environ)[:_LONGEST_PATH],
+        "status": recorder.status,
         "started_at": datetime.now(UTC) - timedelta(seconds=duration),
         "duration": duration,
-        "view": _view(app, endpoint, asked),
-        "mount": str(recorder.environ.get("SCRIPT_NAME", "")),
+        "view": _view(recorder.app, endpoint, asked),
+        "mount": str(environ.get("SCRIPT_NAME", "")),
     }
+
+
+def _path(asked: Request | None, environ: WSGIEnvironment) -> str:
+    """Return the path that was asked for; Flask is not asked where somebody else answers."""
+    if asked is not None:
+        return asked.path
+    path = str(environ.get("PATH_INFO", ""))[:_LONGEST_PATH]
+    return "/" + path.encode("latin-1", "replace").decode("utf-8", "replace").lstrip("/")
 
 
 def _view(app: Flask, endpoint: str | None, asked: Request | None) -> View | None:

@@ -27,13 +27,13 @@ from flask_perfkit.recording.causes import Record
 from flask_perfkit.recording.recorder import current
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask
 
     from flask_perfkit.metrics.store.figures import Place, Row
     from flask_perfkit.recording.profile import Executions
     from flask_perfkit.recording.recorder import Recorder
 
-_FAILED = 500
 _SECONDS = 1e-9
 
 _sort = itemgetter("REQUEST_METHOD", "SCRIPT_NAME")
@@ -62,12 +62,16 @@ class MeasuredRequest(RequestRecorder):
 
     trace: tuple[str, str] | None = None
     _statements: Statements | None = None
+    _has_inner = False
 
-    def __init__(self) -> None:
+    def __init__(self, environ: WSGIEnvironment) -> None:
         # What the recorder does, without the price of calling it.
         self.parent = current()
         self.started = perf_counter_ns()
         self._lock = RLock()
+        self.environ = environ
+        if self.state.notes_reads:
+            self.touched = {}
         try:
             with figures.lock:
                 figures.process[STARTED] += 1
@@ -117,6 +121,7 @@ class MeasuredRequest(RequestRecorder):
         """Take what a recorder saw that was open inside this one."""
         super().absorb(inner)
         if inner.stands_alone:
+            self._has_inner |= isinstance(inner, MeasuredRequest)
             return
         for cause in inner.fold():
             kept = list(chain.from_iterable(map(_durations, cause.executions)))
@@ -169,14 +174,14 @@ class MeasuredRequest(RequestRecorder):
 
         :raises LookupError: it is not counted.
         """
-        asked, response = self.asked, self.response
+        asked = self.asked
         rule = asked.url_rule if asked is not None else None
         scraped = rule is not None and rule.endpoint == ENDPOINT
-        answered_below = response is None and not self.failed  # by another WSGI application
-        if scraped or answered_below:
+        counted_below = self.response is None and self._has_inner  # by another application of ours
+        if scraped or counted_below:
             raise LookupError
         method, prefix = self.environ["REQUEST_METHOD"], self.environ.get("SCRIPT_NAME", "")
-        status = response.status_code if response is not None else _FAILED
+        status = self.status
         name = rule.rule if rule is not None else None
         sort = (method, prefix), name, status
         return figures.requests.get(sort) or figures.place_of(sort, method, prefix, name, status)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -14,7 +14,6 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from flask_perfkit.faults import log_once
-from flask_perfkit.hooks.wsgi import closes_bodies, goes_to_kernel, status_code
 from flask_perfkit.traces.foreign import has_flask_instrumentation
 from flask_perfkit.traces.telemetry import (
     DURATION_BOUNDARIES,
@@ -26,7 +25,7 @@ from flask_perfkit.traces.telemetry import (
 )
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask
 
 _METHODS = frozenset(
@@ -47,16 +46,35 @@ _duration = meter.create_histogram(
 )
 
 
-def trace_requests(app: Flask) -> None:
-    """Make a span of each request of an application from now on."""
-    app.wsgi_app = _TracedApplication(app)  # type: ignore[method-assign]
-    got_request_exception.connect(_note_failure, app)
+class Tracing:
+    """Makes a span of each request of an application."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._is_set_up = False
+        got_request_exception.connect(_note_failure, app)
+
+    def visit(self, environ: WSGIEnvironment) -> TracedRequest | None:
+        """Begin the span of a request; None where somebody else makes it."""
+        if not self._is_set_up:
+            self._set_up()
+        return None if has_flask_instrumentation(self._app) else _begin(environ)
+
+    def _set_up(self) -> None:
+        """Begin to send, in the process that serves: a thread does not outlive a fork."""
+        self._is_set_up = True
+        if self._app.testing:
+            return  # nobody receives what tests do
+        try:
+            send_by_otlp(self._app)
+        except Exception:
+            log_once("PERFKIT_TRACES")
 
 
 def _note_failure(app: Flask, exception: BaseException, **_: Any) -> None:
     """Note the error of a view: what is answered says only that there was one."""
     traced = request.environ.get(_ENVIRON_KEY)
-    if isinstance(traced, _TracedRequest):
+    if isinstance(traced, TracedRequest):
         traced.see_request()
         traced.error = error_type(exception)
 
@@ -76,50 +94,7 @@ class _Headers(Getter["WSGIEnvironment"]):
 _HEADERS = _Headers()
 
 
-class _TracedApplication:
-    """Takes the place of ``app.wsgi_app``."""
-
-    def __init__(self, app: Flask) -> None:
-        self._app = app
-        self._wsgi_app: WSGIApplication = app.wsgi_app
-        self._is_set_up = False
-
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if not self._is_set_up:
-            self._set_up()
-        try:
-            traced = None if has_flask_instrumentation(self._app) else _begin(environ)
-        except Exception:
-            log_once("beginning to trace a request")
-            traced = None
-        if traced is None:
-            return self._wsgi_app(environ, start_response)
-        token = attach(traced.context)
-        try:
-            body = self._wsgi_app(environ, traced.noting(start_response))
-        except BaseException as error:
-            detach(token)
-            traced.end(error)
-            raise
-        detach(token)
-        try:
-            return traced.watch(body)
-        except Exception:
-            log_once("tracing a response")
-            return body
-
-    def _set_up(self) -> None:
-        """Begin to send, in the process that serves: a thread does not outlive a fork."""
-        self._is_set_up = True
-        if self._app.testing:
-            return  # nobody receives what tests do
-        try:
-            send_by_otlp(self._app)
-        except Exception:
-            log_once("PERFKIT_TRACES")
-
-
-def _begin(environ: WSGIEnvironment) -> _TracedRequest | None:
+def _begin(environ: WSGIEnvironment) -> TracedRequest | None:
     """Start the span of a request; None where somebody else has made it already."""
     around = trace.get_current_span()
     kind, parent = SpanKind.SERVER, None
@@ -137,7 +112,7 @@ def _begin(environ: WSGIEnvironment) -> _TracedRequest | None:
         attributes["http.request.method_original"] = method[:_LONGEST_METHOD]
     name = "HTTP" if known == _OTHER else known
     span = tracer.start_span(name, context=parent, kind=kind, attributes=attributes)
-    traced = _TracedRequest(environ, span, trace.set_span_in_context(span, parent), name, known)
+    traced = TracedRequest(environ, span, trace.set_span_in_context(span, parent), name, known)
     environ[_ENVIRON_KEY] = traced
     return traced
 
@@ -169,22 +144,23 @@ def _attributes(environ: WSGIEnvironment, method: str) -> dict[str, Any]:
     return attributes
 
 
-class _TracedRequest:
-    """One request while its span is open; ``context`` is the one to run it in."""
+class TracedRequest:
+    """One request while its span is open: a visit at the edge, which sets its context."""
 
     __slots__ = (
-        "_ended",
+        "_context",
         "_environ",
         "_method",
         "_name",
-        "_promises",
         "_span",
         "_started",
-        "context",
+        "enter",
         "error",
         "route",
         "status",
     )
+
+    leave = staticmethod(detach)
 
     def __init__(
         self,
@@ -199,26 +175,16 @@ class _TracedRequest:
         self._span = span
         self._name = name
         self._method = method
-        self._ended = False
-        self._promises = False
-        self.context = context
+        self._context = context
+        self.enter = partial(attach, context)
         self.error: str | None = None
         self.route: str | None = None
         self.status: int | None = None
 
-    def noting(self, start_response: StartResponse) -> Any:
-        """Return a ``start_response`` that notes what is answered."""
-
-        def note(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-            try:
-                self.status = status_code(status)
-                self._promises = any(name.lower() == "content-length" for name, _ in headers)
-                self.see_request()
-            except Exception:
-                log_once("noting a response")
-            return start_response(status, headers, *exc_info)
-
-        return note
+    def answered(self, status: int, headers: Any) -> None:
+        """Note what is answered, and to which route, while Flask knows it."""
+        self.status = status
+        self.see_request()
 
     def see_request(self) -> None:
         """Look up the rule while Flask's request is in the environ."""
@@ -226,30 +192,8 @@ class _TracedRequest:
         if rule is not None:
             self.route = self._environ.get("SCRIPT_NAME", "") + rule.rule
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether the body will be closed by who asked."""
-        return closes_bodies(self._environ)
-
-    def watch(self, body: Iterable[bytes]) -> Iterable[bytes]:
-        """Return the body to give to the server; the span ends when it has been sent."""
-        is_complete = self._promises and not self.is_closed
-        if is_complete or goes_to_kernel(body, self._environ):
-            self.end()
-            return body
-        return _TracedBody(body, self)
-
-    def end(self, error: BaseException | None = None) -> None:
-        """End the span and measure the request; only the first call counts."""
-        if self._ended:
-            return
-        self._ended = True
-        try:
-            self._end(error)
-        except Exception:
-            log_once("ending a span")
-
-    def _end(self, error: BaseException | None) -> None:
+    def end(self, error: BaseException | None) -> None:
+        """End the span and measure the request."""
         duration = perf_counter() - self._started
         outcome: dict[str, Any] = {}
         if self.status is not None:
@@ -271,41 +215,4 @@ class _TracedRequest:
             span.end()
         outcome["http.request.method"] = self._method
         outcome["url.scheme"] = self._environ.get("wsgi.url_scheme", "http")
-        _duration.record(duration, outcome, self.context)
-
-
-class _TracedBody:
-    """A response's body that is made in the context of its request's span."""
-
-    def __init__(self, body: Iterable[bytes], traced: _TracedRequest) -> None:
-        self._body = body
-        self._next: Callable[[], bytes] = iter(body).__next__
-        self._traced = traced
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        token = attach(self._traced.context)
-        try:
-            return self._next()
-        except StopIteration:
-            if not self._traced.is_closed:
-                self._traced.end()
-            raise
-        except BaseException as error:
-            self._traced.end(error)
-            raise
-        finally:
-            detach(token)
-
-    def close(self) -> None:
-        """Close the application's own body; the request is over then."""
-        token = attach(self._traced.context)
-        try:
-            close = getattr(self._body, "close", None)
-            if close is not None:
-                close()
-        finally:
-            detach(token)
-            self._traced.end()
+        _duration.record(duration, outcome, self._context)

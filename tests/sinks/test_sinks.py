@@ -68,7 +68,7 @@ def test_an_n_plus_one_is_logged_once_a_request(caplog: pytest.LogCaptureFixture
     (message,) = caplog.messages
     assert re.fullmatch(
         r"n_plus_one: Document\.user loaded 10 times \([\d.]+ ms\) at tests/archive\.py:\d+ "
-        r"in names_of_owners, called from tests/test_sinks\.py:\d+ \(10x\); add "
+        r"in names_of_owners, called from tests/sinks/test_sinks\.py:\d+ \(10x\); add "
         r"joinedload\(Document\.user\) to the select at tests/archive\.py:\d+ "
         r"\(instead of 10 queries\), or set PERFKIT_AUTO_BATCH \(about 3 queries\)",
         message,

@@ -254,8 +254,8 @@ def test_what_cannot_be_traced_is_answered_all_the_same(
     monkeypatch.setattr("flask_perfkit.traces.requests.tracer", None)
     for _ in range(2):
         assert app.test_client().get("/").text == "/"
-    assert [record.getMessage()[:40] for record in caplog.records] == [
-        "beginning to trace a request failed and "
+    assert [record.getMessage()[:47] for record in caplog.records] == [
+        "beginning to take part in a request failed and "
     ]
 
 
