@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from flask_perfkit.cache.cache import Cache
     from flask_perfkit.cache.decorator import CachedFunction, CacheOptions
     from flask_perfkit.cache.response import ResponseOptions
-    from flask_perfkit.pagination.http.decorator import PageOptions, View
+    from flask_perfkit.pagination.decorator import PageOptions, View
     from flask_perfkit.pagination.http.schemas import AnySchema
     from flask_perfkit.recording.findings import Finding
     from flask_perfkit.wsgi import Edge
@@ -118,7 +118,7 @@ class PerfKit:
 
         Takes what :func:`flask_perfkit.pagination.paginated` takes.
         """
-        from flask_perfkit.pagination.http.decorator import paginated
+        from flask_perfkit.pagination.decorator import paginated
 
         return paginated(schema, **options)
 

@@ -72,7 +72,9 @@ def nobody_listens_for_ever() -> Iterator[None]:
     execution = sys.modules.get("flask_perfkit.hooks.execution")
     if execution is None:
         return
-    for place in {execution.Place.TRACES, execution.Place.COMMENTS} & set(execution._standing):
+    for place in {execution.ListenerOrder.TRACES, execution.ListenerOrder.COMMENTS} & set(
+        execution._standing
+    ):
         for name, listener in execution._standing.pop(place).items():
             execution.event.remove(execution.Engine, name, listener)
 

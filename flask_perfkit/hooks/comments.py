@@ -17,7 +17,7 @@ from urllib.parse import quote
 from flask import current_app, has_request_context, request
 
 from flask_perfkit.faults import log_once
-from flask_perfkit.hooks.execution import Listener, Place, listen, pass_on
+from flask_perfkit.hooks.execution import Listener, ListenerOrder, listen, pass_on
 
 if TYPE_CHECKING:
     from flask_perfkit.state import State
@@ -33,7 +33,7 @@ _PERCENT_MEANS_PARAMETER = ("format", "pyformat")
 
 def comment_statements() -> None:
     """Add comments to the statements of requests that want them; harmless when called again."""
-    listen(Place.COMMENTS, _LISTENERS)
+    listen(ListenerOrder.COMMENTS, _LISTENERS)
 
 
 def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool | None:

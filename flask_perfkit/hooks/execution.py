@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 Listener = Callable[..., bool | None]
 
 
-class Place(IntEnum):
+class ListenerOrder(IntEnum):
     """Where listeners stand: the recorder sees the statement first, a comment is added last."""
 
     RECORDER = 0
@@ -24,27 +24,27 @@ class Place(IntEnum):
     COMMENTS = 2
 
 
-_standing: dict[Place, Mapping[str, Listener]] = {}
+_standing: dict[ListenerOrder, Mapping[str, Listener]] = {}
 
 
-def listen(place: Place, listeners: Mapping[str, Listener]) -> None:
-    """Let listeners of ``do_execute`` and its like stand at a place; harmless when called again.
+def listen(order: ListenerOrder, listeners: Mapping[str, Listener]) -> None:
+    """Let listeners of ``do_execute`` and its like stand in order; harmless when called again.
 
     :param listeners: by the event's name, which is that of the dialect's method too.
     """
-    if place in _standing:
+    if order in _standing:
         return
-    for _, others in _from(place):
+    for _, others in _from(order):
         for name, listener in others.items():
             event.remove(Engine, name, listener)
-    _standing[place] = listeners
-    for _, each in _from(place):
+    _standing[order] = listeners
+    for _, each in _from(order):
         for name, listener in each.items():
             event.listen(Engine, name, listener)
 
 
-def _from(place: Place) -> list[tuple[Place, Mapping[str, Listener]]]:
-    return sorted(item for item in _standing.items() if item[0] >= place)
+def _from(order: ListenerOrder) -> list[tuple[ListenerOrder, Mapping[str, Listener]]]:
+    return sorted(item for item in _standing.items() if item[0] >= order)
 
 
 def listeners_after(ours: Listener, dialect: Any, method: str) -> list[Listener]:

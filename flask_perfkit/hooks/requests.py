@@ -126,10 +126,12 @@ class RequestRecorder(Passage):
             if error is not None:
                 self.failed, self.response = True, None
                 self.sent = self.sent or 0
-            if not self.sampled:
+            if not self.sampled and self.parent is None:
                 self.drop()
                 return
             self.close()
+            if not self.sampled:
+                return
             facts = _facts(self)
             if facts["endpoint"] in self.state.settings.exclude:
                 return

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.attributes import are_watched
-from flask_perfkit.hooks.execution import Listener, Place, listen, listeners_after, pass_on
+from flask_perfkit.hooks.execution import Listener, ListenerOrder, listen, listeners_after, pass_on
 from flask_perfkit.recording.callsite import memory, position_of, walk
 from flask_perfkit.recording.fingerprint import WRITES, operation_of
 from flask_perfkit.recording.joins import Branches, branches_of
@@ -112,7 +112,7 @@ class StudiedRows(Rows):
         return rows
 
 
-class _Apart:
+class _SeenApart:
     """A way to see the rows of statements that need more than counting.
 
     It is false, as None is, so that one test tells the hook what needs no looking at.
@@ -127,7 +127,7 @@ class _Apart:
 
 def watch_statements() -> None:
     """Listen to every engine; harmless when called again."""
-    listen(Place.RECORDER, _LISTENERS)
+    listen(ListenerOrder.RECORDER, _LISTENERS)
     if not event.contains(Session, "before_flush", _before_flush):
         event.listen(Session, "before_flush", _before_flush)
         event.listen(Session, "after_flush", _after_flush)
@@ -230,10 +230,10 @@ def _record_rare(
         log_once("watching a statement")
 
 
-def _way_to_see(statement: str, context: Any) -> Rows | _Apart | None:
+def _way_to_see(statement: str, context: Any) -> Rows | _SeenApart | None:
     """Choose how the rows of a statement are counted: as fetched, as written, or not at all."""
     if operation_of(statement) in WRITES:
-        return _Apart(_see_written)
+        return _SeenApart(_see_written)
     if context.cursor_fetch_strategy is not _DEFAULT_FETCH:
         return _NOTHING_SEEN
     if reads_one_row(context.invoked_statement, context.execution_options):
@@ -246,7 +246,7 @@ def _way_to_see(statement: str, context: Any) -> Rows | _Apart | None:
         return _FETCHED
     if branches is None and not texts:
         return _FETCHED
-    return _Apart(partial(_see_studied, branches, texts))
+    return _SeenApart(partial(_see_studied, branches, texts))
 
 
 def _see_written(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:

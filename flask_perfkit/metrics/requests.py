@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask
 
-    from flask_perfkit.metrics.store.figures import Place, Row
+    from flask_perfkit.metrics.store.figures import Row, RowsOfSort
     from flask_perfkit.recording.profile import Executions
     from flask_perfkit.recording.recorder import Recorder
 
@@ -169,7 +169,7 @@ class MeasuredRequest(RequestRecorder):
             figures.leave_out()
             log_once("counting a request")
 
-    def _place(self) -> Place:
+    def _place(self) -> RowsOfSort:
         """Find where a request is counted that is the first of its sort, or a rare one.
 
         :raises LookupError: it is not counted.

@@ -1,6 +1,6 @@
 """Pages of a query: by their number or by a cursor, with marshmallow envelopes and clear errors."""
 
-from flask_perfkit.pagination.http.decorator import paginated
+from flask_perfkit.pagination.decorator import paginated
 from flask_perfkit.pagination.http.params import CursorParams, PaginationParams
 from flask_perfkit.pagination.http.schemas import (
     CursorParamsSchema,

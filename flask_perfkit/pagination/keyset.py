@@ -10,12 +10,12 @@ from sqlalchemy import Integer, bindparam, or_, select, tuple_, union_all
 from flask_perfkit.pagination.app import current_endpoint, current_secrets
 from flask_perfkit.pagination.cursor.fingerprint import fingerprint
 from flask_perfkit.pagination.cursor.sealing import require_sealing
-from flask_perfkit.pagination.cursor.token import Place, read_cursor, write_cursor
-from flask_perfkit.pagination.cursor.visibility import hides_any
+from flask_perfkit.pagination.cursor.token import CursorPosition, read_cursor, write_cursor
 from flask_perfkit.pagination.pages import CursorPage
 from flask_perfkit.pagination.statement.layout import Laid, PageStatement, lay_out
 from flask_perfkit.pagination.statement.rows import Fetched
 from flask_perfkit.pagination.statement.totals import count_rows
+from flask_perfkit.pagination.statement.visibility import hides_any
 
 if TYPE_CHECKING:
     from sqlalchemy import BindParameter, Dialect, Select
@@ -59,8 +59,8 @@ def keyset_page(
     return CursorPage(
         items[::-1] if backward else items,
         params.page_size,
-        next_cursor=text.write(Place(False, is_tied, last)) if has_next else None,
-        previous_cursor=text.write(Place(True, is_tied, first)) if has_previous else None,
+        next_cursor=text.write(CursorPosition(False, is_tied, last)) if has_next else None,
+        previous_cursor=text.write(CursorPosition(True, is_tied, first)) if has_previous else None,
         total=count_rows(source, statement, total),
     )
 
@@ -83,10 +83,10 @@ class _Text(NamedTuple):
             require_sealing()
         return cls(_fingerprint(laid, dialect), current_secrets(), is_sealed)
 
-    def write(self, place: Place) -> str:
+    def write(self, place: CursorPosition) -> str:
         return write_cursor(place, self.fingerprint, self.secrets, sealed=self.is_sealed)
 
-    def read(self, text: str) -> Place:
+    def read(self, text: str) -> CursorPosition:
         return read_cursor(text, self.fingerprint, self.secrets)
 
 
@@ -99,7 +99,7 @@ def _fingerprint(laid: Laid, dialect: Dialect) -> bytes:
     return fingerprint(layout.sql, parameters, dialect, current_endpoint())
 
 
-def _rows(source: Source, laid: Laid, place: Place | None, limit: int) -> Fetched:
+def _rows(source: Source, laid: Laid, place: CursorPosition | None, limit: int) -> Fetched:
     page = _page(laid, place)
     parameters: dict[str, Any] = {_LIMIT.key: limit}
     if page.names:
@@ -110,7 +110,7 @@ def _rows(source: Source, laid: Laid, place: Place | None, limit: int) -> Fetche
     return Fetched(source.execute(page.statement, parameters), laid.layout.items)
 
 
-def _page(laid: Laid, place: Place | None) -> PageStatement:
+def _page(laid: Laid, place: CursorPosition | None) -> PageStatement:
     """Return the statement of the page; one that ran before needs not be built again."""
     keyset = laid.layout.keyset
     direction = keyset.backward if place and place.backward else keyset.forward

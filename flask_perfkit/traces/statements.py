@@ -10,7 +10,7 @@ from opentelemetry.context import get_current
 from opentelemetry.trace import Span, SpanKind, StatusCode, get_current_span
 
 from flask_perfkit.faults import log_once
-from flask_perfkit.hooks.execution import Listener, Place, listen, pass_on
+from flask_perfkit.hooks.execution import Listener, ListenerOrder, listen, pass_on
 from flask_perfkit.recording.fingerprint import shape_of
 from flask_perfkit.traces.foreign import has_statement_span
 from flask_perfkit.traces.pools import attributes_of, measure_pool
@@ -44,7 +44,7 @@ _descriptions: dict[tuple[Any, str], _Description] = {}
 
 def trace_statements() -> None:
     """Trace the statements of every engine; harmless when called again."""
-    listen(Place.TRACES, _LISTENERS)
+    listen(ListenerOrder.TRACES, _LISTENERS)
 
 
 def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:

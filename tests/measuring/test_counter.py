@@ -157,10 +157,11 @@ def test_an_n_plus_one_is_logged_with_its_cure(
     first, second = record.getMessage().split("\n")
     assert first == "N+1 QUERY DETECTED: 11 queries (threshold: 10)"
     _, line = line_of(owners, "document.user.name")
+    file = r"tests/measuring/test_counter\.py"
     assert re.fullmatch(
-        rf"  n_plus_one: Document\.user loaded 10 times \([\d.]+ ms\) at tests/measuring/test_counter\.py:"
-        rf"{line} in owners, called from tests/measuring/test_counter\.py:\d+ \(10x\); add joinedload"
-        rf"\(Document\.user\) to the select at tests/measuring/test_counter\.py:{line} "
+        rf"  n_plus_one: Document\.user loaded 10 times \([\d.]+ ms\) at {file}:"
+        rf"{line} in owners, called from {file}:\d+ \(10x\); add joinedload"
+        rf"\(Document\.user\) to the select at {file}:{line} "
         rf"\(instead of 10 queries\), or set PERFKIT_AUTO_BATCH \(about 3 queries\)",
         second,
     )

@@ -25,7 +25,7 @@ from flask_perfkit.config import Settings
 from flask_perfkit.errors import CursorError, ExtraMissing, SetupError
 from flask_perfkit.pagination import CursorParams, paginate, paginated
 from flask_perfkit.pagination.cursor import token as cursor
-from flask_perfkit.pagination.cursor.token import Place
+from flask_perfkit.pagination.cursor.token import CursorPosition
 
 
 class DocumentSchema(Schema):
@@ -356,7 +356,9 @@ def test_a_driver_may_have_a_type_of_its_own_for_a_value(app: Flask) -> None:
         """As asyncpg has one."""
 
     values = (OwnUUID(int=7), None, 5)
-    text = cursor.write_cursor(Place(False, False, values), b"x" * 12, (b"key",), sealed=False)
+    text = cursor.write_cursor(
+        CursorPosition(False, False, values), b"x" * 12, (b"key",), sealed=False
+    )
     assert cursor.read_cursor(text, b"x" * 12, (b"key",)).values == (UUID(int=7), None, 5)
 
 

@@ -57,7 +57,7 @@ Key = tuple[str, ...]
 
 Row: TypeAlias = "memoryview[float]"
 
-Place: TypeAlias = tuple[Row, Row]
+RowsOfSort: TypeAlias = tuple[Row, Row]
 """Where a request is counted: its own row, and that of its route."""
 
 
@@ -80,7 +80,7 @@ class Figures:
         self.lock = Lock()
         self.process: Row = _NO_CELLS
         self.rows: Rows | None = None
-        self.requests: dict[Any, Place] = {}
+        self.requests: dict[Any, RowsOfSort] = {}
         self.plain: dict[Any, Row] = {}
         self.labels = Labels()
         self._known: dict[Key, Row] = {}
@@ -167,7 +167,9 @@ class Figures:
             self._add(cell, amount, *key)
         self._waiting.clear()
 
-    def place_of(self, sort: Any, method: str, prefix: str, rule: str | None, status: int) -> Place:
+    def place_of(
+        self, sort: Any, method: str, prefix: str, rule: str | None, status: int
+    ) -> RowsOfSort:
         """Find, or make, the rows of a request of a sort that was not counted before.
 
         :raises OSError: there is no room for a row.

@@ -29,7 +29,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _LABEL = b"flask-perfkit.cursor"
 
 
-class Place(NamedTuple):
+class CursorPosition(NamedTuple):
     """Where a page begins: beyond these values of the order's terms.
 
     :param backward: whether the page lies before the values.
@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
 
 def write_cursor(
-    place: Place, fingerprint: bytes, secrets: tuple[bytes, ...], *, sealed: bool
+    place: CursorPosition, fingerprint: bytes, secrets: tuple[bytes, ...], *, sealed: bool
 ) -> str:
     """Return the URL-safe text of a place.
 
@@ -63,7 +63,7 @@ def write_cursor(
     return _signer(secrets).sign(urlsafe_b64encode(payload).rstrip(b"=")).decode("ascii")
 
 
-def read_cursor(text: str, fingerprint: bytes, secrets: tuple[bytes, ...]) -> Place:
+def read_cursor(text: str, fingerprint: bytes, secrets: tuple[bytes, ...]) -> CursorPosition:
     """Return the place that a cursor's text stands for.
 
     :raises CursorError: the text is forged, cut, too old, or of another query.
@@ -82,7 +82,9 @@ def read_cursor(text: str, fingerprint: bytes, secrets: tuple[bytes, ...]) -> Pl
             "Made for another query: sort, filters and address must stay those of its page."
         )
     flags, *values = json.loads(body[FINGERPRINT_SIZE:].decode("utf-8", "surrogatepass"))
-    return Place(bool(flags & _BACKWARD), bool(flags & _TIED), tuple(map(_untagged, values)))
+    return CursorPosition(
+        bool(flags & _BACKWARD), bool(flags & _TIED), tuple(map(_untagged, values))
+    )
 
 
 class _BLAKE2(SigningAlgorithm):

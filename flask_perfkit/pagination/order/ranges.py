@@ -23,7 +23,7 @@ from sqlalchemy.types import UserDefinedType
 if TYPE_CHECKING:
     from sqlalchemy import BindParameter
 
-    from flask_perfkit.pagination.cursor.token import Place
+    from flask_perfkit.pagination.cursor.token import CursorPosition
     from flask_perfkit.pagination.order.dialects import Ways
     from flask_perfkit.pagination.order.terms import Expression, Term
 
@@ -83,7 +83,7 @@ class Direction:
         self.order_by = self._order_by(0)
         self._kept: dict[Shape, list[Range]] = {}
 
-    def ranges(self, place: Place) -> list[Range]:
+    def ranges(self, place: CursorPosition) -> list[Range]:
         """Return ranges of which each row beyond the place is in one; the nearest comes first.
 
         Their conditions hold with :meth:`parameters` only.
@@ -97,14 +97,14 @@ class Direction:
             self._kept[shape] = found or [Range(false(), self.order_by)]
         return self._kept[shape]
 
-    def shape_of(self, place: Place) -> Shape:
+    def shape_of(self, place: CursorPosition) -> Shape:
         """Return what the ranges for a place depend on beside its values."""
         return Shape(
             tuple(value is None for value in place.values),
             place.is_tied and self._ways.stops_at_ties,
         )
 
-    def parameters(self, place: Place) -> dict[str, Any]:
+    def parameters(self, place: CursorPosition) -> dict[str, Any]:
         """Return the values by the names that the conditions have for them."""
         return {
             key.bind.key: value

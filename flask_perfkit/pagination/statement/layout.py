@@ -12,7 +12,6 @@ from sqlalchemy.sql.elements import ColumnClause
 from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.util import LRUCache
 
-from flask_perfkit.pagination.cursor.visibility import names_of_selected
 from flask_perfkit.pagination.order.dialects import ways_of
 from flask_perfkit.pagination.order.froms import read_froms
 from flask_perfkit.pagination.order.identity import is_one_row, row_identity
@@ -26,6 +25,7 @@ from flask_perfkit.pagination.statement.enclosed import (
 )
 from flask_perfkit.pagination.statement.rows import Items, items_of
 from flask_perfkit.pagination.statement.statement import require_whole_collections
+from flask_perfkit.pagination.statement.visibility import names_of_selected
 
 if TYPE_CHECKING:
     from flask_perfkit.pagination.order.dialects import Ways
