@@ -225,6 +225,9 @@ def _follow(body: Iterable[bytes], passage: Passage) -> Iterable[bytes]:
     is_closed = closes_bodies(passage.environ)
     if passage.is_complete() and not is_closed:
         passage.end()
+    elif isinstance(body, list | tuple) and not is_closed:
+        passage.sent = sum(map(len, body))
+        passage.end()
     elif _goes_to_kernel(body, passage.environ):
         passage.sent = passage.promised or 0
         passage.end()
