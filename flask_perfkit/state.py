@@ -35,7 +35,7 @@ class State:
     """The settings of an application and where its profiles go.
 
     ``early_sinks`` tells, during a request, which sinks must hear before its response leaves.
-    ``notes_reads`` says that reads of attributes are noted, ``replays`` are GETs with findings
+    ``is_audited`` says that an audit asks. ``notes_reads`` says that reads of attributes are noted, ``replays`` are GETs with findings
     by endpoint, kept in debug and tests. ``edge`` is where requests pass; ``monitor`` is there
     once there is an alert.
     """
@@ -45,6 +45,7 @@ class State:
     sinks: tuple[Sink, ...]
     early_sinks: Callable[[], tuple[Sink, ...]] = tuple
     notes_reads: bool = False
+    is_audited: bool = False
     replays: dict[str, Replay] = field(default_factory=dict)
     edge: Edge | None = None
     monitor: Monitor | None = None

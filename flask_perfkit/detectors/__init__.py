@@ -20,6 +20,8 @@ from flask_perfkit.detectors import (
     slow_query,
     slow_request,
     unbounded_result,
+    uncached_static,
+    uncompressed_response,
     unused_columns,
     unused_eager_load,
 )
@@ -41,6 +43,8 @@ DETECTORS: tuple[Callable[[Profile, Settings], list[Finding]], ...] = (
     unused_columns.detect,
     blocking_call.detect,
     redis_keys.detect,
+    uncompressed_response.detect,
+    uncached_static.detect,
 )
 
 

@@ -17,7 +17,7 @@ from flask_perfkit.detectors.analysis import analyse, is_unremarkable
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
 from flask_perfkit.recording.callsite import is_application
-from flask_perfkit.recording.profile import Profile, View
+from flask_perfkit.recording.profile import Answer, Profile, View
 from flask_perfkit.recording.recorder import Recorder, current, enter, leave
 from flask_perfkit.signals import request_profiled
 from flask_perfkit.sinks import deliver
@@ -38,6 +38,8 @@ _FAILED = 500
 _LONGEST_METHOD = 20
 _LONGEST_PATH = 200
 _SECONDS = 1e-9
+_COMPRESSIONS = ("gzip", "br", "zstd", "deflate")
+_SIGNS_OF_PROXY = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP")
 _ASKED_AGAIN = ("Accept", "Accept-Language", "Authorization", "Cookie", "Host")
 
 
@@ -317,7 +319,36 @@ def _facts(recorder: RequestRecorder) -> dict[str, Any]:
         "duration": duration,
         "view": _view(recorder.app, endpoint, asked),
         "mount": str(environ.get("SCRIPT_NAME", "")),
+        "answer": _answer(recorder),
     }
+
+
+def _answer(recorder: RequestRecorder) -> Answer | None:
+    """Return how an answer was sent.
+
+    While one develops and tests nobody minds: no server stands in front, and files shall be
+    asked for again. An audit looks at it then too.
+    """
+    asked, response, app = recorder.asked, recorder.response, recorder.app
+    is_production = not (app.debug or app.testing)
+    if asked is None or response is None or not (is_production or recorder.state.is_audited):
+        return None
+    control, encodings = response.cache_control, asked.accept_encodings
+    return Answer(
+        mimetype=response.mimetype or "",
+        length=response.content_length or recorder.sent,
+        encoding=response.headers.get("Content-Encoding"),
+        lasts=None if control.no_store or control.no_cache else control.max_age,
+        is_static=_is_static(app, asked),
+        takes_compression=any(encodings.quality(name) > 0 for name in _COMPRESSIONS),
+        through_proxy=any(name in recorder.environ for name in _SIGNS_OF_PROXY),
+    )
+
+
+def _is_static(app: Flask, asked: Request) -> bool:
+    """Tell whether a rule serves the static folder of the application or of a blueprint."""
+    owner = app.blueprints.get(asked.blueprint or "", app)
+    return (asked.endpoint or "").rpartition(".")[2] == "static" and owner.has_static_folder
 
 
 def _path(asked: Request | None, environ: WSGIEnvironment) -> str:

@@ -25,6 +25,8 @@ SEVERITIES = {
     "unused_index": "info",
     "blocking_call": "error",
     "redis_keys": "error",
+    "uncompressed_response": "warning",
+    "uncached_static": "warning",
 }
 """Every kind of finding with its severity."""
 

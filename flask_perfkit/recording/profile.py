@@ -241,6 +241,22 @@ class View(NamedTuple):
     function: str
 
 
+class Answer(NamedTuple):
+    """What the headers of an answer say, and of its request what decides how it may be sent.
+
+    ``length`` is in bytes, None where it is not known; ``encoding`` is None where nothing is
+    compressed. ``lasts`` says for how many seconds a cache may use it without asking.
+    """
+
+    mimetype: str
+    length: int | None
+    encoding: str | None
+    lasts: int | None
+    is_static: bool
+    takes_compression: bool
+    through_proxy: bool
+
+
 @dataclass(eq=False)
 class Profile:
     """One request, command or block: what it asked for, how long it took, what was found.
@@ -249,7 +265,7 @@ class Profile:
     ``sql_duration`` is the time to execute; fetching is apart in each query. ``touched``
     are the mapped attributes that were read, None where nobody notes them; ``zero`` is the start
     on the clock of ``perf_counter_ns``, ``mount`` the prefix that the application is mounted
-    under. ``allowances`` are what the code allowed, ``allowed`` the
+    under. ``answer`` is None where nobody judges how answers are sent. ``allowances`` are what the code allowed, ``allowed`` the
     findings that they kept out of ``findings``, ``unmatched`` those of its own that have nothing
     to allow any more.
     """
@@ -273,6 +289,7 @@ class Profile:
     touched: frozenset[str] | None = None
     zero: int = 0
     mount: str = ""
+    answer: Answer | None = None
 
     @property
     def query_count(self) -> int:

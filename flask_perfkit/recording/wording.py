@@ -35,6 +35,22 @@ def finding_of(
     return allow_covered(finding, cause.allowances)
 
 
+def finding_of_request(kind: str, profile: Profile, message: str, fix: str) -> Finding:
+    """Return a finding about a request as a whole; it names the view."""
+    view = profile.view
+    finding = Finding(
+        kind=kind,
+        subject=profile.endpoint or profile.path or "request",
+        message=f"{kind}: {profile.endpoint or profile.path or 'request'}: {message}",
+        fix=fix,
+        filename=view.filename if view is not None else None,
+        lineno=view.lineno if view is not None else None,
+        function=view.function if view is not None else None,
+        endpoint=profile.endpoint,
+    )
+    return allow_covered(finding, profile.allowances)
+
+
 def place(cause: Cause | Call) -> str:
     """Say where a cause lies: ``at views.py:41 in list_documents``, and from where."""
     if cause.filename is None:
@@ -60,6 +76,13 @@ def milliseconds(seconds: float) -> str:
     """Return a duration for reading: ``0.45 ms``, ``12.3 ms``, ``1,234 ms``."""
     value = seconds * 1000
     return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
+
+
+def size(number: int) -> str:
+    """Return a number of bytes for reading: ``512 bytes``, ``24 kB``, ``1.5 MB``."""
+    if number < 1_000:
+        return f"{number} byte{'' if number == 1 else 's'}"
+    return f"{number / 1_000:,.0f} kB" if number < 1_000_000 else f"{number / 1_000_000:,.1f} MB"
 
 
 def short_sql(sql: str, length: int = 160) -> str:
