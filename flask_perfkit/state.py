@@ -35,9 +35,9 @@ class State:
     """The settings of an application and where its profiles go.
 
     ``early_sinks`` tells, during a request, which sinks must hear before its response leaves.
-    ``is_audited`` says that an audit asks. ``notes_reads`` says that reads of attributes are noted, ``replays`` are GETs with findings
-    by endpoint, kept in debug and tests. ``edge`` is where requests pass; ``monitor`` is there
-    once there is an alert.
+    ``is_audited`` says that an audit asks. ``notes_reads`` says that reads of attributes are
+    noted, ``replays`` are GETs with findings by endpoint, kept in debug and tests. ``edge`` is
+    where requests pass; ``monitor`` is there once there is an alert.
     """
 
     settings: Settings

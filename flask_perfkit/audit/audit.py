@@ -1,4 +1,4 @@
-"""Ask each endpoint once, collect what is found, and try the fixes that can be tried."""
+"""Ask each address once, collect what is found, and try the fixes that can be tried."""
 
 from __future__ import annotations
 
@@ -6,55 +6,95 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from flask_perfkit.audit.asking import DEFAULT_LIMITS, Asker, Limits, Visit
 from flask_perfkit.audit.endpoints import Address, addresses_of
+from flask_perfkit.audit.login import clients
 from flask_perfkit.audit.proof import Proof, is_provable, prove
-from flask_perfkit.bypass import without_caches
 from flask_perfkit.hooks.attributes import watch_attributes
-from flask_perfkit.recording.findings import Finding, worst_first
+from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.profile import Profile
-from flask_perfkit.signals import request_profiled
 
 if TYPE_CHECKING:
     from flask import Flask
-    from flask.testing import FlaskClient
 
-P = ParamSpec("P")
-R = TypeVar("R")
+
+@dataclass(frozen=True)
+class Problem:
+    """One cause: its worst finding, and every address that shows it.
+
+    ``cost`` is in seconds: what all these addresses spend on it when each is asked once.
+    """
+
+    finding: Finding
+    addresses: tuple[tuple[str, str], ...]
+    cost: float
+    proof: Proof | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding as plain data that JSON can hold, with where it shows."""
+        addresses = [{"endpoint": name, "path": path} for name, path in self.addresses]
+        return {**self.finding.to_dict(), "addresses": addresses, "cost": self.cost}
 
 
 @dataclass(frozen=True)
 class Audit:
     """What an audit asked for and found.
 
-    ``missed`` are the endpoints that were not looked at, with the reason: nothing is known of
-    them, good or bad.
+    ``missed`` are the addresses of which nothing is known, good or bad, with the reason.
+    ``interrupted`` says that it was ended before all were asked, ``is_measured`` that the
+    application shows its figures to Prometheus.
     """
 
-    profiles: tuple[Profile, ...]
-    findings: tuple[Finding, ...]
-    proofs: tuple[Proof, ...]
+    visits: tuple[Visit, ...]
+    problems: tuple[Problem, ...]
     missed: tuple[Address, ...]
+    interrupted: bool = False
+    is_measured: bool = False
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """The requests that were made."""
+        return tuple(visit.profile for visit in self.visits if visit.profile is not None)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found, the dearest first."""
+        return tuple(problem.finding for problem in self.problems)
+
+    @property
+    def proofs(self) -> tuple[Proof, ...]:
+        """What came of the fixes that were tried."""
+        return tuple(problem.proof for problem in self.problems if problem.proof is not None)
+
+    @property
+    def failed(self) -> tuple[Visit, ...]:
+        """The addresses that answered with a server's error, or not in time."""
+        return tuple(visit for visit in self.visits if visit.has_failed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data that JSON can hold."""
         return {
-            "requests": [
-                {
-                    "endpoint": profile.endpoint,
-                    "path": profile.path,
-                    "status": profile.status,
-                    "queries": profile.query_count,
-                    "duration": profile.duration,
-                }
-                for profile in self.profiles
-            ],
-            "findings": [finding.to_dict() for finding in self.findings],
+            "requests": [_plain(visit) for visit in self.visits],
+            "findings": [problem.to_dict() for problem in self.problems],
             "proofs": [proof.to_dict() for proof in self.proofs],
             "not_audited": [address._asdict() for address in self.missed],
+            "interrupted": self.interrupted,
         }
+
+
+def _plain(visit: Visit) -> dict[str, Any]:
+    profile = visit.profile
+    return {
+        "endpoint": profile.endpoint if profile else visit.address.endpoint or None,
+        "path": visit.address.path,
+        "status": visit.status,
+        "queries": profile.query_count if profile else None,
+        "duration": profile.duration if profile else None,
+        "notes": list(visit.notes),
+    }
 
 
 def audit(
@@ -62,82 +102,84 @@ def audit(
     *,
     paths: Iterable[str] = (),
     headers: Iterable[tuple[str, str]] = (),
+    login: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
     prove_fixes: bool = False,
-    progress: Callable[[str], object] = lambda path: None,
+    progress: Callable[[Address, int, int], object] = lambda address, number, total: None,
 ) -> Audit:
     """Ask an application for each of its addresses, in this process and by GET only.
 
-    Its caches are passed by, so that what they hide is seen.
+    Its caches are passed by, so that what they hide is seen. What it writes to its databases
+    is rolled back. Ctrl-C ends the asking; what was found so far is returned.
 
-    :param paths: addresses to ask for beside those that can be guessed.
+    :param paths: addresses to ask for beside those that are known.
     :param headers: sent with each request, such as the cookie or the token of one who is logged in.
+    :param login: see :func:`flask_perfkit.audit.login.clients`.
     :param prove_fixes: try each loader option on the request that it was found in.
-    :param progress: gets each path before it is asked for.
+    :param progress: gets each address before it is asked for, its number and how many there are.
+    :raises SetupError: it cannot log in.
     """
     watch_attributes()
-    app.extensions["perfkit"].notes_reads = True
-    addresses = [Address("", path) for path in paths]
-    addresses += addresses_of(app)
-    missed = [address for address in addresses if address.path is None]
+    state = app.extensions["perfkit"]
+    state.notes_reads = state.is_audited = True
     sent = list(headers)
-    with _nothing_logged(), _profiles_of(app) as profiles:
-        # A client that keeps cookies would send these in the place of the one that was given.
-        client = app.test_client(use_cookies="cookie" not in {name.lower() for name, _ in sent})
-        for address in addresses:
-            if address.path is None:
-                continue
-            progress(address.path)
-            status = _apart(_status_of, client, address.path, sent)
-            if status == 404 and address.endpoint:
-                reason = f"{address.path} is not there: give another with --path"
-                missed.append(address._replace(path=None, reason=reason))
-    findings = _one_of_each(
-        worst_first(finding for profile in profiles for finding in profile.findings)
-    )
-    provable = filter(is_provable, findings) if prove_fixes else ()
+    cookies = "cookie" not in {name.lower() for name, _ in sent}
+    addresses = [Address("", path) for path in dict.fromkeys(paths)]
+    addresses += [known for known in addresses_of(app) if known.path not in {*paths}]
+    asked = [address for address in addresses if address.path is not None]
+    visits: list[Visit] = []
+    interrupted = False
     with _nothing_logged():
-        proofs = [_apart(prove, app, finding) for finding in provable]
-    return Audit(tuple(profiles), findings, tuple(proofs), tuple(missed))
+        asker = Asker(app, clients(app, login, cookies=cookies), sent, limits)
+        try:
+            for number, address in enumerate(asked):
+                progress(address, number, len(asked))
+                visits.append(asker.ask(address))
+            problems = _problems(visits)
+            if prove_fixes:
+                problems = [_proven(app, problem) for problem in problems]
+        except KeyboardInterrupt:
+            interrupted = True
+            problems = _problems(visits)
+    state.is_audited = False
+    missed = [address for address in addresses if address.path is None]
+    missed += [visit.address._replace(reason=visit.reason) for visit in visits if visit.reason]
+    missed += [
+        address._replace(reason=f"{address.path} was not asked any more")
+        for address in asked[len(visits) :]
+    ]
+    is_measured = state.settings.metrics_path is not None
+    return Audit(tuple(visits), tuple(problems), tuple(missed), interrupted, is_measured)
 
 
-def _one_of_each(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Leave out what several addresses of one endpoint show alike; the first is kept."""
-    kept: dict[object, Finding] = {}
-    for finding in findings:
-        place = (finding.endpoint, finding.filename, finding.lineno, finding.origin)
-        kept.setdefault((finding.kind, finding.subject, finding.sql, place), finding)
-    return tuple(kept.values())
+def _problems(visits: Iterable[Visit]) -> list[Problem]:
+    """Put together what several addresses show alike, the dearest first, advice by the way last."""
+    found: dict[object, list[tuple[Finding, Visit]]] = {}
+    for visit in visits:
+        for finding in visit.profile.findings if visit.profile is not None else ():
+            found.setdefault(_cause(finding), []).append((finding, visit))
+    problems = [_problem(each) for each in found.values()]
+    return sorted(problems, key=lambda each: (each.finding.severity == "info", -each.cost))
 
 
-def _apart(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a function outside of any application context.
-
-    A command runs in one, and requests inside of it would share ``flask.g``, who is logged in
-    and the session with the objects that it knows.
-    """
-    return Context().run(function, *args, **kwargs)
+def _cause(finding: Finding) -> object:
+    place = (finding.filename, finding.lineno, finding.origin)
+    # Where no line is known, the endpoint is the place.
+    return finding.kind, finding.subject, finding.sql, place if any(place) else finding.endpoint
 
 
-def _status_of(client: FlaskClient, path: str, headers: list[tuple[str, str]]) -> int:
-    """Ask for a path to its last byte; an error that the application passes on is a 500."""
-    try:
-        with without_caches(), client.get(path, headers=headers) as response:
-            response.get_data()
-            return response.status_code
-    except Exception:
-        return 500
+def _problem(shown: list[tuple[Finding, Visit]]) -> Problem:
+    worst, _ = max(shown, key=lambda each: each[0].duration)
+    addresses = ((finding.endpoint or "", str(visit.address.path)) for finding, visit in shown)
+    return Problem(
+        worst, tuple(dict.fromkeys(addresses)), sum(finding.duration for finding, _ in shown)
+    )
 
 
-@contextmanager
-def _profiles_of(app: Flask) -> Iterator[list[Profile]]:
-    """Collect the profiles of an application."""
-    profiles: list[Profile] = []
-
-    def collect(sender: Flask, profile: Profile) -> None:
-        profiles.append(profile)
-
-    with request_profiled.connected_to(collect, app):
-        yield profiles
+def _proven(app: Flask, problem: Problem) -> Problem:
+    if not is_provable(problem.finding):
+        return problem
+    return replace(problem, proof=Context().run(prove, app, problem.finding))
 
 
 @contextmanager

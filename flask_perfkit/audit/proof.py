@@ -115,7 +115,7 @@ def prove(app: Flask, finding: Finding) -> Proof:
         raise SetupError(
             f"no GET of {finding.endpoint!r} was recorded: ask for it first, in debug or tests"
         )
-    with _nothing_kept(), without_caches():
+    with nothing_kept(), without_caches():
         before = [_ask(app, replay) for _ in range(_TRIALS)]
         with _option_added(finding) as added:
             after = [_ask(app, replay) for _ in range(_TRIALS)]
@@ -205,7 +205,7 @@ def _option(fix: str, state: ORMExecuteState) -> Any:
 
 
 @contextmanager
-def _nothing_kept() -> Iterator[None]:
+def nothing_kept() -> Iterator[None]:
     """Keep commits from the database, whatever engine they are for, and roll back."""
     held: dict[int, tuple[Any, Any, Any]] = {}
 

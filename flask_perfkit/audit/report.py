@@ -1,43 +1,111 @@
-"""An audit as text."""
+"""An audit as text for a terminal of 80 columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterable, Iterator, Sized
+from shutil import get_terminal_size
+from textwrap import wrap
 
-from flask_perfkit.audit.audit import Audit
+from click import style
 
-_AWAY = (302, 303, 307, 401, 403)
-"""What an application answers to those who are not logged in."""
+from flask_perfkit.audit.asking import Visit
+from flask_perfkit.audit.audit import Audit, Problem
+from flask_perfkit.audit.checklist import CHECKS, checklist
+from flask_perfkit.recording.wording import milliseconds
+
+_COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
+_WIDEST = 100
+_NARROWEST = 40
+_MOST_ADDRESSES = 5
+_AWAY = "Turned away, so that nothing was seen of what they do (log in with --login or --header)"
+_MARKS = {True: "yes", False: "NO", None: "-"}
 
 
 def lines_of(audit: Audit) -> Iterator[str]:
-    """Yield the report of an audit: findings worst first, proofs, what was not looked at."""
-    yield f"{_count(audit.profiles, 'request')}, {_count(audit.findings, 'finding')}"
-    proofs = {id(proof.finding): proof for proof in audit.proofs}
-    for finding in audit.findings:
+    """Yield the report: problems by cost, what came of the fixes, what was not seen, the list."""
+    yield f"{_count(audit.visits, 'request')}, {_count(audit.problems, 'finding')}"
+    if audit.interrupted:
+        yield "Interrupted: this is what was found until then."
+    for problem in audit.problems:
         yield ""
-        yield f"{finding.severity.upper()}  {finding.endpoint or ''}"
-        yield f"  {finding.message}"
-        proof = proofs.get(id(finding))
-        if proof is not None:
-            yield f"  {proof.message}"
-    away = [profile for profile in audit.profiles if profile.status in _AWAY]
-    if away:
+        yield from _block(problem)
+    away = [visit for visit in audit.visits if visit.was_turned_away]
+    known = {visit.address.path for visit in (*away, *audit.failed)}
+    notes = [f"{visit.address.path}: {note}" for visit in audit.visits for note in visit.notes]
+    yield from _section("Worth knowing", notes)
+    yield from _section(_AWAY, [f"{visit.address.path}: {visit.status}" for visit in away])
+    yield from _section("Answered with an error", map(_failure, audit.failed))
+    missed = [each for each in audit.missed if each.path not in known]
+    yield from _section(
+        "Not audited", [f"{each.endpoint or each.path}: {each.reason}" for each in missed]
+    )
+    yield from _list(audit)
+
+
+def _block(problem: Problem) -> Iterator[str]:
+    finding = problem.finding
+    first, *others = problem.addresses
+    colour = _COLOURS[finding.severity]
+    yield f"{style(finding.severity.upper(), fg=colour, bold=True)}  {first[0] or first[1]}"
+    yield from _wrapped(finding.message)
+    if others:
+        shown = ", ".join(path for _, path in others[:_MOST_ADDRESSES])
+        more = len(others) - _MOST_ADDRESSES
+        also = f"also shown by {shown}" + (f" and {more} more" if more > 0 else "")
+        yield from _wrapped(f"{also}; {milliseconds(problem.cost)} in all")
+    if problem.proof is not None:
+        yield from _wrapped(problem.proof.message)
+
+
+def _failure(visit: Visit) -> str:
+    return f"{visit.address.path}: {visit.status}" if visit.status is not None else visit.reason
+
+
+def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
+    found = list(lines)
+    if found:
         yield ""
-        yield "Turned away, so that nothing was seen of what they do (log in with --header):"
-        for profile in away:
-            yield f"  {profile.path}: {profile.status}"
-    failed = [profile for profile in audit.profiles if (profile.status or 0) >= 500]
-    if failed:
-        yield ""
-        yield "Answered with an error:"
-        for profile in failed:
-            yield f"  {profile.path}: {profile.status}"
-    if audit.missed:
-        yield ""
-        yield "Not audited:"
-        for address in audit.missed:
-            yield f"  {address.endpoint}: {address.reason}"
+        yield f"{title}:"
+        for line in found:
+            yield from _wrapped(line)
+
+
+def _list(audit: Audit) -> Iterator[str]:
+    """Yield the endpoints with what a new one is held against."""
+    rows = list(checklist(audit.visits, is_measured=audit.is_measured))
+    if not rows:
+        return
+    widths = [len(check) for check in CHECKS]
+    most = _width() - sum(widths) - 2 * len(widths)
+    name_width = min(max(len(name) for name in ("endpoint", *(row.endpoint for row in rows))), most)
+    yield ""
+    yield "  ".join(["endpoint".ljust(name_width), *CHECKS])
+    for row in rows:
+        marks = [
+            _MARKS[answer].ljust(width) for answer, width in zip(row.answers, widths, strict=True)
+        ]
+        name = (
+            row.endpoint
+            if len(row.endpoint) <= name_width
+            else f"…{row.endpoint[1 - name_width :]}"
+        )
+        yield "  ".join([name.ljust(name_width), *marks]).rstrip()
+
+
+def _wrapped(text: str) -> list[str]:
+    """Return a text in lines that fit the terminal; an address or a path stays whole."""
+    return wrap(
+        text,
+        _width(),
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _width() -> int:
+    return max(_NARROWEST, min(get_terminal_size().columns, _WIDEST))
 
 
 def _count(things: Sized, name: str) -> str:

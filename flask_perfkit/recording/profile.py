@@ -265,9 +265,9 @@ class Profile:
     ``sql_duration`` is the time to execute; fetching is apart in each query. ``touched``
     are the mapped attributes that were read, None where nobody notes them; ``zero`` is the start
     on the clock of ``perf_counter_ns``, ``mount`` the prefix that the application is mounted
-    under. ``answer`` is None where nobody judges how answers are sent. ``allowances`` are what the code allowed, ``allowed`` the
-    findings that they kept out of ``findings``, ``unmatched`` those of its own that have nothing
-    to allow any more.
+    under. ``answer`` is None where nobody judges how answers are sent. ``allowances`` are what
+    the code allowed, ``allowed`` the findings that they kept out of ``findings``, ``unmatched``
+    those of its own that have nothing to allow any more.
     """
 
     endpoint: str | None = None

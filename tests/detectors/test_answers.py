@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,13 @@ TEXT = "a word, and another " * 1_000  # 20,000 bytes
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[Flask]:
+def app(tmp_path: Path) -> Flask:
     (tmp_path / "static").mkdir()
     (tmp_path / "static" / "app.css").write_text("body {}")
     app = Flask("answers", root_path=str(tmp_path))
     app.config["PERFKIT_METRICS_PATH"] = None
     PerfKit(app)
-    yield app
+    return app
 
 
 def findings(app: Flask, path: str, **headers: str) -> list[Finding]:

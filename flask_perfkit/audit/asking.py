@@ -1,0 +1,231 @@
+"""Asks an application for one address, within limits, and notes what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from dataclasses import dataclass
+from time import monotonic
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from flask import session as flask_session
+
+from flask_perfkit.audit.endpoints import Address
+from flask_perfkit.audit.proof import nothing_kept
+from flask_perfkit.bypass import without_caches
+from flask_perfkit.recording.fingerprint import WRITES
+from flask_perfkit.recording.profile import Profile
+from flask_perfkit.signals import request_profiled
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from flask.testing import FlaskClient
+
+_LOGGED_OUT = (401, 403)
+_REDIRECTS = (301, 302, 303, 307, 308)
+_ENOUGH = range(200, 300)
+_NOT_MODIFIED = 304
+
+
+_BOOKKEEPING = frozenset({"_fresh", "_flashes"})
+"""What Flask and Flask-Login note in a session without changing who it is."""
+
+
+class Limits(NamedTuple):
+    """How long an address may take, in seconds, and how much of its answer is read, in bytes."""
+
+    seconds: float
+    size: int
+
+
+DEFAULT_LIMITS = Limits(seconds=20.0, size=50_000_000)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What came of one address.
+
+    ``reason`` says why nothing is known of it, and what would help; it is empty where it was
+    looked at. ``notes`` are what else is worth knowing, such as that it wrote. ``is_cacheable``
+    says that a browser may keep the answer or ask whether it has changed; ``memory`` is by how
+    many bytes the most that the process ever held has grown.
+    """
+
+    address: Address
+    status: int | None
+    profile: Profile | None
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    is_cacheable: bool = False
+    memory: int = 0
+
+    @property
+    def was_seen(self) -> bool:
+        """Whether the endpoint did what it is there for, so that its findings mean something."""
+        return not self.reason
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it answered with a server's error, or not in time."""
+        return self.status is None or self.status >= 500
+
+    @property
+    def was_turned_away(self) -> bool:
+        """Whether it is for those who are logged in."""
+        return self.status in _LOGGED_OUT or self.status in _REDIRECTS
+
+
+class _TooLong(BaseException):
+    """Ends a request that takes too long; no ``except Exception`` of a view holds it up."""
+
+
+@dataclass
+class _Seen:
+    """What the headers of an answer say."""
+
+    is_cacheable: bool = False
+
+
+class Asker:
+    """Asks for addresses one by one, each as if it were the first.
+
+    :param prepared: returns a client, with the cookies of one who is logged in if need be.
+    :param headers: sent with each request.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        prepared: Callable[[], FlaskClient],
+        headers: list[tuple[str, str]],
+        limits: Limits,
+    ) -> None:
+        self._app = app
+        self._prepared = prepared
+        self._headers = [("Accept-Encoding", "gzip"), *headers]
+        self._limits = limits
+
+    def ask(self, address: Address) -> Visit:
+        """Ask for an address by GET; what it writes by the way is taken back.
+
+        It runs outside of any application context: a command runs in one, and requests inside
+        of it would share ``flask.g``, who is logged in, and the session with its objects.
+        """
+        return Context().run(self._ask, address)
+
+    def _ask(self, address: Address) -> Visit:
+        notes: list[str] = []
+        status: int | None = None
+        reason = ""
+        before, seen = _most_memory(), _Seen()
+        with _profiles_of(self._app) as profiles, contextlib.redirect_stdout(sys.stderr):
+            try:
+                with _at_most(self._limits.seconds), nothing_kept(), without_caches():
+                    status = self._answer(str(address.path), notes, seen)
+            except _TooLong:
+                reason = f"{address.path}: left after {self._limits.seconds:g} s"
+            except Exception as error:
+                status = 500
+                reason = f"{address.path}: 500: {type(error).__name__}"
+        profile = next(iter(reversed(profiles)), None)
+        if profile is not None and any(cause.operation in WRITES for cause in profile.causes):
+            notes.append("it writes by GET; what it wrote was rolled back")
+        return Visit(
+            address,
+            status,
+            profile,
+            reason or _reason(address, status),
+            tuple(notes),
+            seen.is_cacheable,
+            _most_memory() - before,
+        )
+
+    def _answer(self, path: str, notes: list[str], seen: _Seen) -> int:
+        client, until = self._prepared(), monotonic() + self._limits.seconds
+        session = self._session_of(client)
+        with client.get(path, headers=self._headers) as response:
+            read = 0
+            for chunk in response.iter_encoded():
+                read += len(chunk)
+                if read > self._limits.size:
+                    notes.append(f"only the first {self._limits.size / 1e6:,.0f} MB were read")
+                    break
+                if monotonic() > until:
+                    raise _TooLong
+            seen.is_cacheable = "ETag" in response.headers or bool(response.cache_control.max_age)
+            if "Set-Cookie" in response.headers and self._session_of(client) != session:
+                notes.append("it changes the session, which no other address was asked with")
+            return response.status_code
+
+    def _session_of(self, client: FlaskClient) -> dict[str, Any]:
+        """Return what the session of a client's cookies holds."""
+        cookies = (client._cookies or {}).values()
+        header = "; ".join(f"{cookie.key}={cookie.value}" for cookie in cookies)
+        with self._app.test_request_context(headers={"Cookie": header}):
+            return {name: flask_session[name] for name in flask_session if name not in _BOOKKEEPING}
+
+
+def _reason(address: Address, status: int | None) -> str:
+    """Say why an answer tells nothing of an endpoint, and what would help."""
+    path = address.path
+    if status is None or status in _ENOUGH or status == _NOT_MODIFIED:
+        return ""
+    if status in _LOGGED_OUT or status in _REDIRECTS:
+        return f"{path}: {status}: log in with --login or --header"
+    if status == 404:
+        return f"{path} is not there: give another with --path"
+    if status >= 500:
+        return f"{path}: {status}: see the application's log"
+    if status == 429:
+        return f"{path} answered 429: turn the rate limit off for the audit"
+    return f"{path} answered {status}: give an address that it accepts with --path or --data"
+
+
+def _most_memory() -> int:
+    """Return the most memory that this process ever held, in bytes; 0 where nobody tells."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+@contextmanager
+def _profiles_of(app: Flask) -> Iterator[list[Profile]]:
+    """Collect the profiles of an application."""
+    profiles: list[Profile] = []
+
+    def collect(sender: Flask, profile: Profile) -> None:
+        profiles.append(profile)
+
+    with request_profiled.connected_to(collect, app):
+        yield profiles
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """End what is inside after so many seconds, by an alarm where the platform has one.
+
+    Elsewhere, and outside of the main thread, only what is sent piece by piece is ended.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not (is_main and hasattr(signal, "setitimer")):
+        yield
+        return
+
+    def ring(*_: Any) -> None:
+        raise _TooLong
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

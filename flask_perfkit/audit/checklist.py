@@ -1,0 +1,52 @@
+"""What a new endpoint is held against: a list of what each of them shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from flask_perfkit.audit.asking import Visit
+
+_LOOPS = frozenset({"n_plus_one", "n_plus_one_write", "n_plus_one_cache", "duplicate_query"})
+_WAITS = frozenset({"slow_request", "slow_query", "blocking_call", "redis_keys"})
+_WASTES = frozenset({"cartesian_product", "python_aggregation", "unused_columns"})
+_MUCH_MEMORY = 20_000_000
+
+CHECKS = ("bounded", "no N+1", "quick", "lean", "indexed", "cached", "measured")
+"""The columns of the list, each with what it asks in :func:`_answers`."""
+
+
+class Row(NamedTuple):
+    """An endpoint with an answer for each check: True, False, or None where it is not known."""
+
+    endpoint: str
+    answers: tuple[bool | None, ...]
+
+
+def checklist(visits: Iterable[Visit], *, is_measured: bool) -> Iterator[Row]:
+    """Yield a row for each endpoint that was seen; what one of its addresses fails, it fails."""
+    rows: dict[str, tuple[bool | None, ...]] = {}
+    for visit in visits:
+        profile = visit.profile
+        if not visit.was_seen or profile is None or profile.endpoint is None:
+            continue
+        answers = tuple(_answers(visit, is_measured=is_measured))
+        before = rows.get(profile.endpoint, answers)
+        rows[profile.endpoint] = tuple(map(_both, before, answers))
+    for endpoint, answers in rows.items():
+        yield Row(endpoint, answers)
+
+
+def _answers(visit: Visit, *, is_measured: bool) -> Iterator[bool | None]:
+    kinds = {finding.kind for finding in visit.profile.findings} if visit.profile else set()
+    yield "unbounded_result" not in kinds
+    yield not kinds & _LOOPS
+    yield not kinds & _WAITS
+    yield not kinds & _WASTES and visit.memory < _MUCH_MEMORY
+    yield False if "missing_index" in kinds else None
+    yield visit.is_cacheable or None  # whether it should be is not for us to say
+    yield is_measured
+
+
+def _both(one: bool | None, other: bool | None) -> bool | None:
+    return False if False in (one, other) else one if other is None else other

@@ -1,0 +1,62 @@
+"""Clients that are logged in, for what an application shows to its users only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from flask_perfkit.errors import SetupError
+
+if TYPE_CHECKING:
+    from flask import Flask
+    from flask.testing import FlaskClient
+
+
+def clients(app: Flask, login: str | None, *, cookies: bool = True) -> Callable[[], FlaskClient]:
+    """Return what makes a client for each address, logged in where that was asked for.
+
+    :param login: the id of a user of Flask-Login, or ``module:function``; the function gets a
+        client and logs in with it.
+    :param cookies: False where the caller sends cookies of its own as a header.
+    :raises SetupError: it cannot log in, and why.
+    """
+    if login is None:
+        return lambda: app.test_client(use_cookies=cookies)
+    first = _prepared(app, login) if ":" in login else _as_user(app, login)
+    kept = dict(first._cookies or {})
+
+    def make() -> FlaskClient:
+        client = app.test_client()
+        client._cookies = dict(kept)  # what one address does to the session is not the next one's
+        return client
+
+    return make
+
+
+def _prepared(app: Flask, login: str) -> FlaskClient:
+    module, _, name = login.partition(":")
+    try:
+        prepare: Callable[[FlaskClient], object] = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SetupError(f"--login {login}: {error}; allowed is module:function") from error
+    client = app.test_client()
+    prepare(client)
+    return client
+
+
+def _as_user(app: Flask, user_id: str) -> FlaskClient:
+    """Begin a session as Flask-Login's own test client does."""
+    manager: Any = getattr(app, "login_manager", None)
+    if manager is None or manager._user_callback is None:
+        raise SetupError(
+            f"--login {user_id}: the application has no user_loader of Flask-Login; give "
+            "module:function, a function that gets a client and logs in with it"
+        )
+    client_class: type[FlaskClient] = import_module("flask_login").FlaskLoginClient
+
+    with app.test_request_context():
+        user = manager._user_callback(user_id)
+    if user is None:
+        raise SetupError(f"--login {user_id}: the user_loader knows no such user")
+    return client_class(app, app.response_class, user=user)
