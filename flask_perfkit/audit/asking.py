@@ -158,9 +158,13 @@ class Asker:
                 if monotonic() > until:
                     raise _TooLong
             seen.is_cacheable = "ETag" in response.headers or bool(response.cache_control.max_age)
-            if "Set-Cookie" in response.headers and self._session_of(client) != session:
-                notes.append("it changes the session, which no other address was asked with")
+            if session and "Set-Cookie" in response.headers and not self._keeps(client, session):
+                notes.append("it changes who is logged in; no other address was asked with that")
             return response.status_code
+
+    def _keeps(self, client: FlaskClient, session: dict[str, Any]) -> bool:
+        """Tell whether all that a session held is still in it."""
+        return session.items() <= self._session_of(client).items()
 
     def _session_of(self, client: FlaskClient) -> dict[str, Any]:
         """Return what the session of a client's cookies holds."""

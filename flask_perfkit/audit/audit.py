@@ -162,18 +162,29 @@ def _problems(visits: Iterable[Visit]) -> list[Problem]:
     return sorted(problems, key=lambda each: (each.finding.severity == "info", -each.cost))
 
 
+_OF_THE_APPLICATION = frozenset({"uncompressed_response", "uncached_static"})
+"""Kinds that one setting of the application or its server cures everywhere."""
+
+
 def _cause(finding: Finding) -> object:
+    if finding.kind in _OF_THE_APPLICATION:
+        return finding.kind
     place = (finding.filename, finding.lineno, finding.origin)
     # Where no line is known, the endpoint is the place.
     return finding.kind, finding.subject, finding.sql, place if any(place) else finding.endpoint
 
 
 def _problem(shown: list[tuple[Finding, Visit]]) -> Problem:
-    worst, _ = max(shown, key=lambda each: each[0].duration)
+    worst, _ = max(shown, key=lambda each: (each[0].duration, _bytes_sent(each[1])))
     addresses = ((finding.endpoint or "", str(visit.address.path)) for finding, visit in shown)
     return Problem(
         worst, tuple(dict.fromkeys(addresses)), sum(finding.duration for finding, _ in shown)
     )
+
+
+def _bytes_sent(visit: Visit) -> int:
+    answer = visit.profile.answer if visit.profile is not None else None
+    return (answer.length or 0) if answer is not None else 0
 
 
 def _proven(app: Flask, problem: Problem) -> Problem:

@@ -114,7 +114,7 @@ def guarded(app: Flask) -> Flask:
 def test_who_logs_out_by_the_way_stays_logged_in(guarded: Flask) -> None:
     report = audited(guarded, "--login", f"{__name__}:log_in").stdout
     assert "Turned away" not in report
-    assert "/logout: it changes the session, which no other address was asked with" in report
+    assert "/logout: it changes who is logged in; no other address was asked with that" in report
     assert audit(guarded).visits[-1].address.path == "/logout", "asked last"
     assert "Turned away" in audited(guarded).stdout
 
@@ -244,6 +244,14 @@ def test_one_file_of_a_static_folder_is_asked_for(app: Flask, tmp_path: Path) ->
     result = audit(app)
     assert [visit.address.path for visit in result.visits] == ["/static/a.css"]
     assert [problem.finding.kind for problem in result.problems] == ["uncached_static"]
+
+
+def test_what_one_setting_cures_everywhere_is_told_once(app: Flask) -> None:
+    for length in (20_000, 60_000, 30_000):
+        app.add_url_rule(f"/{length}", f"{length}", lambda length=length: "a" * length)
+    (problem,) = audit(app).problems
+    assert "60000: sent 60 kB of text/html" in problem.finding.message
+    assert len(problem.addresses) == 3
 
 
 def test_the_dearest_comes_first_and_advice_by_the_way_last(app: Flask) -> None:
