@@ -52,7 +52,8 @@ def _block(problem: Problem) -> Iterator[str]:
         shown = ", ".join(path for _, path in others[:_MOST_ADDRESSES])
         more = len(others) - _MOST_ADDRESSES
         also = f"also shown by {shown}" + (f" and {more} more" if more > 0 else "")
-        yield from _wrapped(f"{also}; {milliseconds(problem.cost)} in all")
+        cost = f"; {milliseconds(problem.cost)} in all" if problem.cost else ""
+        yield from _wrapped(also + cost)
     if problem.proof is not None:
         yield from _wrapped(problem.proof.message)
 
