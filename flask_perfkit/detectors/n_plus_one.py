@@ -61,20 +61,23 @@ def _is_paging(cause: Cause) -> bool:
 
 
 def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
+    cure: object = None
     if cause.reason.kind == "statement":
         fix, origin = _statement_fix(cause), None
         advice = f"ask once before the loop: {fix} (1 query)"
         what = f"{cause.count} executions of {short_sql(cause.sql)}"
     else:
         loading = loading_fix(cause, profile)
-        fix, advice, origin = loading.code, loading.advice, loading.origin
+        fix, advice, origin, cure = loading.code, loading.advice, loading.origin, loading.cure
         what = f"{cause.reason.subject} loaded {cause.count} times"
         if cause.reason.kind == "auto_batch":
             what += f" by auto-batching, for {cause.keys} objects"
         elif cause.reason.kind == "lazy" and loading.at_once and settings.auto_batch is False:
             advice += f", or set PERFKIT_AUTO_BATCH (about {statements(cause.count)} queries)"
     message = f"{what} ({milliseconds(cause.time)}) {place(cause)}; {advice}"
-    return finding_of("n_plus_one", cause, profile, message=message, fix=fix, origin=origin)
+    return finding_of(
+        "n_plus_one", cause, profile, message=message, fix=fix, origin=origin, cure=cure
+    )
 
 
 def _statement_fix(cause: Cause) -> str:
