@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from flask_perfkit.audit.endpoints import Address, addresses_of
 from flask_perfkit.audit.proof import Proof, is_provable, prove
+from flask_perfkit.audit.trial.asking import body_of
+from flask_perfkit.audit.trial.limits import Trial, TrialEnded, limited
 from flask_perfkit.bypass import without_caches
 from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.recording.findings import Finding, worst_first
@@ -88,7 +90,11 @@ def audit(
                 continue
             progress(address.path)
             status = _apart(_status_of, client, address.path, sent)
-            if status == 404 and address.endpoint:
+            if isinstance(status, str):
+                missed.append(
+                    address._replace(path=None, reason=f"{address.path} was left: {status}")
+                )
+            elif status == 404 and address.endpoint:
                 reason = f"{address.path} is not there: give another with --path"
                 missed.append(address._replace(path=None, reason=reason))
     findings = _one_of_each(
@@ -118,12 +124,18 @@ def _apart(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     return Context().run(function, *args, **kwargs)
 
 
-def _status_of(client: FlaskClient, path: str, headers: list[tuple[str, str]]) -> int:
-    """Ask for a path to its last byte; an error that the application passes on is a 500."""
+def _status_of(client: FlaskClient, path: str, headers: list[tuple[str, str]]) -> int | str:
+    """Ask for a path to its last byte; an error that the application passes on is a 500.
+
+    Returns why it was left where it did not end, as an endless stream does not.
+    """
     try:
-        with without_caches(), client.get(path, headers=headers) as response:
-            response.get_data()
+        with limited(Trial()), without_caches():
+            response = client.get(path, headers=headers)
+            body_of(response)
             return response.status_code
+    except TrialEnded as ended:
+        return str(ended)
     except Exception:
         return 500
 
