@@ -173,7 +173,7 @@ class PerfKit:
         """
         from flask_perfkit.audit.proof import prove
 
-        return prove(current_app, finding)
+        return prove(current_app._get_current_object(), finding)  # type: ignore[attr-defined]
 
     def allow(self, kind: str, subject: str = "*", *, reason: str = "") -> Allow:
         """Allow findings of a kind about a subject: :func:`flask_perfkit.recording.allow.allow`."""

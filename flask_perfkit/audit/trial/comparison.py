@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from contextvars import Context
 from dataclasses import dataclass
 
 from flask_perfkit.audit.trial.asking import Ask, Outcome, outcome_of
 from flask_perfkit.audit.trial.untouched import nothing_kept
+
+_FAILED = 500
 
 TRIALS = 3
 """How often each side is tried; the first time of each warms caches up, the least counts."""
@@ -41,14 +44,19 @@ def compare(
         before: list[Outcome] = []
         after: list[Outcome] = []
         for _ in range(TRIALS):
-            before.append(outcome_of(ask))
+            before.append(_apart(ask))
             if before[-1].ended is not None:
                 break
             with change():
-                after.append(outcome_of(ask))
+                after.append(_apart(ask))
             if after[-1].ended is not None:
                 break
     return _judged(before, after, fewer=fewer)
+
+
+def _apart(ask: Ask) -> Outcome:
+    """Ask outside of any application context, whose session would know objects from before."""
+    return Context().run(outcome_of, ask)
 
 
 def _judged(before: list[Outcome], after: list[Outcome], *, fewer: bool) -> Comparison:
@@ -62,7 +70,9 @@ def _judged(before: list[Outcome], after: list[Outcome], *, fewer: bool) -> Comp
     assert last.answer is not None
     identical = first.answer == last.answer
     faster = (min(each.seconds for each in before), min(each.seconds for each in after))
-    if any(each.answer != first.answer for each in before):
+    if first.answer[0] >= _FAILED:
+        reason = f"the request fails without it (status {first.answer[0]})"
+    elif any(each.answer != first.answer for each in before):
         reason = "the response differs from one time to the next without it"
     elif not identical:
         reason = f"the response differs (status {first.answer[0]}, with it {last.answer[0]})"
