@@ -23,7 +23,7 @@ from sqlalchemy.sql.elements import (
     TextClause,
 )
 
-from flask_perfkit.audit.trial.limits import Trial, current_trial
+from flask_perfkit.audit.trial.limits import Trial, TrialEnded, current_trial
 from flask_perfkit.recording.fingerprint import WRITES, operation_of
 
 _READS = ("SELECT", "VALUES", "EXPLAIN", "SHOW", "DESCRIBE", "TABLE")
@@ -41,6 +41,7 @@ def nothing_kept() -> Iterator[None]:
         (Engine, "begin", held.begin),
         (Engine, "before_cursor_execute", held.check),
         (Engine, "prepare_twophase", held.refuse_two_phases),
+        (Engine, "handle_error", _keep_connection),
         (Pool, "checkin", held.take_back),
     ]
     with ExitStack() as stack:
@@ -130,6 +131,12 @@ class _Held:
                 del dialect.do_commit
             else:
                 dialect.do_commit = before
+
+
+def _keep_connection(context: Any) -> None:
+    """Keep SQLAlchemy from throwing a connection away because a trial was ended on it."""
+    if isinstance(context.original_exception, TrialEnded):
+        context.is_disconnect = False
 
 
 def _commit(commit: Any, connection: Any) -> None:
