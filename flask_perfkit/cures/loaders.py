@@ -63,6 +63,20 @@ class LoaderOption:
         return not isinstance(self._entity(self.issued.statement), Mapper)
 
     @property
+    def mapper(self) -> Mapper[Any]:
+        """The mapper of the entity that the path begins at."""
+        mapper: Mapper[Any] = self._entity(self.issued.statement).mapper
+        return mapper
+
+    @property
+    def target_code(self) -> str:
+        """What the first step or the column is of, as code: ``User.documents``."""
+        if self.steps:
+            relationship = self.steps[0].relationship
+            return f"{relationship.parent.class_.__name__}.{relationship.key}"
+        return f"{self.column.mapper.class_.__name__}.{self.column.name}" if self.column else ""
+
+    @property
     def code(self) -> str:
         """The option as code; of an alias, what comes after its name stands behind ``alias``."""
         return self.code_from(None)
