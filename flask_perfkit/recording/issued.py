@@ -9,7 +9,7 @@ class Issued(NamedTuple):
     """The tree of a statement that was executed, and what its execution added to it.
 
     ``statement`` is what SQLAlchemy's cache of compiled statements holds: the values in it are
-    those of some execution, and are for nobody to read. ``parameters`` are the names of its
+    those of some execution, and are for nobody to read. ``parameters`` are the keys of its
     bound values in the order in which the driver got them; none where that cannot be told.
     ``populates`` says that objects were read anew, ``streams`` that rows came in portions.
     """
@@ -42,8 +42,9 @@ def issued_of(compiled: Any, options: Any) -> Issued | None:
 
 
 def _parameters(compiled: Any) -> tuple[str, ...]:
-    """Return the names of the bound values; an expanding one would move those behind it."""
+    """Return the keys of the bound values; an expanding one would move those behind it."""
     binds = getattr(compiled, "bind_names", None) or {}
     if any(bind.expanding or bind.literal_execute for bind in binds):
         return ()
-    return tuple(compiled.positiontup or binds.values())
+    keys = {name: bind.key for bind, name in binds.items()}
+    return tuple(keys.get(name, name) for name in compiled.positiontup or keys)

@@ -139,9 +139,7 @@ class Outcomes:
 
     def _app(self, view: View) -> Flask:
         key = view.module.__name__
-        return self._apps.get(key) or self._apps.setdefault(
-            key, create_app(view.module, self._url)
-        )
+        return self._apps.get(key) or self._apps.setdefault(key, create_app(view.module, self._url))
 
     def _run(self, view: View) -> tuple[Witness, tuple[Finding, ...]]:
         app = self._app(view)
