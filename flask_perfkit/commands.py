@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
-from flask import current_app
+from flask import Flask, current_app
 from flask.cli import with_appcontext
 
 from flask_perfkit.errors import ExtraMissing
@@ -16,7 +18,7 @@ _SEVERITIES = ("error", "warning", "info")
 
 @click.group()
 def perfkit() -> None:
-    """Find and prove the performance problems of this application."""
+    """Find, prove and mend the performance problems of this application."""
 
 
 @perfkit.command("audit")
@@ -49,15 +51,12 @@ def audit_command(
     from flask_perfkit.audit.audit import audit
     from flask_perfkit.audit.report import lines_of
 
-    if "perfkit" not in current_app.extensions:
-        raise click.ClickException("this application has no PerfKit: call PerfKit(app) first")
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
     result = audit(
-        app,
+        _watched_app(),
         paths=paths,
         headers=headers,
         prove_fixes=prove_fixes,
-        progress=lambda path: None if as_json else click.echo(f"GET {path}", err=True),
+        progress=(lambda path: None) if as_json else _show_path,
     )
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=2, default=str))
@@ -68,12 +67,59 @@ def audit_command(
         raise click.exceptions.Exit(1)
 
 
+def _watched_app() -> Flask:
+    if "perfkit" not in current_app.extensions:
+        raise click.ClickException("this application has no PerfKit: call PerfKit(app) first")
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    return app
+
+
+def _show_path(path: str) -> None:
+    click.echo(f"GET {path}", err=True)
+
+
+@contextmanager
+def _no_extra_missing() -> Iterator[None]:
+    try:
+        yield
+    except ExtraMissing as error:
+        raise click.ClickException(str(error)) from error
+
+
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not (colon and name.strip() and value.strip()):
         # What was given may be a secret: it is not repeated.
         raise click.BadParameter('allowed is "NAME: VALUE", such as "Cookie: session=..."')
     return name.strip(), value.strip()
+
+
+@perfkit.command("fix")
+@click.option("--apply", "writes", is_flag=True, help="Write the patches that hold.")
+@click.option("--path", "paths", multiple=True, help="An address to ask for as well.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    callback=lambda _context, _option, values: [_header(value) for value in values],
+    help='Sent with each request: "Cookie: session=..." or "Authorization: Bearer ...".',
+)
+@with_appcontext
+def fix_command(writes: bool, paths: tuple[str, ...], headers: list[tuple[str, str]]) -> None:
+    """Print a patch for each finding whose fix holds; with --apply, write it."""
+    from flask_perfkit.audit.audit import audit
+    from flask_perfkit.audit.patches.patch import patched
+
+    app = _watched_app()
+    with _no_extra_missing():
+        findings = audit(app, paths=paths, headers=headers, progress=_show_path).findings
+        failed = False
+        for patch in patched(app, findings, writes=writes):
+            click.echo(f"# {patch.message}")
+            click.echo(patch.diff)
+            failed = failed or (writes and patch.holds and not patch.written)
+    if failed:
+        raise click.exceptions.Exit(1)
 
 
 @perfkit.command("system")

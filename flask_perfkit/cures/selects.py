@@ -93,7 +93,7 @@ class KeyedSelect:
         parts = [
             f"select({', '.join(columns)})",
             *_sources(statement, self),
-            f".where({_in(keys)})",
+            f".where({in_code(keys, 'keys')})",
         ]
         if statement._distinct:
             parts.append(".distinct()")
@@ -109,7 +109,7 @@ class KeyedSelect:
 
     def _difference(self, keys: list[str]) -> str:
         named = " and ".join(keys)
-        text = f"the same select with {_in(keys)} in the place of what compares {named}"
+        text = f"the same select with {in_code(keys, 'keys')} in the place of what compares {named}"
         if self.aggregates:
             return f"{text}, with {named} among its columns and .group_by({', '.join(keys)})"
         if not self.has_key_among_columns:
@@ -127,7 +127,7 @@ def keyed_select(issued: Issued, varying: set[int]) -> KeyedSelect | None:
         return None
     names = {issued.parameters[place] for place in varying}
     keys, others, found = [], [], set()
-    for condition in _conditions(statement._where_criteria):
+    for condition in conditions(statement._where_criteria):
         inside = _binds(condition) & names
         key = _compared(condition) if inside else None
         if inside and key is None:
@@ -181,12 +181,25 @@ def _is_plain(statement: Any) -> bool:
     )
 
 
-def _conditions(criteria: Any) -> Iterator[Any]:
+def conditions(criteria: Any) -> Iterator[Any]:
+    """Yield what has to hold all together."""
     for each in criteria:
         if isinstance(each, BooleanClauseList) and each.operator is operators.and_:
-            yield from _conditions(each.clauses)
+            yield from conditions(each.clauses)
         else:
             yield each
+
+
+def compared_keys(statement: Any, names: set[str] | None) -> Iterator[tuple[str, Any]]:
+    """Yield the columns that a statement compares with single values, by the values' keys.
+
+    :param names: the keys of the values that count; all of them unless set.
+    """
+    for condition in conditions(statement._where_criteria):
+        column = _compared(condition)
+        inside = _binds(condition)
+        if column is not None and (names is None or inside <= names):
+            yield inside.pop(), column
 
 
 def _binds(condition: Any) -> set[str]:
@@ -212,8 +225,10 @@ def _plain(column: Any) -> Any:
     return column._deannotate() if hasattr(column, "_deannotate") else column
 
 
-def _in(keys: list[str]) -> str:
-    return f"{keys[0]}.in_(keys)" if len(keys) == 1 else f"tuple_({', '.join(keys)}).in_(keys)"
+def in_code(keys: list[str], values: str) -> str:
+    """Return the comparison of columns with all values, as code."""
+    compared = keys[0] if len(keys) == 1 else f"tuple_({', '.join(keys)})"
+    return f"{compared}.in_({values})"
 
 
 def _sources(statement: Any, cure: KeyedSelect) -> Iterator[str]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import Context
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING
 
-from flask_perfkit.audit.patches.draft import Draft, drafted
+from flask_perfkit.audit.patches.draft import Draft, drafted, together
 from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.audit.patches.source import codes_of, living_codes
 from flask_perfkit.audit.patches.swap import swapped
 from flask_perfkit.audit.proof import recorded
 from flask_perfkit.audit.trial.asking import Ask
 from flask_perfkit.audit.trial.comparison import compare
+from flask_perfkit.cures.loaders import LoaderOption
 from flask_perfkit.errors import SetupError
 from flask_perfkit.recording.callsite import is_application
 from flask_perfkit.recording.findings import Finding
@@ -42,11 +45,14 @@ class Patch:
     time_before: float | None = None
     time_after: float | None = None
     draft: Draft | None = field(default=None, repr=False)
+    written: bool = False
 
     @property
     def message(self) -> str:
         """The result in one line."""
         about = ", ".join(dict.fromkeys(finding.subject for finding in self.findings))
+        if self.holds and self.reason:
+            return f"{about}: {self.reason}"
         if not self.holds:
             return f"no patch for {about}: {self.reason}"
         return (
@@ -54,17 +60,18 @@ class Patch:
             f"{milliseconds(self.time_before or 0)} -> {milliseconds(self.time_after or 0)}"
         )
 
-    def write(self) -> None:
-        """Write the patched file, in one step.
+    def write(self) -> Patch:
+        """Write the patched file, in one step; return the patch with what became of it.
 
-        :raises ValueError: the patch does not hold, or the file cannot be written any more.
+        A patch that does not hold, or whose file cannot be written any more, writes nothing.
         """
         if not self.holds or self.draft is None:
-            raise ValueError(self.message)
+            return self
         try:
             self.draft.source.write(self.draft.text)
         except (Refusal, OSError) as error:
-            raise ValueError(f"{self.draft.source.path} is left as it was: {error}") from error
+            return replace(self, reason=f"{self.draft.source.path} is left as it was: {error}")
+        return replace(self, written=True)
 
 
 def patch(app: Flask, finding: Finding, *, ask: Ask | None = None) -> Patch:
@@ -76,14 +83,43 @@ def patch(app: Flask, finding: Finding, *, ask: Ask | None = None) -> Patch:
     return patch_of(app, (finding,), ask=ask)
 
 
-def patches(app: Flask, findings: Iterable[Finding]) -> list[Patch]:
-    """Return a patch for all findings of each select, or why there is none."""
+def patched(app: Flask, findings: Iterable[Finding], *, writes: bool) -> Iterator[Patch]:
+    """Yield a patch for all findings of each select, or why there is none.
+
+    :param writes: whether those that hold are written, those of one file at once.
+    """
+    kept: list[Patch] = []
+    for group in _groups(findings):
+        patch = Context().run(patch_of, app, group)
+        if patch.holds:
+            kept.append(patch)
+        if not writes or not patch.holds:
+            yield patch
+    if writes:
+        yield from written(kept)
+
+
+def written(patches: Sequence[Patch]) -> Iterator[Patch]:
+    """Write patches, those of one file together, and yield them with what became of each."""
+    files: dict[Path, list[Patch]] = {}
+    for patch in patches:
+        if patch.draft is not None:
+            files.setdefault(patch.draft.source.path, []).append(patch)
+    for of_file in files.values():
+        drafts = [patch.draft for patch in of_file if patch.draft is not None]
+        draft = replace(drafts[0], text=together(drafts))
+        done = replace(of_file[0], draft=draft).write()
+        for patch in of_file:
+            yield replace(patch, written=done.written, reason=done.reason)
+
+
+def _groups(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
     groups: dict[object, list[Finding]] = {}
     for finding in findings:
         place = finding.origin or (finding.filename, finding.lineno)
-        kind = finding.kind if finding.cure is None else "option"
+        kind = "option" if isinstance(finding.cure, LoaderOption) else finding.kind
         groups.setdefault((finding.endpoint, kind, place), []).append(finding)
-    return [patch_of(app, tuple(group)) for group in groups.values()]
+    return [tuple(group) for group in groups.values()]
 
 
 def patch_of(app: Flask, findings: Sequence[Finding], *, ask: Ask | None = None) -> Patch:
