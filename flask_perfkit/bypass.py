@@ -1,4 +1,4 @@
-"""Whether caches are passed by, so that the work behind them is seen."""
+"""What is passed by: caches, so that the work behind them is seen, and the search for findings."""
 
 from __future__ import annotations
 
@@ -20,3 +20,19 @@ def without_caches() -> Iterator[None]:
         yield
     finally:
         _bypassed.reset(token)
+
+
+_unjudged: ContextVar[bool] = ContextVar("flask_perfkit_unjudged", default=False)
+
+is_unjudged = _unjudged.get
+"""Say whether requests in this context are tried only, and nobody asks for their findings."""
+
+
+@contextmanager
+def without_findings() -> Iterator[None]:
+    """Look for no findings in the requests of this block."""
+    token = _unjudged.set(True)
+    try:
+        yield
+    finally:
+        _unjudged.reset(token)

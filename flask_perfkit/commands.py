@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
-from flask import current_app
+from flask import Flask, current_app
 from flask.cli import with_appcontext
 
 from flask_perfkit.errors import ExtraMissing, SetupError
@@ -26,7 +28,7 @@ _WIDEST = 79
 
 @click.group()
 def perfkit() -> None:
-    """Find and prove the performance problems of this application."""
+    """Find, prove and mend the performance problems of this application."""
 
 
 @perfkit.command("audit")
@@ -92,9 +94,7 @@ def audit_command(
     from flask_perfkit.audit.report import lines_of
     from flask_perfkit.audit.sarif import sarif_of
 
-    if "perfkit" not in current_app.extensions:
-        raise click.ClickException("this application has no PerfKit: call PerfKit(app) first")
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = _watched_app()
     for file in filter(None, (html, sarif)):
         if not file.absolute().parent.is_dir():
             raise click.ClickException(f"{file} cannot be written: there is no {file.parent}")
@@ -148,12 +148,55 @@ def _exit_after(
         raise click.exceptions.Exit(1)
 
 
+def _watched_app() -> Flask:
+    if "perfkit" not in current_app.extensions:
+        raise click.ClickException("this application has no PerfKit: call PerfKit(app) first")
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    return app
+
+
+@contextmanager
+def _no_extra_missing() -> Iterator[None]:
+    try:
+        yield
+    except ExtraMissing as error:
+        raise click.ClickException(str(error)) from error
+
+
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not (colon and name.strip() and value.strip()):
         # What was given may be a secret: it is not repeated.
         raise click.BadParameter('allowed is "NAME: VALUE", such as "Cookie: session=..."')
     return name.strip(), value.strip()
+
+
+@perfkit.command("fix")
+@click.option("--apply", "writes", is_flag=True, help="Write the patches that hold.")
+@click.option("--path", "paths", multiple=True, help="An address to ask for as well.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    callback=lambda _context, _option, values: [_header(value) for value in values],
+    help='Sent with each request: "Cookie: session=..." or "Authorization: Bearer ...".',
+)
+@with_appcontext
+def fix_command(writes: bool, paths: tuple[str, ...], headers: list[tuple[str, str]]) -> None:
+    """Print a patch for each finding whose fix holds; with --apply, write it."""
+    from flask_perfkit.audit.audit import audit
+    from flask_perfkit.audit.patches.patch import patched
+
+    app = _watched_app()
+    with _no_extra_missing():
+        findings = audit(app, paths=paths, headers=headers, progress=_progress).findings
+        failed = False
+        for patch in patched(app, findings, writes=writes):
+            click.echo(f"# {patch.message}")
+            click.echo(patch.diff)
+            failed = failed or (writes and patch.holds and not patch.written)
+    if failed:
+        raise click.exceptions.Exit(1)
 
 
 @perfkit.command("system")

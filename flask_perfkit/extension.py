@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from flask_perfkit.alerts import Alert, Condition, Rule
+    from flask_perfkit.audit.patches.patch import Patch
     from flask_perfkit.audit.proof import Proof
+    from flask_perfkit.audit.trial.asking import Ask
     from flask_perfkit.cache.cache import Cache
     from flask_perfkit.cache.decorator import CachedFunction, CacheOptions
     from flask_perfkit.cache.response import ResponseOptions
@@ -173,7 +175,19 @@ class PerfKit:
         """
         from flask_perfkit.audit.proof import prove
 
-        return prove(current_app, finding)
+        return prove(current_app._get_current_object(), finding)  # type: ignore[attr-defined]
+
+    @staticmethod
+    def patch(finding: Finding, *, ask: Ask | None = None) -> Patch:
+        """Write the fix of a finding of the current application into its source, and try it.
+
+        No file is changed: see :func:`flask_perfkit.audit.patches.patch.patch`.
+
+        :raises ExtraMissing: libcst is not installed.
+        """
+        from flask_perfkit.audit.patches.patch import patch
+
+        return patch(current_app._get_current_object(), finding, ask=ask)  # type: ignore[attr-defined]
 
     def allow(self, kind: str, subject: str = "*", *, reason: str = "") -> Allow:
         """Allow findings of a kind about a subject: :func:`flask_perfkit.recording.allow.allow`."""

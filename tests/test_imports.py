@@ -22,7 +22,7 @@ PLAN = """
     hooks
     state
     alerts  detectors  sinks
-    batching  cache  pagination  system
+    batching  cache  cures  pagination  system
     config  wsgi
     errors
     recording

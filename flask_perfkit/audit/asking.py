@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass
-from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import session as flask_session
 
 from flask_perfkit.audit.endpoints import Address
-from flask_perfkit.audit.proof import nothing_kept
+from flask_perfkit.audit.trial.limits import Trial, TrialEnded, limited
 from flask_perfkit.bypass import without_caches
 from flask_perfkit.recording.fingerprint import WRITES
 from flask_perfkit.recording.profile import Profile
@@ -71,17 +68,13 @@ class Visit:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it answered with a server's error, or not in time."""
-        return self.status is None or self.status >= 500
+        """Whether it answered with a server's error."""
+        return self.status is not None and self.status >= 500
 
     @property
     def was_turned_away(self) -> bool:
         """Whether it is for those who are logged in."""
         return self.status in _LOGGED_OUT or self.status in _REDIRECTS
-
-
-class _TooLong(BaseException):
-    """Ends a request that takes too long; no ``except Exception`` of a view holds it up."""
 
 
 @dataclass
@@ -124,11 +117,12 @@ class Asker:
         reason = ""
         before, seen = _most_memory(), _Seen()
         with _profiles_of(self._app) as profiles, contextlib.redirect_stdout(sys.stderr):
+            trial = Trial(seconds=self._limits.seconds)
             try:
-                with _at_most(self._limits.seconds), nothing_kept(), without_caches():
+                with limited(trial), without_caches():
                     status = self._answer(str(address.path), notes, seen)
-            except _TooLong:
-                reason = f"{address.path}: left after {self._limits.seconds:g} s"
+            except TrialEnded as ended:
+                reason = f"{address.path} was left: {trial.ended or ended}"
             except Exception as error:
                 status = 500
                 reason = f"{address.path}: 500: {type(error).__name__}"
@@ -146,7 +140,7 @@ class Asker:
         )
 
     def _answer(self, path: str, notes: list[str], seen: _Seen) -> int:
-        client, until = self._prepared(), monotonic() + self._limits.seconds
+        client = self._prepared()
         session = self._session_of(client)
         with client.get(path, headers=self._headers) as response:
             read = 0
@@ -155,8 +149,6 @@ class Asker:
                 if read > self._limits.size:
                     notes.append(f"only the first {self._limits.size / 1e6:,.0f} MB were read")
                     break
-                if monotonic() > until:
-                    raise _TooLong
             seen.is_cacheable = "ETag" in response.headers or bool(response.cache_control.max_age)
             if session and "Set-Cookie" in response.headers and not self._keeps(client, session):
                 notes.append("it changes who is logged in; no other address was asked with that")
@@ -210,26 +202,3 @@ def _profiles_of(app: Flask) -> Iterator[list[Profile]]:
 
     with request_profiled.connected_to(collect, app):
         yield profiles
-
-
-@contextmanager
-def _at_most(seconds: float) -> Iterator[None]:
-    """End what is inside after so many seconds, by an alarm where the platform has one.
-
-    Elsewhere, and outside of the main thread, only what is sent piece by piece is ended.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    if not (is_main and hasattr(signal, "setitimer")):
-        yield
-        return
-
-    def ring(*_: Any) -> None:
-        raise _TooLong
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -13,6 +13,7 @@ from flask_perfkit.audit.asking import DEFAULT_LIMITS, Asker, Limits, Visit
 from flask_perfkit.audit.endpoints import Address, addresses_of
 from flask_perfkit.audit.login import clients
 from flask_perfkit.audit.proof import Proof, is_provable, prove
+from flask_perfkit.audit.trial.untouched import nothing_kept
 from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.profile import Profile
@@ -71,7 +72,7 @@ class Audit:
 
     @property
     def failed(self) -> tuple[Visit, ...]:
-        """The addresses that answered with a server's error, or not in time."""
+        """The addresses that answered with a server's error."""
         return tuple(visit for visit in self.visits if visit.has_failed)
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def audit(
     asked = [address for address in addresses if address.path is not None]
     visits: list[Visit] = []
     interrupted = False
-    with _nothing_logged():
+    with _nothing_logged(), nothing_kept():
         asker = Asker(app, clients(app, login, cookies=cookies), sent, limits)
         try:
             for address in asked[:1]:
@@ -137,12 +138,12 @@ def audit(
             for number, address in enumerate(asked):
                 progress(address, number, len(asked))
                 visits.append(asker.ask(address))
-            problems = _problems(visits)
-            if prove_fixes:
-                problems = [_proven(app, problem) for problem in problems]
         except KeyboardInterrupt:
             interrupted = True
-            problems = _problems(visits)
+    problems = _problems(visits)
+    if prove_fixes and not interrupted:
+        with _nothing_logged():
+            problems = [_proven(app, problem) for problem in problems]
     state.is_audited = False
     missed = [address for address in addresses if address.path is None]
     missed += [visit.address._replace(reason=visit.reason) for visit in visits if visit.reason]

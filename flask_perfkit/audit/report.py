@@ -8,7 +8,6 @@ from textwrap import wrap
 
 from click import style
 
-from flask_perfkit.audit.asking import Visit
 from flask_perfkit.audit.audit import Audit, Problem
 from flask_perfkit.audit.checklist import CHECKS, checklist
 from flask_perfkit.recording.wording import milliseconds
@@ -34,7 +33,8 @@ def lines_of(audit: Audit) -> Iterator[str]:
     notes = [f"{visit.address.path}: {note}" for visit in audit.visits for note in visit.notes]
     yield from _section("Worth knowing", notes)
     yield from _section(_AWAY, [f"{visit.address.path}: {visit.status}" for visit in away])
-    yield from _section("Answered with an error", map(_failure, audit.failed))
+    failed = [f"{visit.address.path}: {visit.status}" for visit in audit.failed]
+    yield from _section("Answered with an error", failed)
     missed = [each for each in audit.missed if each.path not in known]
     yield from _section(
         "Not audited", [f"{each.endpoint or each.path}: {each.reason}" for each in missed]
@@ -56,10 +56,6 @@ def _block(problem: Problem) -> Iterator[str]:
         yield from _wrapped(also + cost)
     if problem.proof is not None:
         yield from _wrapped(problem.proof.message)
-
-
-def _failure(visit: Visit) -> str:
-    return f"{visit.address.path}: {visit.status}" if visit.status is not None else visit.reason
 
 
 def _section(title: str, lines: Iterable[str]) -> Iterator[str]:

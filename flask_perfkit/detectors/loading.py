@@ -9,7 +9,9 @@ from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
+from flask_perfkit.cures.loaders import LoaderOption, LoaderStep, column_step, option_for
 from flask_perfkit.recording.fingerprint import WRITES
+from flask_perfkit.recording.issued import Issued
 from flask_perfkit.recording.profile import Cause, Profile
 from flask_perfkit.recording.reason import Reason, Step, code_of
 from flask_perfkit.recording.wording import line
@@ -17,7 +19,11 @@ from flask_perfkit.recording.wording import line
 ONE_COMMIT = "session.commit() once, after the loop"
 """The cure where a loop commits, and so loads again what each commit made it forget."""
 
+DEEPEST_TREE = 10
+"""Levels of a tree that an option loads; what lies deeper is loaded as before."""
+
 _DEEPEST = 8
+_FEWEST_A_SELECT = 2
 _FORGETS = "each commit in the loop makes the session forget what it has loaded"
 _OR_KEEP = "or make the session with expire_on_commit=False"
 
@@ -25,13 +31,15 @@ _OR_KEEP = "or make the session with expire_on_commit=False"
 class Loading(NamedTuple):
     """A loader option as code, the advice around it, and the line where it goes.
 
-    ``at_once`` says that one statement brought the objects that the code started from.
+    ``at_once`` says that one statement brought the objects that the code started from. Where no
+    option can be put on that statement, ``code`` is words. ``cure`` is the option as an object.
     """
 
     code: str
     advice: str
     origin: tuple[str, int] | None
     at_once: bool = False
+    cure: LoaderOption | None = None
 
 
 def loading_fix(cause: Cause, profile: Profile) -> Loading:
@@ -41,7 +49,7 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
     refuses an inner option alone.
     """
     steps, source = _way_to(cause, profile)
-    steps = _as_loaded(steps, source, cause.reason)
+    steps = _straight(_as_loaded(steps, source, cause.reason), source, cause)
     origin = None
     if source is not None and source.filename is not None and source.lineno is not None:
         origin = (source.filename, source.lineno)
@@ -49,10 +57,81 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
         if forgets_in_loop(cause, profile):
             return Loading(ONE_COMMIT, f"{_FORGETS}: {ONE_COMMIT}, {_OR_KEEP}", None)
         return Loading(*_refresh_at_once(cause), origin)
-    code = ".".join(_options(steps, cause.reason, _descends(cause, source)))
     where = f"the select at {line(*origin)}" if origin else "the select of the parents"
-    advice = f"add {code} to {where} (instead of {cause.count} queries)"
-    return Loading(code, advice, origin, source is not None and source.count == 1)
+    at_once = source is not None and source.count == 1
+    descends = steps[-1:] != steps[-2:-1] and _descends(cause, source)
+    words = _hindrance(cause, source, steps, where, descends=descends)
+    if words is not None:
+        return Loading(words, words, origin, at_once)
+    cure = None
+    if source is not None and source.issued is not None:
+        cure = _option(source.issued, steps, cause, descends=descends)
+        if cure is None or cure.is_of_alias:
+            words = f"load {cause.reason.subject} along with the objects, in an option of {where}"
+            return Loading(words, words, origin, at_once, cure)
+    code = cure.code if cure is not None else ".".join(_named(steps, cause.reason))
+    instead = " in the place of the option that contradicts it" if cure and cure.replaces else ""
+    advice = f"add {code} to {where}{instead} (instead of {cause.count} queries)"
+    return Loading(code, advice, origin, at_once, cure)
+
+
+def _hindrance(
+    cause: Cause,
+    source: Cause | None,
+    steps: tuple[Step, ...],
+    where: str,
+    *,
+    descends: bool,
+) -> str | None:
+    """Say in words what to do where no loader option would save anything, or end."""
+    if source is not None and cause.count < _FEWEST_A_SELECT * source.count:
+        return (
+            f"{where} runs {source.count} times itself: ask once before that loop, "
+            f"and load {cause.reason.subject} along there"
+        )
+    if descends:
+        relationship = steps[-1].relationship if steps else None
+        if getattr(relationship, "secondary", None) is not None:
+            return (
+                f"{cause.reason.subject} makes a graph, which may have circles: collect the keys "
+                f"of one level, and select the next level with one IN query"
+            )
+        if relationship is not None and (not steps[-1].to_many or cause.most_rows <= 1):
+            return (
+                f"{cause.reason.subject} is followed from row to row, where an option would ask as "
+                f"often: select all rows of the way at once, with a recursive CTE"
+            )
+    return None
+
+
+def _straight(steps: tuple[Step, ...], source: Cause | None, cause: Cause) -> tuple[Step, ...]:
+    """Leave out a way that comes back to what the statement selects.
+
+    The objects at its end were selected then, if the statement brought enough of them.
+    """
+    if source is None or source.rows < cause.count:
+        return steps
+    owner = source.reason.entity[0].rpartition(".")[2] if source.reason.entity else None
+    starts = [place for place, step in enumerate(steps) if step.owner == owner]
+    last = starts[-1] if starts else 0
+    between = {str(step) for step in steps[:last]}
+    return steps[last:] if last and str(steps[last]) not in between else steps
+
+
+def _option(
+    issued: Issued, steps: tuple[Step, ...], cause: Cause, *, descends: bool
+) -> LoaderOption | None:
+    way = [LoaderStep(step.relationship, step.loader) for step in steps]
+    if descends:
+        way[-1] = LoaderStep(steps[-1].relationship, "selectinload", DEEPEST_TREE)
+    reason = cause.reason
+    column = None
+    if reason.kind == "column" and cause.issued is not None:
+        name = reason.subject.partition(".")[2]
+        column = column_step(
+            cause.issued, name, reason.group, polymorphic=reason.loads != "deferred"
+        )
+    return option_for(issued, tuple(way), column)
 
 
 def _descends(cause: Cause, source: Cause | None) -> bool:
@@ -158,13 +237,11 @@ def _is_one(loaded: tuple[str, ...], touched: tuple[str, ...]) -> bool:
     return bool(loaded and touched) and (loaded[0] in touched or touched[0] in loaded)
 
 
-def _options(steps: tuple[Step, ...], reason: Reason, descends: bool) -> Iterator[str]:
+def _named(steps: tuple[Step, ...], reason: Reason) -> Iterator[str]:
+    """Yield an option by names alone, for a select that nobody has seen."""
     for step in steps:
-        if descends and step is steps[-1]:
-            yield f"selectinload({step}, recursion_depth=-1)"
-        else:
-            loader = step.loader or ("selectinload" if step.to_many else "joinedload")
-            yield f"{loader}({step})"
+        loader = step.loader or ("selectinload" if step.to_many else "joinedload")
+        yield f"{loader}({step})"
     if reason.loads == "deferred":
         yield f'undefer_group("{reason.group}")' if reason.group else f"undefer({reason.subject})"
     elif reason.loads == "polymorphic":

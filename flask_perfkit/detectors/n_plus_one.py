@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import re
-
 from flask_perfkit.batching.growth import statements
 from flask_perfkit.config import Settings
+from flask_perfkit.cures.selects import (
+    KeyedSelect,
+    aggregates,
+    is_limited,
+    is_tree,
+    keyed_select,
+    written,
+)
 from flask_perfkit.detectors.loading import loading_fix
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.profile import Cause, Profile
-from flask_perfkit.recording.reason import code_of, is_of_catalog, join_between
+from flask_perfkit.recording.reason import is_of_catalog
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
 
 _GOING_ON = {"OFFSET", "LIMIT", "<", ">", "<=", ">=", "BETWEEN"}
-_AGGREGATE = re.compile(
-    r"SELECT\s+\(?(?P<name>count|sum|avg|min|max|exists)\s*\(\s*(?P<column>[\w.\"]+)?",
-    re.IGNORECASE,
-)
 _FEW_KEYS = 4
 _FEW_VALUES = 3
 
@@ -61,42 +63,39 @@ def _is_paging(cause: Cause) -> bool:
 
 
 def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
+    cure: object = None
     if cause.reason.kind == "statement":
-        fix, origin = _statement_fix(cause), None
+        (fix, cure), origin = _statement_fix(cause), None
         advice = f"ask once before the loop: {fix} (1 query)"
         what = f"{cause.count} executions of {short_sql(cause.sql)}"
     else:
         loading = loading_fix(cause, profile)
-        fix, advice, origin = loading.code, loading.advice, loading.origin
+        fix, advice, origin, cure = loading.code, loading.advice, loading.origin, loading.cure
         what = f"{cause.reason.subject} loaded {cause.count} times"
         if cause.reason.kind == "auto_batch":
             what += f" by auto-batching, for {cause.keys} objects"
         elif cause.reason.kind == "lazy" and loading.at_once and settings.auto_batch is False:
             advice += f", or set PERFKIT_AUTO_BATCH (about {statements(cause.count)} queries)"
     message = f"{what} ({milliseconds(cause.time)}) {place(cause)}; {advice}"
-    return finding_of("n_plus_one", cause, profile, message=message, fix=fix, origin=origin)
+    return finding_of(
+        "n_plus_one", cause, profile, message=message, fix=fix, origin=origin, cure=cure
+    )
 
 
-def _statement_fix(cause: Cause) -> str:
-    entity = cause.reason.subject
-    column = next((column for column, operator in cause.moves if operator == "="), "")
-    key = code_of(column, entity)
-    aggregate = _AGGREGATE.match(cause.sql)
-    owner, is_of_table, _ = key.partition(".c.")
-    join = join_between(entity, key.partition(".")[0])
-    if aggregate is not None:
-        joined = f".select_from({entity}).join({join})" if join else ""
-        counted = f"select({key}, {_function(aggregate, entity)}){joined}"
-        return f"{counted}.where({key}.in_(keys)).group_by({key})"
-    if is_of_table and owner != entity:
-        join = owner
-    if join:
-        return f"select({entity}, {key}).join({join}).where({key}.in_(keys))"
-    return f"select({entity}).where({key}.in_(keys))"
-
-
-def _function(aggregate: re.Match[str], entity: str) -> str:
-    name, column = aggregate["name"].lower(), aggregate["column"]
-    if name in ("count", "exists") or not column:
-        return "func.count()"
-    return f"func.{name}({code_of(column, entity)})"
+def _statement_fix(cause: Cause) -> tuple[str, KeyedSelect | None]:
+    """Return what asks for all keys at once, in code or in words."""
+    issued = cause.issued
+    if issued is None or not is_tree(issued.statement):
+        return "one statement for all keys, with IN, and its rows by key in a dictionary", None
+    select = keyed_select(issued, cause.varying)
+    code = written(select) if select is not None else None
+    if code is not None:
+        return code, select
+    if is_limited(issued.statement):
+        return (
+            "one select that numbers the rows of each key, with func.row_number() over a "
+            "partition by the key, and keeps the first ones of each"
+        ), None
+    if aggregates(issued.statement):
+        return "one select of the key and the value, with .in_(keys) and .group_by(key)", None
+    return "one select with .in_(keys) and all other conditions as they are", None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from flask_perfkit.config import Settings
+from flask_perfkit.cures.writes import write_advice
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.fingerprint import WRITES, shape_of
+from flask_perfkit.recording.fingerprint import WRITES
 from flask_perfkit.recording.profile import Cause, Profile
-from flask_perfkit.recording.reason import code_of, is_mapped
 from flask_perfkit.recording.wording import finding_of, milliseconds, place
 
 
@@ -41,30 +41,10 @@ def _writes_many(cause: Cause) -> bool:
 
 
 def _finding(cause: Cause, profile: Profile) -> Finding:
-    fix = _fix(cause)
+    flushed = cause.flushes > cause.direct
+    fix = write_advice(cause.issued, cause.varying, cause.operation, flushed=flushed)
     message = (
         f"{cause.count} {cause.operation}s of {cause.reason.subject}, one by one "
         f"({milliseconds(cause.time)}) {place(cause)}; {fix}"
     )
     return finding_of("n_plus_one_write", cause, profile, message=message, fix=fix)
-
-
-def _fix(cause: Cause) -> str:
-    entity, key = cause.reason.subject, code_of(_key(cause.sql), cause.reason.subject)
-    if cause.operation == "INSERT":
-        rows = f"session.execute(insert({entity}), rows)"
-        if not is_mapped(entity):
-            return f"collect the rows and {rows}"
-        return f"collect the objects and session.add_all(them) with one flush, or {rows}"
-    if cause.operation == "DELETE":
-        return f"session.execute(delete({entity}).where({key}.in_(ids)))"
-    return (
-        f"change the objects and flush once after the loop, or "
-        f"session.execute(update({entity}).where({key}.in_(ids)).values(...))"
-    )
-
-
-def _key(sql: str) -> str:
-    """Return the column that tells the written rows from others; nothing where several do."""
-    compared = shape_of(sql.rpartition(" WHERE ")[2]).compared
-    return compared[0].column if len(compared) == 1 and compared[0].operator == "=" else ""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import got_request_exception, request
 
+from flask_perfkit.bypass import is_unjudged
 from flask_perfkit.detectors.analysis import analyse, is_unremarkable
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
@@ -130,7 +131,7 @@ class RequestRecorder(Passage):
                 self.drop()
                 return
             self.close()
-            if not self.sampled:
+            if not self.sampled or is_unjudged():
                 return
             facts = _facts(self)
             if facts["endpoint"] in self.state.settings.exclude:
@@ -283,6 +284,8 @@ def _speak_early(recorder: RequestRecorder, response: Response, state: State) ->
     :raises FindingError: the application wants findings to be raised.
     """
     settings = state.settings
+    if is_unjudged():
+        return
     try:
         early_sinks = state.early_sinks()
         if not (settings.server_timing or settings.on_finding == "raise" or early_sinks):

@@ -17,6 +17,7 @@ from flask_perfkit.recording.allowances import Allowance
 from flask_perfkit.recording.callsite import Asked, Site
 from flask_perfkit.recording.fingerprint import (
     Shape,
+    differing,
     fingerprints,
     in_rows,
     marks_of,
@@ -24,6 +25,7 @@ from flask_perfkit.recording.fingerprint import (
     operation_of,
     shape_of,
 )
+from flask_perfkit.recording.issued import issued_of
 from flask_perfkit.recording.profile import (
     MOST_EXECUTIONS,
     MOST_VALUES,
@@ -94,6 +96,7 @@ class Causes(dict[CauseKey, Cause]):
         reason = _reason(shape, site, getattr(compiled[0], "statement", None), options[0])
         cause = self._cause(shape, reason, site, allowances)
         count = len(records)
+        cause.issued = cause.issued or issued_of(compiled[0], options[0])
         cause.count += count
         cause.duration += (sum(ended) - sum(started)) * _SECONDS
         cause.slowest = max(cause.slowest, max(map(sub, ended, started)) * _SECONDS)
@@ -190,10 +193,12 @@ def _add_values(cause: Cause, shape: Shape, parameters: Sequence[Any]) -> None:
     if len(cause.values) < MOST_VALUES:
         cause.values.update(fingerprints(rows, shape.literals))
     if len(rows) > 1:
+        cause.varying |= differing(rows)
         for comparison, one_way in moving(rows, shape).items():
             cause.moves[comparison] = cause.moves.get(comparison, True) and one_way
     marks = marks_of(rows[0])
     if cause.latest and cause.latest != marks:
+        cause.varying |= differing([cause.latest, marks])
         for before, now, comparison in zip(cause.latest, marks, shape.compared, strict=False):
             if before != now:
                 cause.moves.setdefault(comparison, True)

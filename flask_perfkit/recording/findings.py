@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from flask_perfkit.recording.allowances import Allowance
@@ -51,7 +51,8 @@ class Finding:
     ``None`` where no application code was on the stack. ``callers`` are the application
     lines one step out as ``(filename, lineno, count)``, most frequent first. ``origin`` is
     the line of the statement that brought the rows which the loop walks, where it can be
-    told. ``duration`` is in seconds; ``sql`` never holds a value.
+    told. ``duration`` is in seconds; ``sql`` never holds a value. ``cure`` is what ``fix`` says, as
+    an object; None where it is words only, and in a finding of another process.
     """
 
     kind: str
@@ -67,6 +68,7 @@ class Finding:
     origin: tuple[str, int] | None = None
     endpoint: str | None = None
     sql: str | None = None
+    cure: Any = field(default=None, compare=False, repr=False)
 
     @property
     def severity(self) -> str:
@@ -75,7 +77,13 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain data that JSON can hold."""
-        return {**asdict(self), "severity": self.severity}
+        values = asdict(replace(self, cure=None))
+        del values["cure"]
+        return {**values, "severity": self.severity}
+
+    def __getstate__(self) -> list[Any]:
+        """Leave the cure behind in a pickle: it is made of this process's own mappers."""
+        return [None if item.name == "cure" else getattr(self, item.name) for item in fields(self)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,6 +187,11 @@ def marks_of(row: Sequence[Any]) -> tuple[int, ...]:
         return tuple(hash(repr(value)) for value in row)
 
 
+def differing(rows: Sequence[Any]) -> set[int]:
+    """Return the places of the values that are not the same in all sets of parameters."""
+    return {place for place, column in enumerate(zip(*rows, strict=False)) if _differs(column)}
+
+
 def moving(rows: Sequence[Any], shape: Shape) -> dict[Comparison, bool]:
     """Return what those parameters are compared with that differ between executions.
 

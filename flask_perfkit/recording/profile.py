@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from flask_perfkit.recording.allowances import Allowance
 from flask_perfkit.recording.findings import AllowedFinding, Finding
 from flask_perfkit.recording.fingerprint import Comparison
+from flask_perfkit.recording.issued import Issued
 from flask_perfkit.recording.reason import Reason
 
 MOST_EXECUTIONS = 1_000
@@ -76,7 +77,9 @@ class Cause:
     came last. ``joined`` is, of a select that joins,
     the largest number of rows and how many there would be without a product of collections;
     ``collections`` are those that it may be of. ``widths`` are the average lengths of columns,
-    where they are measured. ``allowances`` held while it was executed.
+    where they are measured. ``allowances`` held while it was executed. ``issued`` is the statement
+    as SQLAlchemy holds it, where it made it; ``varying`` are the places of the bound values that
+    differed between executions.
     """
 
     sql: str
@@ -106,6 +109,8 @@ class Cause:
     widths: dict[str, float] = field(default_factory=dict)
     allowances: tuple[Allowance, ...] = ()
     executions: list[Executions] = field(default_factory=list)
+    issued: Issued | None = field(default=None, repr=False)
+    varying: set[int] = field(default_factory=set)
 
     @property
     def acts(self) -> int:
@@ -148,6 +153,7 @@ class Cause:
             widths=dict(self.widths),
             moves=dict(self.moves),
             flushed_at=set(self.flushed_at),
+            varying=set(self.varying),
             executions=list(self.executions),
         )
 
@@ -169,6 +175,7 @@ class Cause:
         self.values |= other.values
         self.moves.update(other.moves)
         self.flushed_at |= other.flushed_at
+        self.varying |= other.varying
         if self.count <= MOST_EXECUTIONS or not self.executions:
             self.executions += other.executions
 

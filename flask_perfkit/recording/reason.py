@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -54,13 +54,15 @@ _CATALOGS = ("sqlite_", "pg_", "information_schema")
 class Step:
     """One relationship on the way from an entity to what was loaded.
 
-    ``loader`` is the option that loads it now, where one does.
+    ``loader`` is the option that loads it now, where one does; ``relationship`` is SQLAlchemy's
+    own, which a cure is built from.
     """
 
     owner: str
     name: str
     to_many: bool
     loader: str = ""
+    relationship: Any = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.owner}.{self.name}"
@@ -323,7 +325,12 @@ def _steps(path: Any) -> Iterator[Step]:
 
 
 def _step(relationship: RelationshipProperty[Any]) -> Step:
-    return Step(relationship.parent.class_.__name__, relationship.key, bool(relationship.uselist))
+    return Step(
+        relationship.parent.class_.__name__,
+        relationship.key,
+        bool(relationship.uselist),
+        relationship=relationship,
+    )
 
 
 def _names(mapper: Mapper[Any]) -> tuple[str, ...]:

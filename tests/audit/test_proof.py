@@ -14,6 +14,7 @@ from flask import Flask, request
 
 from flask_perfkit import Finding, PerfKit, SetupError
 from flask_perfkit.audit.proof import Proof
+from flask_perfkit.cures.loaders import ColumnStep
 
 
 @pytest.fixture
@@ -130,7 +131,9 @@ def test_a_fix_that_makes_the_view_fail_is_not_proven(app: Flask) -> None:
 
 def test_a_fix_that_does_not_help_is_not_proven(app: Flask) -> None:
     view(app)(names)
-    finding = replace(finding_of(app), fix="undefer(Document.title)")
+    finding = finding_of(app)
+    column = ColumnStep("undefer", sa.inspect(Document), "title")
+    finding = replace(finding, cure=replace(finding.cure, steps=(), column=column))
     proof = proof_of(app, finding)
     assert (proof.holds, proof.reason) == (False, "it takes 11 queries, without it 11")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
@@ -15,6 +15,7 @@ from flask import Flask
 from sqlalchemy import Engine
 
 from flask_perfkit import Finding, Profile, QueryCounter
+from flask_perfkit.audit.patches.patch import Patch, patch_of
 from flask_perfkit.signals import request_profiled
 
 from . import seed, views
@@ -42,19 +43,22 @@ class View:
         """Return the labels that begin with one of ``words``."""
         return [label for label in self.labels if label.word in words]
 
-    def run(self, app: Flask) -> None:
-        """Run the view as its labels ask, and check that it did its work."""
+    def run(self, app: Flask, target: Any = None) -> bytes:
+        """Run the view as its labels ask, check that it did its work, and return what it said.
+
+        :param target: the function of a job, where that is not the view's own.
+        """
         if self.how == "command":
             group, command = self.name.split(".")
             result = app.test_cli_runner().invoke(args=[group, command.replace("_", "-")])
             assert result.exit_code == 0, result.output
-        elif self.how == "job":
-            self.target(app)
-        else:
-            self._request(app)
+            return result.output.encode()
+        if self.how == "job":
+            return repr((target or self.target)(app)).encode()
+        return self._request(app)
 
-    def _request(self, app: Flask) -> None:
-        path, status, repeat = self.rule, 200, 1
+    def _request(self, app: Flask) -> bytes:
+        path, status, repeat, body = self.rule, 200, 1, ""
         for label in self.of("REQUEST"):
             for name in label.names:
                 path = name if name.startswith("/") else path + name if "?" in name else path
@@ -65,6 +69,7 @@ class View:
             body = response.get_data(as_text=True)
             response.close()
             assert response.status_code == status, body[:500]
+        return body.encode()
 
 
 @dataclass(frozen=True)
@@ -97,15 +102,47 @@ class Outcomes:
             witness, _ = self._run(view)
         return witness if statements else None
 
+    def patch_of(self, view: View, findings: Sequence[Finding]) -> Patch:
+        """Return the patch for findings of one place, tried in the application that runs."""
+        try:
+            return patch_of(self._app(view), findings, ask=lambda: (200, view.run(self._app(view))))
+        finally:
+            seed.reset(self._engine)
+
+    def run_text(self, view: View, text: str | None) -> tuple[bytes, int, object]:
+        """Run a view with another text of its module, in an application of its own.
+
+        Returns what it said, how many statements that took, and the rows that it left.
+        """
+        module = ModuleType(view.module.__name__)
+        module.__package__, module.__file__ = views.__name__, view.module.__file__
+        text = text if text is not None else inspect.getsource(view.module)
+        exec(compile(text, str(module.__file__), "exec"), vars(module))
+        app = create_app(module, self._url)
+        target = getattr(module, view.target.__name__, None) if view.how == "job" else None
+        try:
+            with witnessing() as witness:
+                said = view.run(app, target)
+            return said, len(witness.executions), seed.rows(self._engine)
+        finally:
+            dispose(app)
+            seed.reset(self._engine)
+
     def close(self) -> None:
         """Close the connections of every application."""
         for app in self._apps.values():
             dispose(app)
 
-    def _run(self, view: View) -> tuple[Witness, tuple[Finding, ...]]:
-        url = self._engine.url.render_as_string(hide_password=False)
+    @property
+    def _url(self) -> str:
+        return self._engine.url.render_as_string(hide_password=False)
+
+    def _app(self, view: View) -> Flask:
         key = view.module.__name__
-        app = self._apps.get(key) or self._apps.setdefault(key, create_app(view.module, url))
+        return self._apps.get(key) or self._apps.setdefault(key, create_app(view.module, self._url))
+
+    def _run(self, view: View) -> tuple[Witness, tuple[Finding, ...]]:
+        app = self._app(view)
         findings: list[Finding] = []
 
         def keep(sender: Flask, profile: Profile) -> None:

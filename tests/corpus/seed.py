@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, Table, delete, insert, text
+from sqlalchemy import Engine, Table, delete, insert, select, text
 
 from . import models
 
@@ -32,6 +32,16 @@ def reset(engine: Engine) -> None:
                     connection.execute(insert(table), rows[table.name])
                 if engine.dialect.name == "postgresql" and "id" in table.primary_key.columns:
                     connection.execute(_sequence_past_rows(table))
+
+
+def rows(engine: Engine) -> list[list[str]]:
+    """Return the rows of every table, sorted, to compare what two runs have left."""
+    with engine.connect() as connection:
+        return [
+            sorted(map(repr, connection.execute(select(table)).all()))
+            for metadata in METADATA
+            for table in metadata.sorted_tables
+        ]
 
 
 def _sequence_past_rows(table: Table) -> Any:

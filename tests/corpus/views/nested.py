@@ -193,7 +193,7 @@ def grandchildren():
         for child in parent.children:  # SILENT x3
             # FINDING n_plus_one Category.children x9
             #   fix=selectinload(Category.children).selectinload(Category.children)
-            #   fix=selectinload(Category.children,recursion_depth=-1)
+            #   fix=selectinload(Category.children,recursion_depth=10)
             rows.append([grandchild.name for grandchild in child.children])
     return jsonify(rows)
 

@@ -102,7 +102,7 @@ def association_object():
 def names_below(category):
     names = [category.name]
     # FINDING n_plus_one Category.children x13
-    #   fix=selectinload(Category.children,recursion_depth=-1)
+    #   fix=selectinload(Category.children,recursion_depth=10)
     #   @relationships.tree
     for child in category.children:
         names += names_below(child)  # CALLER Category.children x12 @relationships.tree
@@ -120,7 +120,6 @@ def breadcrumbs():
     category = db.session.get(Category, 20)  # ORIGIN
     names = [category.name]
     # FINDING n_plus_one Category.parent x6
-    #   fix=selectinload(Category.parent,recursion_depth=-1)
     while category.parent is not None:
         category = category.parent
         names.append(category.name)
@@ -219,7 +218,7 @@ def empty_children():
     """Leaves have no children, yet each of them is asked."""
     leaves = db.session.scalars(select(Category).where(Category.id.between(5, 13)))  # ORIGIN
     # FINDING n_plus_one Category.children x9 fix=selectinload(Category.children)
-    #   fix=selectinload(Category.children,recursion_depth=-1)
+    #   fix=selectinload(Category.children,recursion_depth=10)
     return jsonify([leaf.name for leaf in leaves if not leaf.children])
 
 

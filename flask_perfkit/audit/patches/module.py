@@ -1,0 +1,144 @@
+"""One module as a tree that can be rewritten: where its nodes stand, and what its names mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
+from typing import Any, TypeVar
+
+import libcst as cst
+from libcst.codemod import CodemodContext
+from libcst.codemod.visitors import AddImportsVisitor
+from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
+
+from flask_perfkit.audit.patches.refusal import Refusal
+from flask_perfkit.cures.loaders import Import
+
+N = TypeVar("N", bound=cst.CSTNode)
+
+
+class ModuleTree:
+    """The tree of a module's text.
+
+    Replacements are gathered by node and put in at once, so that every finding of one file sees
+    the tree that was read.
+    """
+
+    def __init__(self, text: str, module: ModuleType) -> None:
+        self._wrapper = MetadataWrapper(cst.parse_module(text))
+        self._positions = self._wrapper.resolve(PositionProvider)
+        self._parents = self._wrapper.resolve(ParentNodeProvider)
+        self.module = module
+        self.replacements: dict[cst.CSTNode, Callable[[Any], Any]] = {}
+        self.imports: dict[Import, None] = {}
+
+    def around(self, lineno: int, kind: type[N]) -> Iterator[N]:
+        """Yield the nodes of a kind that a line lies in, the innermost first."""
+        found = []
+        for node in self.walk():
+            if isinstance(node, kind):
+                span = self._positions[node]
+                if span.start.line <= lineno <= span.end.line:
+                    found.append(node)
+        yield from reversed(found)
+
+    def walk(self, node: cst.CSTNode | None = None) -> Iterator[cst.CSTNode]:
+        """Yield a node and all inside of it, the outer ones first."""
+        waiting: list[cst.CSTNode] = [node or self._wrapper.module]
+        while waiting:
+            each = waiting.pop()
+            yield each
+            waiting += reversed(each.children)
+
+    def first_line(self, node: cst.CSTNode) -> int:
+        """Return the line that a node begins at."""
+        return int(self._positions[node].start.line)
+
+    def parent(self, node: cst.CSTNode) -> cst.CSTNode | None:
+        """Return what a node stands in."""
+        return self._parents.get(node)
+
+    def ancestors(self, node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+        """Yield what a node stands in, from the inside out."""
+        above = self._parents.get(node)
+        while above is not None:
+            yield above
+            above = self._parents.get(above)
+
+    def function_of(self, node: cst.CSTNode) -> cst.FunctionDef | None:
+        """Return the function that a node stands in."""
+        return next(
+            (each for each in self.ancestors(node) if isinstance(each, cst.FunctionDef)), None
+        )
+
+    def code(self, node: cst.CSTNode) -> str:
+        """Return a node as it is written."""
+        return self._wrapper.module.code_for_node(node)
+
+    def value(self, node: cst.CSTNode) -> Any:
+        """Return what a dotted name means among the module's globals; None where it is no such."""
+        if isinstance(node, cst.Name):
+            return vars(self.module).get(node.value)
+        if isinstance(node, cst.Attribute):
+            return getattr(self.value(node.value), node.attr.value, None)
+        return None
+
+    def need(self, imports: Sequence[Import]) -> None:
+        """Import what the module does not have yet.
+
+        :raises Refusal: a name means something else there, or its import would go in a circle.
+        """
+        for module, name in imports:
+            wanted = getattr(_loaded(module), name) if name else _loaded(module)
+            bound = name or module
+            if bound in vars(self.module):
+                if vars(self.module)[bound] is not wanted:
+                    raise Refusal(f"{bound} means something else in {self.module.__name__}")
+            elif self.module in vars(_loaded(module)).values():
+                raise Refusal(
+                    f"{module} imports {self.module.__name__}: {name} is to be imported there"
+                )
+            else:
+                self.imports[module, name] = None
+
+    def replace(self, node: cst.CSTNode, change: Callable[[Any], Any]) -> None:
+        """Change a node when the text is made; several changes of one are made in turn."""
+        before = self.replacements.get(node)
+        self.replacements[node] = change if before is None else lambda new: change(before(new))
+
+    def text(self) -> str:
+        """Return the module with all replacements and imports."""
+        changed = self._wrapper.module.visit(_Replacing(self.replacements))
+        context = CodemodContext()
+        for module, name in self.imports:
+            AddImportsVisitor.add_needed_import(context, module, name or None)
+        return AddImportsVisitor(context).transform_module(changed).code
+
+
+class _Replacing(cst.CSTTransformer):
+    def __init__(self, replacements: dict[cst.CSTNode, Callable[[Any], Any]]) -> None:
+        super().__init__()
+        self._replacements = replacements
+
+    def on_leave(self, original_node: Any, updated_node: Any) -> Any:
+        change = self._replacements.get(original_node)
+        return updated_node if change is None else change(updated_node)
+
+
+def _loaded(module: str) -> ModuleType:
+    import importlib
+
+    return importlib.import_module(module)
+
+
+def expression(code: str) -> cst.BaseExpression:
+    """Return an expression of code that a cure has built."""
+    return cst.parse_expression(code)
+
+
+def bracketed(node: cst.BaseExpression) -> cst.BaseExpression:
+    """Return an expression that an attribute can follow."""
+    plain = (cst.Name, cst.Attribute, cst.Call, cst.Subscript)
+    if isinstance(node, plain) or node.lpar:
+        return node
+    return node.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])

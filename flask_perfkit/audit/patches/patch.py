@@ -1,0 +1,200 @@
+"""A fix as a patch of the source: written, tried on the request, and offered if it holds."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import Context
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import CodeType
+from typing import TYPE_CHECKING
+
+from flask_perfkit.audit.patches.draft import Draft, drafted, together
+from flask_perfkit.audit.patches.refusal import Refusal
+from flask_perfkit.audit.patches.source import codes_of, living_codes
+from flask_perfkit.audit.patches.swap import swapped
+from flask_perfkit.audit.proof import recorded
+from flask_perfkit.audit.trial.asking import Ask
+from flask_perfkit.audit.trial.comparison import compare
+from flask_perfkit.cures.loaders import LoaderOption
+from flask_perfkit.errors import SetupError
+from flask_perfkit.recording.callsite import is_application
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.wording import line, milliseconds
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What mends one or several findings of one place; times are seconds of the processor.
+
+    ``diff`` is a unified diff. It ``holds`` if it was tried and the response was the same, in fewer
+    queries and less time. ``reason`` says why it does not; the diff is empty then, unless the patch
+    could not be tried.
+    """
+
+    findings: tuple[Finding, ...]
+    diff: str = ""
+    holds: bool = False
+    reason: str = ""
+    queries_before: int | None = None
+    queries_after: int | None = None
+    time_before: float | None = None
+    time_after: float | None = None
+    draft: Draft | None = field(default=None, repr=False)
+    written: bool = False
+
+    @property
+    def message(self) -> str:
+        """The result in one line."""
+        about = ", ".join(dict.fromkeys(finding.subject for finding in self.findings))
+        if self.holds and self.reason:
+            return f"{about}: {self.reason}"
+        if not self.holds:
+            return f"no patch for {about}: {self.reason}"
+        return (
+            f"{about}: same response, {self.queries_before} -> {self.queries_after} queries, "
+            f"{milliseconds(self.time_before or 0)} -> {milliseconds(self.time_after or 0)}"
+        )
+
+    def write(self) -> Patch:
+        """Write the patched file, in one step; return the patch with what became of it.
+
+        A patch that does not hold, or whose file cannot be written any more, writes nothing.
+        """
+        if not self.holds or self.draft is None:
+            return self
+        try:
+            self.draft.source.write(self.draft.text)
+        except (Refusal, OSError) as error:
+            return replace(self, reason=f"{self.draft.source.path} is left as it was: {error}")
+        return replace(self, written=True)
+
+
+def patch(app: Flask, finding: Finding, *, ask: Ask | None = None) -> Patch:
+    """Write the fix of a finding into its source, and try it; no file is changed.
+
+    :param ask: does what the finding was found in once more, and returns a status and a body, both
+        of which have to stay the same. The recorded GET of the finding's endpoint unless set.
+    """
+    return patch_of(app, (finding,), ask=ask)
+
+
+def patched(app: Flask, findings: Iterable[Finding], *, writes: bool) -> Iterator[Patch]:
+    """Yield a patch for all findings of each select, or why there is none.
+
+    :param writes: whether those that hold are written, those of one file at once.
+    """
+    kept: list[Patch] = []
+    for group in _groups(findings):
+        patch = Context().run(patch_of, app, group)
+        if patch.holds:
+            kept.append(patch)
+        if not writes or not patch.holds:
+            yield patch
+    if writes:
+        yield from written(kept)
+
+
+def written(patches: Sequence[Patch]) -> Iterator[Patch]:
+    """Write patches, those of one file together, and yield them with what became of each."""
+    files: dict[Path, list[Patch]] = {}
+    for patch in patches:
+        if patch.draft is not None:
+            files.setdefault(patch.draft.source.path, []).append(patch)
+    for of_file in files.values():
+        drafts = [patch.draft for patch in of_file if patch.draft is not None]
+        draft = replace(drafts[0], text=together(drafts))
+        done = replace(of_file[0], draft=draft).write()
+        for patch in of_file:
+            yield replace(patch, written=done.written, reason=done.reason)
+
+
+def _groups(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
+    groups: dict[object, list[Finding]] = {}
+    for finding in findings:
+        place = finding.origin or (finding.filename, finding.lineno)
+        kind = "option" if isinstance(finding.cure, LoaderOption) else finding.kind
+        groups.setdefault((finding.endpoint, kind, place), []).append(finding)
+    return [tuple(group) for group in groups.values()]
+
+
+def patch_of(app: Flask, findings: Sequence[Finding], *, ask: Ask | None = None) -> Patch:
+    """Return the patch for findings of one place."""
+    findings = tuple(findings)
+    try:
+        draft = drafted(findings)
+        _check_callers(app, draft)
+    except Refusal as refusal:
+        return Patch(findings, reason=f"{refusal}. By hand: {findings[0].fix}")
+    diff = draft.source.diff(draft.text)
+    try:
+        ask = ask or recorded(app, findings[0])
+    except SetupError:
+        return Patch(findings, diff, reason=_untried(findings[0]), draft=draft)
+    try:
+        result = compare(
+            ask,
+            lambda: swapped(draft.source, draft.text, draft.imports),
+            fewer=draft.saves_statements,
+        )
+    except Refusal as refusal:
+        return Patch(findings, reason=str(refusal))
+    return Patch(
+        findings,
+        "" if result.reason else diff,
+        not result.reason,
+        result.reason,
+        result.statements_before,
+        result.statements_after,
+        result.seconds_before,
+        result.seconds_after,
+        draft,
+    )
+
+
+def _untried(finding: Finding) -> str:
+    return (
+        f"not tried: no GET of {finding.endpoint!r} was recorded. A request that may do more than "
+        "read is not asked again by itself: give ask= to try the patch"
+    )
+
+
+def _check_callers(app: Flask, draft: Draft) -> None:
+    """Refuse a change of a helper that several places call: it might slow another of them.
+
+    :raises Refusal: there are several.
+    """
+    filename = str(draft.source.path)
+    around = [
+        code
+        for code in codes_of(draft.source.text, filename).values()
+        if any(lineno == draft.lineno for _, _, lineno in code.co_lines())
+    ]
+    if not around or not draft.of_select:
+        return
+    code = max(around, key=lambda each: each.co_firstlineno)
+    if (code.co_qualname, code.co_firstlineno, filename) in _views(app):
+        return
+    callers = {
+        (each.co_filename, each.co_firstlineno)
+        for each in living_codes()
+        if code.co_name in each.co_names and is_application(each.co_filename)
+    }
+    if len(callers) > 1:
+        raise Refusal(
+            f"{code.co_name}, with the select at {line(filename, draft.lineno)}, is named in "
+            f"{len(callers)} places, and what one of them needs may slow another"
+        )
+
+
+def _views(app: Flask) -> set[tuple[str, int, str]]:
+    codes: list[CodeType] = []
+    for view in app.view_functions.values():
+        owner = getattr(view, "view_class", None)
+        functions = vars(owner).values() if owner is not None else (inspect.unwrap(view),)
+        codes += [each.__code__ for each in functions if hasattr(each, "__code__")]
+    return {(code.co_qualname, code.co_firstlineno, code.co_filename) for code in codes}

@@ -1,0 +1,7 @@
+"""Why no patch is offered."""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """There is no patch; the message says why, for the reader of a report."""

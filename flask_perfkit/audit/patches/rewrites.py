@@ -1,0 +1,24 @@
+"""The rewrites by the kind of finding that they mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask_perfkit.audit.patches.module import ModuleTree
+from flask_perfkit.audit.patches.refusal import Refusal
+from flask_perfkit.recording.findings import Finding
+
+Rewrite = Callable[[ModuleTree, int, Finding], None]
+
+_REWRITES: dict[str, Rewrite] = {}
+
+
+def rewrite_for(finding: Finding) -> Rewrite:
+    """Return what mends a finding.
+
+    :raises Refusal: nothing does.
+    """
+    rewrite = _REWRITES.get(finding.kind)
+    if rewrite is None:
+        raise Refusal("there is no rewrite that is sure to keep what the code does")
+    return rewrite

@@ -1,0 +1,1 @@
+"""What mends a statement, built from the statement as SQLAlchemy holds it, never from its text."""
