@@ -28,7 +28,7 @@ from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.hooks.work import report
 from flask_perfkit.recording.recorder import Recorder, current, enter
-from flask_perfkit.recording.work import is_running, is_surroundings, name_of_work
+from flask_perfkit.recording.work import is_running, is_surroundings, name_of, name_of_work
 from flask_perfkit.wsgi import Passage
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Job(Recorder):
         self.state = state
         self.opener = opener
         self.name: str | None = None
+        self.asked = False
         self.has_requests = False
         self.process = os.getpid()
         self.pushed_in = get_ident()
@@ -84,10 +85,10 @@ class Job(Recorder):
         super().absorb(inner)
 
     def _take_name(self) -> None:
+        self.asked = True
         try:
             self.name = name_of_work(sys._getframe(2), self.opener)
         except Exception:
-            self.name = "job"
             log_once("naming a piece of work")
 
     def finish(self) -> None:
@@ -100,16 +101,16 @@ class Job(Recorder):
         """
         if self.closed:
             return
-        around = self.parent
+        around, name = self.parent, self.name or (name_of(self.opener) if self.opener else "job")
         if around is not None and not around.closed and around.pushed_in != self.pushed_in:
             self.stands_alone = False
             self.close()
-        elif self.name is None:
+        elif not self.asked:
             self.closed = True
-        elif self.has_requests or self.name in self.state.settings.exclude:
+        elif self.has_requests or name in self.state.settings.exclude:
             self.discard()
         else:
-            report(self, self.state, self.name, "JOB")
+            report(self, self.state, name, "JOB")
 
 
 def watch_jobs() -> None:

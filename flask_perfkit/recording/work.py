@@ -47,22 +47,22 @@ def is_surroundings(frame: FrameType | None) -> bool:
     )
 
 
-def name_of_work(frame: FrameType, opener: CodeType | None) -> str:
+def name_of_work(frame: FrameType, opener: CodeType | None) -> str | None:
     """Name the piece of work that a frame is part of.
 
     It is the function that opened it, while that one runs. One that only passes a call on, as
     the base of all tasks of a queue does, and one of a library leave their name to what they
     call. Where it was opened by what has returned since, such as a hook before each task, it is
-    the application's outermost function.
+    the application's outermost function. None while nothing else of the application is there.
     """
     inside = list(_up_to(opener, _above(frame)))
     frames = list(filter(_is_of_application, inside))
     if not frames:  # SQLAlchemy runs in a greenlet of its own under asyncio
         around = (each for _, each in upwards(frame))
         frames = list(filter(_is_of_application, _up_to(opener, around)))
-    while len(frames) > 1 and passes_on(frames[-1]):
+    while frames and passes_on(frames[-1]):
         frames.pop()
-    return _name(frames[-1].f_code) if frames else "job"
+    return name_of(frames[-1].f_code) if frames else None
 
 
 def _up_to(opener: CodeType | None, frames: Iterable[FrameType]) -> Iterator[FrameType]:
@@ -73,7 +73,7 @@ def _up_to(opener: CodeType | None, frames: Iterable[FrameType]) -> Iterator[Fra
             return
 
 
-def _name(code: CodeType) -> str:
+def name_of(code: CodeType) -> str:
     """Return a function's name; a script goes by its file's, what is typed is the shell's."""
     function = function_of(code)
     if function != _MODULE:

@@ -15,6 +15,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import gevent
 import pytest
 import sqlalchemy as sa
 from archive import Document, archive, db, line_of, names_of_owners, profiles
@@ -23,8 +24,6 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from flask_perfkit import FindingError, PerfKit, PerfKitError, Profile, QueryCounter
 from flask_perfkit.recording.recorder import current
-
-gevent = pytest.importorskip("gevent")
 
 
 @pytest.fixture
