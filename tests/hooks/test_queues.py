@@ -79,10 +79,8 @@ def test_celery(tmp_path: Path, redis_url: str, pool: str) -> None:
             if sender.name.endswith("name_all_owners"):
                 celery.control.shutdown()
     """
-    write(
-        directory,
-        page("celery.md").replace("\nwith perfkit", "\nif False:\n  with perfkit") + dedent(end),
-    )
+    text, _, _ = page("celery.md").partition('with perfkit.watch("nightly export")')
+    write(tmp_path, text + dedent(end))
     ask = "import tasks; [each.delay() for each in (tasks.name_owners, tasks.name_all_owners)]"
     subprocess.run(
         [sys.executable, "-c", ask],
