@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _SEVERITIES = ("error", "warning", "info")
 _FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 _BAR = 20
+_MOST_NAMED = 5
 _WIDEST = 79
 
 
@@ -119,7 +120,7 @@ def audit_command(
         click.echo(json.dumps(result.to_dict(), indent=2, default=str))
     else:
         click.echo("\n".join(lines_of(result)))
-    _exit_after(result, fail_on, {*paths, *listed}, allow_errors=allow_errors)
+    _exit_after(result, fail_on, allow_errors=allow_errors)
 
 
 def _progress(address: Address, number: int, total: int) -> None:
@@ -133,18 +134,20 @@ def _progress(address: Address, number: int, total: int) -> None:
     click.echo(f"\r\x1b[K{text[:_WIDEST]}" + ("\r\x1b[K" if is_last else ""), err=True, nl=False)
 
 
-def _exit_after(
-    result: Audit, fail_on: str | None, wanted: set[str], *, allow_errors: bool
-) -> None:
+def _exit_after(result: Audit, fail_on: str | None, *, allow_errors: bool) -> None:
     """End with 1 on what a gate must not let through, and with 130 after Ctrl-C as shells do."""
-    bad = _SEVERITIES[: _SEVERITIES.index(fail_on) + 1] if fail_on else ()
-    gone = [
-        visit for visit in result.visits if visit.status == 404 and visit.address.path in wanted
-    ]
-    errors = () if allow_errors else (*result.failed, *gone)
     if result.interrupted:
         raise click.exceptions.Exit(130)
-    if errors or any(finding.severity in bad for finding in result.findings):
+    if result.failed and not allow_errors:
+        paths = ", ".join(str(visit.address.path) for visit in result.failed[:_MOST_NAMED])
+        click.echo(
+            f"audit failed: {len(result.failed)} of the answers say nothing of what was asked for "
+            f"({paths}); --allow-errors leaves them out",
+            err=True,
+        )
+        raise click.exceptions.Exit(1)
+    bad = _SEVERITIES[: _SEVERITIES.index(fail_on) + 1] if fail_on else ()
+    if any(finding.severity in bad for finding in result.findings):
         raise click.exceptions.Exit(1)
 
 

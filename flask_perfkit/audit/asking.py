@@ -27,6 +27,7 @@ _LOGGED_OUT = (401, 403)
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ENOUGH = range(200, 300)
 _NOT_MODIFIED = 304
+_NOT_THERE = 404
 
 
 _BOOKKEEPING = frozenset({"_fresh", "_flashes"})
@@ -70,6 +71,11 @@ class Visit:
     def has_failed(self) -> bool:
         """Whether it answered with a server's error."""
         return self.status is not None and self.status >= 500
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it was asked for by name and is not there."""
+        return self.status == _NOT_THERE and not self.address.endpoint
 
     @property
     def was_turned_away(self) -> bool:
@@ -173,7 +179,7 @@ def _reason(address: Address, status: int | None) -> str:
         return ""
     if status in _LOGGED_OUT or status in _REDIRECTS:
         return f"{path}: {status}: log in with --login or --header"
-    if status == 404:
+    if status == _NOT_THERE:
         return f"{path} is not there: give another with --path"
     if status >= 500:
         return f"{path}: {status}: see the application's log"

@@ -72,8 +72,8 @@ class Audit:
 
     @property
     def failed(self) -> tuple[Visit, ...]:
-        """The addresses that answered with a server's error."""
-        return tuple(visit for visit in self.visits if visit.has_failed)
+        """The addresses that failed, or that were asked for by name and are not there."""
+        return tuple(visit for visit in self.visits if visit.has_failed or visit.is_gone)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data that JSON can hold."""

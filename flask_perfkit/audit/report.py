@@ -33,8 +33,9 @@ def lines_of(audit: Audit) -> Iterator[str]:
     notes = [f"{visit.address.path}: {note}" for visit in audit.visits for note in visit.notes]
     yield from _section("Worth knowing", notes)
     yield from _section(_AWAY, [f"{visit.address.path}: {visit.status}" for visit in away])
-    failed = [f"{visit.address.path}: {visit.status}" for visit in audit.failed]
-    yield from _section("Answered with an error", failed)
+    for title, is_gone in (("Answered with an error", False), ("Not there", True)):
+        failed = [visit for visit in audit.failed if visit.is_gone is is_gone]
+        yield from _section(title, [f"{each.address.path}: {each.status}" for each in failed])
     missed = [each for each in audit.missed if each.path not in known]
     yield from _section(
         "Not audited", [f"{each.endpoint or each.path}: {each.reason}" for each in missed]

@@ -47,6 +47,12 @@ class Recorder(list[Record]):
     stands_alone = False
     """Whether it is a request or a command: repeating one is no loop of the code around it."""
 
+    folded = False
+    """Whether there is more to look at than the waiting records."""
+
+    pushed_in: int | None = None
+    """The thread or greenlet that works for it in an application context; None before."""
+
     closed = False
     alone_on: Any = None
     touched: dict[int, Any] | None = None
@@ -68,11 +74,6 @@ class Recorder(list[Record]):
         own = (self._causes or {}).values()
         waiting = 0 if self.closed else len(self)
         return waiting + sum(cause.count for cause in (*own, *self.inside))
-
-    @property
-    def folded(self) -> bool:
-        """Whether there is more to look at than the waiting records."""
-        return self._causes is not None or self._calls is not None or self._spans is not None
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -114,6 +115,7 @@ class Recorder(list[Record]):
                 return
             if self._calls is None:
                 self._calls = Calls()
+            self.folded = True
             allowed = holding(self.spans, started)
             self._calls.add((kind, name, key, started, ended, site, allowed))
 
@@ -123,6 +125,7 @@ class Recorder(list[Record]):
             records = self._take()
             if self._causes is None:
                 self._causes = Causes()
+            self.folded = True
             if records and not self.closed:
                 flushes = self._flushes or []
                 if spans := self.spans:
@@ -165,6 +168,7 @@ class Recorder(list[Record]):
         with self._lock:
             if self.closed:
                 return
+            self.folded = True
             self._causes = self._causes or Causes()
             self._inside = self._inside or Causes()
             self._inside.absorb(inner.inside)
@@ -189,6 +193,7 @@ class Recorder(list[Record]):
     def begin_allowing(self, allowance: Allowance) -> None:
         """Note that a kind of finding is allowed from now on."""
         with self._lock:
+            self.folded = True
             self._spans = self._spans or {}
             if allowance in self._spans or len(self._spans) < _MOST_ALLOWANCES:
                 span = self._spans.setdefault(allowance, Span())

@@ -216,7 +216,7 @@ def test_a_path_that_is_not_there_does_not_pass(
 ) -> None:
     result = audited(app, "--path", "/owner", *options)
     assert result.exit_code == code
-    assert "/owner is not there" in result.stdout
+    assert "Not there:\n  /owner: 404\n" in result.stdout
 
 
 def test_addresses_from_a_file(app: Flask, tmp_path: Path) -> None:
