@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TypeVar
 from weakref import ref
 
-from flask_perfkit.cache.process.fork import call_after_fork
+from flask_perfkit.cache.process.fork import Lock, call_after_fork
 from flask_perfkit.cache.process.log import warn
 
 SLOW_SECONDS = 0.1
@@ -24,6 +24,10 @@ T = TypeVar("T")
 
 class Unavailable(Exception):
     """The backend does not answer, or did not a moment ago: go to the source."""
+
+
+class AllInUse(Exception):
+    """The process has as many connections as it may have, and uses all: no fault of the server."""
 
 
 class Breaker:
@@ -42,7 +46,7 @@ class Breaker:
         self._slow_reads = 0
         self._looking = False
         self._recover = recover
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._complained: set[str] = set()
         call_after_fork(self._after_fork)
 
@@ -55,9 +59,30 @@ class Breaker:
             raise Unavailable
         try:
             return operation(*arguments)
+        except AllInUse as error:
+            raise Unavailable from error
         except Exception as error:
             self.trip(error)
             raise Unavailable from error
+
+    def insist(self, operation: Callable[..., T], *arguments: object) -> T:
+        """Call the operation even while the breaker is open, and once more if it fails.
+
+        For what must not be missed: other processes may have found the server again long before
+        this one, and a connection that was open before its restart is not good any more.
+
+        :raises Unavailable: the backend does not answer.
+        """
+        was_open = self.open
+        try:
+            result = _twice(operation, arguments)
+        except Exception as error:
+            if not isinstance(error, AllInUse):
+                self.trip(error)
+            raise Unavailable from error
+        if was_open:
+            self.try_again()
+        return result
 
     def read(self, operation: Callable[..., T], *arguments: object) -> T:
         """Call the operation as :meth:`call` does, unless the backend has become slow.
@@ -86,6 +111,8 @@ class Breaker:
             return None
         try:
             return operation(*arguments)
+        except AllInUse:
+            return None
         except Exception as error:
             if refused(error):
                 self.complain(error)
@@ -135,9 +162,11 @@ class Breaker:
         if time.monotonic() - started > SLOW_SECONDS:
             return False
         with self._lock:
+            was_given_up = self.open or self._slow
             self.open = self._slow = self._looking = False
             self._slow_reads = 0
-        warn("The cache's server is usable again")
+        if was_given_up:
+            warn("The cache's server is usable again")
         return True
 
     def _start(self) -> None:
@@ -150,7 +179,6 @@ class Breaker:
                 self._looking = True
 
     def _after_fork(self) -> None:
-        self._lock = threading.Lock()
         self._looking = False
         if self.open or self._slow:
             self._start()
@@ -166,6 +194,15 @@ def _look(breaker: ref[Breaker]) -> None:
         if found is None or found.try_again():
             return
         del found
+
+
+def _twice(operation: Callable[..., T], arguments: tuple[object, ...]) -> T:
+    try:
+        return operation(*arguments)
+    except Exception as error:
+        if refused(error) or isinstance(error, AllInUse) or "Timeout" in type(error).__name__:
+            raise
+        return operation(*arguments)
 
 
 def refused(error: BaseException) -> bool:
