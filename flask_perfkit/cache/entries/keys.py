@@ -66,8 +66,8 @@ class CallKeys:
             return stable_text(value)
         except TypeError as error:
             raise TypeError(
-                f"argument {name!r} of {self.name.partition('#')[0]} cannot be part of a cache key: "
-                f"{error}"
+                f"argument {name!r} of {self.name.partition('#')[0]} cannot be part of a cache "
+                f"key: {error}"
             ) from None
 
 

@@ -18,7 +18,14 @@ from flask_perfkit.cache.lookup.reader import Hit, Reader
 from flask_perfkit.cache.lookup.steps import Acquire, Create, Pause, Way
 from flask_perfkit.cache.process.locks import LOCK_SECONDS, KeyLock, KeyLocks
 from flask_perfkit.cache.process.log import warn
-from flask_perfkit.cache.reads.creators import NOTHING_READ, CreatorRun, include, running
+from flask_perfkit.cache.reads.creators import (
+    NOTHING_READ,
+    CreatorRun,
+    include,
+    note_unseen,
+    running,
+)
+from flask_perfkit.cache.reads.unseen import watch_unseen
 from flask_perfkit.cache.stores.breaker import Breaker, Unavailable
 from flask_perfkit.cache.stores.tokens import TOKEN_SECONDS, Backend, Prepared, SeenTokens
 from flask_perfkit.cache.stores.unsent import Unsent
@@ -322,7 +329,7 @@ def plain(value: Any) -> Any:
 def _run(creator: Callable[[], Any], run: CreatorRun) -> Way[Any]:
     token = running.set(run)
     try:
-        with run.held.watch():
+        with run.held.watch(), watch_unseen(note_unseen):
             return (yield Create(creator))
     finally:
         running.reset(token)

@@ -118,6 +118,13 @@ def refuse(reason: str) -> None:
         run.tell_not(reason)
 
 
+def note_unseen(reason: str) -> None:
+    """Tell the creator of this context, if there is one, that it reads what cannot be seen."""
+    run = running.get()
+    if run is not None:
+        run.reads_unseen(reason)
+
+
 def include(tokens: Mapping[str, str | None]) -> None:
     """Tell the creator of this context, if there is one, of another entry that it read."""
     run = running.get()

@@ -67,7 +67,7 @@ class Surroundings:
         for thing, watched in ((kept, _watched_globals), (asked, _watched_request)):
             if thing is not None and not isinstance(thing, _Watched):
                 kind: Any = type(thing)
-                thing.__class__ = watched(kind)
+                object.__setattr__(thing, "__class__", watched(kind))  # g has one of its own
         self._there = dict(_variables(kept)) if kept is not None else {}
         session = session_of(contexts)
         before = _begin_session(session)

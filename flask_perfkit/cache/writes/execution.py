@@ -42,17 +42,9 @@ def _do_execute(_cursor: Any, _statement: str, _parameters: Any, context: Any) -
             early, transaction.early = transaction.early, []
             end_marks(early)
         run = running.get()
-        if run is None and not (
-            context.isinsert
-            or context.isupdate
-            or context.isdelete
-            or context.compiled is None
-            or context.isddl
-            or context.is_text
-            or context.compiled.ctes
-        ):
-            return
         found = facts(context)
+        if run is None and found.only_reads:
+            return
         if run is not None:
             _note_read(run, found, transaction, context)
         if found.switches:

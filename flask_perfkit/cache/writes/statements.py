@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy.orm.context import FromStatement
@@ -49,6 +48,7 @@ _OPAQUE_CALL = (
 )
 _LONGEST_KEPT_TEXT = 2000
 _GENERIC = Function.__module__
+_FACTS = "_flask_perfkit_facts"
 _CASCADES = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
 
 
@@ -92,7 +92,7 @@ class Facts:
     ``opaque``: why it reads tables which cannot be told; empty where it does not.
     ``commits``: a database may commit the transaction because of it.
     ``switches``: the connection sees other data from here on; ``sets_level``: perhaps at another
-    level of isolation.
+    level of isolation. ``only_reads``: nothing has to be noted unless a creator runs.
     """
 
     reads: frozenset[str]
@@ -102,8 +102,11 @@ class Facts:
     switches: bool = False
     sets_level: bool = False
 
+    only_reads: bool = field(init=False)
 
-_known: WeakKeyDictionary[Any, Facts] = WeakKeyDictionary()
+    def __post_init__(self) -> None:
+        notable = self.writes or self.commits or self.switches or self.sets_level
+        object.__setattr__(self, "only_reads", not notable)
 
 
 def facts(context: Any) -> Facts:
@@ -111,11 +114,10 @@ def facts(context: Any) -> Facts:
     compiled = context.compiled
     if compiled is None:
         return _text_facts(context.statement)
-    try:
-        return _known[compiled]
-    except KeyError:
-        found = _known[compiled] = _compiled_facts(compiled)
-        return found
+    known: Facts | None = compiled.__dict__.get(_FACTS)
+    if known is None:
+        known = compiled.__dict__[_FACTS] = _compiled_facts(compiled)
+    return known
 
 
 def _text_facts(text: str) -> Facts:
