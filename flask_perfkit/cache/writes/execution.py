@@ -15,7 +15,8 @@ from flask_perfkit.cache.reads.creators import CreatorRun, running
 from flask_perfkit.cache.reads.surroundings import SCHEMA, note_surrounding
 from flask_perfkit.cache.stores.tokens import LONG_MARK_SECONDS
 from flask_perfkit.cache.writes.isolation import SET_BY_TEXT, commits_each_statement, snapshot
-from flask_perfkit.cache.writes.statements import Facts, facts
+from flask_perfkit.cache.writes.schema import forget_schema, related_tables
+from flask_perfkit.cache.writes.statements import Facts, Write, facts
 from flask_perfkit.cache.writes.transactions import (
     INFO,
     Transaction,
@@ -75,9 +76,14 @@ def _note_write(found: Facts, transaction: Transaction, context: Any) -> None:
         parameters = getattr(context, "compiled_parameters", [])
         for write in found.writes:
             transaction.changes.table(write.table).note(write, parameters)
+        related = related_tables(context, [write.table for write in found.writes])
+        for table in sorted(related - {write.table for write in found.writes}):
+            transaction.changes.table(table).note(Write(table), parameters)
         if found.writes:
             open_ones = [item for item in writing.get() if _is_other(item(), transaction)]
             writing.set((*open_ones, ref(transaction)))
+    if found.commits:
+        forget_schema(context)
     if not transaction.changes:
         return
     at_once = commits_each_statement(context.root_connection)

@@ -119,6 +119,15 @@ def fragment_writes(text: str) -> frozenset[str]:
     return frozenset(Reader(list(_tokens(text))).written_inside())
 
 
+def names_in(text: str) -> frozenset[str]:
+    """Write every word and quoted name of a text as the name of a table."""
+    return frozenset(
+        table_token(token.text.strip('"`[]'))
+        for token in _tokens(text)
+        if token.kind in ("word", "name")
+    )
+
+
 def _tokens(text: str) -> Iterator[Token]:
     if "\\" in text and "'" in text:
         # Whether it escapes a quote differs by database: the words may be in a string or not.
