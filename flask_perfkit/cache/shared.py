@@ -30,7 +30,7 @@ class SharedParts:
         self.backend = backend
         self.near = Near()
         unsent = Unsent(backend)
-        self.breaker = Breaker(unsent.send)
+        self.breaker = Breaker(unsent.send, unsent.has_marks, lambda: backend.epoch)
         seen_tokens = SeenTokens()
         self.invalidator = Invalidator(backend, self.breaker, unsent, seen_tokens, self.near)
         self.reader = Reader(backend, self.breaker, seen_tokens, self.near)

@@ -328,6 +328,35 @@ def test_no_read_is_stale_after_a_restart_while_a_writer_has_not_noticed(
     assert hits > reads / 2
 
 
+def test_no_read_is_stale_after_a_freeze_in_which_a_writer_committed(
+    server: Server, sqlite_engine: sa.Engine
+) -> None:
+    cache = Cache.from_url(server.url)
+    creator = Counted(lambda: count_documents(sqlite_engine))
+
+    def read() -> int:
+        number: int = cache.get_or_create("key", creator, depends_on=[Document])
+        return number
+
+    reads = stale = 0
+    with running(write_on_demand, server.url, str(sqlite_engine.url)) as (_, writer):
+        for _ in range(2):
+            read()
+            server.freeze()
+            read()  # this process notices; the writer does at its commit
+            writer.send("write")
+            least = writer.recv()
+            server.thaw()
+            hits = 0
+            while hits < 20:
+                runs = creator.runs
+                reads, stale = reads + 1, stale + (read() < least)
+                hits += creator.runs == runs
+                time.sleep(0.002)
+    print(f"{reads} reads after freezes, {stale} stale", file=sys.stderr)
+    assert stale == 0
+
+
 def test_a_script_that_keeps_no_cache_announces_its_writes(
     server: Server, sqlite_engine: sa.Engine
 ) -> None:

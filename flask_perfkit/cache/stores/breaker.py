@@ -18,6 +18,9 @@ SLOW_SECONDS = 0.1
 _SLOW_READS = 5
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 5.0
+_URGENT_DELAY = 0.2
+_OTHERS_SECONDS = 1.0
+"""Longer than a process with urgent news takes between two attempts, with their timeouts."""
 
 T = TypeVar("T")
 
@@ -37,11 +40,23 @@ class Breaker:
     change, as other processes may read. A thread that lives only as long as either tries
     again, at growing intervals, so that no request pays for the attempt.
 
+    When a server answers again that was not restarted, other processes may still have commits to
+    tell it of that they made meanwhile. They try several times a second, and reads pass it by for
+    longer than that.
+
     :param recover: one attempt; raises while the backend is not usable.
+    :param is_urgent: says whether commits wait to be told.
+    :param epoch: names the run of the server; entries of another run are not believed anyway.
     """
 
-    def __init__(self, recover: Callable[[], None]) -> None:
+    def __init__(
+        self, recover: Callable[[], None], is_urgent: Callable[[], bool], epoch: Callable[[], str]
+    ) -> None:
         self.open = False
+        self._is_urgent = is_urgent
+        self._epoch = epoch
+        self._epoch_before = ""
+        self._reads_from = 0.0
         self._slow = False
         self._slow_reads = 0
         self._looking = False
@@ -89,7 +104,7 @@ class Breaker:
 
         :raises Unavailable: the breaker is open, or the backend slow.
         """
-        if self._slow:
+        if self._slow or (self._reads_from and time.monotonic() < self._reads_from):
             raise Unavailable
         started = time.monotonic()
         result = self.call(operation, *arguments)
@@ -126,6 +141,7 @@ class Breaker:
             if self.open:
                 return
             self.open = True
+            self._epoch_before = self._epoch()
             warn(
                 "The cache's server is not usable (%s): values come from their source until it is",
                 _described(error),
@@ -163,11 +179,17 @@ class Breaker:
             return False
         with self._lock:
             was_given_up = self.open or self._slow
+            if self.open and self._epoch() == self._epoch_before:
+                self._reads_from = time.monotonic() + _OTHERS_SECONDS
             self.open = self._slow = self._looking = False
             self._slow_reads = 0
         if was_given_up:
             warn("The cache's server is usable again")
         return True
+
+    def longest_delay(self) -> float:
+        """Return how many seconds may pass between two attempts."""
+        return _URGENT_DELAY if self._is_urgent() else _LONGEST_DELAY
 
     def _start(self) -> None:
         if not self._looking:
@@ -189,10 +211,10 @@ def _look(breaker: ref[Breaker]) -> None:
     delay = _FIRST_DELAY
     while True:
         time.sleep(delay)
-        delay = min(2 * delay, _LONGEST_DELAY)
         found = breaker()
         if found is None or found.try_again():
             return
+        delay = min(2 * delay, found.longest_delay())
         del found
 
 

@@ -39,6 +39,10 @@ class Unsent:
             if len(self._held) < _MOST_KEPT:
                 self._held[owner] = key
 
+    def has_marks(self) -> bool:
+        """Say whether there are commits to be told."""
+        return bool(self._marks)
+
     def send(self) -> None:
         """Reach the backend and send what is kept; raises while that fails."""
         self._backend.ping()
