@@ -112,10 +112,14 @@ class Invalidator:
 
     def _see_anything(self) -> None:
         """Know the token on which all depends from the first commit on, as those of its tables."""
-        if not self._seen_tokens.knows(ANYTHING):
-            prepared = self._breaker.attempt(
-                self._backend.prepare, (ANYTHING,), (), TOKEN_SECONDS, None
-            )
+        if self._seen_tokens.knows(ANYTHING):
+            return
+        found = self._breaker.attempt(self._backend.read, (), (ANYTHING,))
+        if found is not None and found[1] != [None]:
+            self._seen_tokens.note([(ANYTHING, found[1][0])])
+        elif found is not None:
+            life = TOKEN_SECONDS
+            prepared = self._breaker.attempt(self._backend.prepare, (ANYTHING,), (), life, None)
             if prepared is not None:
                 self._seen_tokens.note(prepared.tokens.items())
 
