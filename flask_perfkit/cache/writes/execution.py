@@ -15,7 +15,7 @@ from flask_perfkit.cache.reads.creators import CreatorRun, running
 from flask_perfkit.cache.reads.surroundings import SCHEMA, note_surrounding
 from flask_perfkit.cache.stores.tokens import LONG_MARK_SECONDS
 from flask_perfkit.cache.writes.isolation import SET_BY_TEXT, commits_each_statement, snapshot
-from flask_perfkit.cache.writes.schema import forget_schema, related_tables
+from flask_perfkit.cache.writes.schema import forget_schema, look_at_schema_in_time, related_tables
 from flask_perfkit.cache.writes.statements import Facts, Write, facts
 from flask_perfkit.cache.writes.transactions import (
     INFO,
@@ -39,6 +39,9 @@ def _do_execute(_cursor: Any, _statement: str, _parameters: Any, context: Any) -
         transaction = context.root_connection.connection.info.get(INFO)
         if transaction is None:
             transaction = transaction_of(context.root_connection)
+        if not transaction.executed:
+            transaction.executed = True
+            look_at_schema_in_time(context)
         if transaction.early:
             early, transaction.early = transaction.early, []
             end_marks(early)

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask_perfkit.cache.entries.dependencies import ANYTHING, table_token
+from flask_perfkit.cache.writes.isolation import in_transaction
 from flask_perfkit.cache.writes.texts import fragment_writes, names_in
 from flask_perfkit.faults import log_once
 
 _SECONDS = 60.0
 _KEPT = "flask_perfkit.cache.schema"
 
+_LOCKING = "sqlite"
 _ALWAYS, _DELETE, _UPDATE = "always", "delete", "update"
 
 _POSTGRES = """
@@ -83,14 +85,40 @@ class Schema:
 
 def related_tables(context: Any, tables: list[str]) -> set[str]:
     """Name the tables that the database changes when the statement changes these."""
-    if not tables or ANYTHING in tables:
+    if not tables or ANYTHING in tables or context.dialect.name not in _READERS:
         return set()
-    schema = _schema(context)
-    return set() if schema is None else schema.reached(tables, _kinds(context))
+    if context.dialect.name != _LOCKING:
+        look_at_schema(context)
+    schema: Schema | None = context.dialect.__dict__.get(_KEPT)
+    return {ANYTHING} if schema is None else schema.reached(tables, _kinds(context))
+
+
+def look_at_schema_in_time(context: Any) -> None:
+    """Look at SQLite's schema before a transaction begins on the connection.
+
+    Inside of one, a read before the first write may make it fail: it takes a lock that another
+    writer waits for.
+    """
+    if context.dialect.name == _LOCKING and not in_transaction(context.root_connection):
+        look_at_schema(context)
+
+
+def look_at_schema(context: Any) -> None:
+    """Ask the database, unless that was done a moment ago."""
+    kept: Schema | None = context.dialect.__dict__.get(_KEPT)
+    now = time.monotonic()
+    if kept is not None and kept.until > now:
+        return
+    found = Schema(now + _SECONDS)
+    try:
+        _READERS[context.dialect.name](lambda text: _ask(context, text), found)
+    except Exception:
+        log_once("asking the database for its cascades, views and triggers")
+    context.dialect.__dict__[_KEPT] = found
 
 
 def forget_schema(context: Any) -> None:
-    """Ask again at the next write, as a definition is about to change."""
+    """Ask again in time for the next write, as a definition is about to change."""
     context.dialect.__dict__.pop(_KEPT, None)
 
 
@@ -100,22 +128,6 @@ def _kinds(context: Any) -> tuple[str, ...]:
     if context.isdelete:
         return (_ALWAYS, _DELETE, _UPDATE)  # what a SET NULL changes may cascade in turn
     return (_ALWAYS, _UPDATE) if context.isupdate else (_ALWAYS, _DELETE, _UPDATE)
-
-
-def _schema(context: Any) -> Schema | None:
-    read = _READERS.get(context.dialect.name)
-    if read is None:
-        return None
-    kept: Schema | None = context.dialect.__dict__.get(_KEPT)
-    now = time.monotonic()
-    if kept is None or kept.until < now:
-        kept = Schema(now + _SECONDS)
-        context.dialect.__dict__[_KEPT] = kept
-        try:
-            read(lambda text: _ask(context, text), kept)
-        except Exception:
-            log_once("asking the database for its cascades, views and triggers")
-    return kept
 
 
 def _ask(context: Any, text: str) -> list[tuple[Any, ...]]:

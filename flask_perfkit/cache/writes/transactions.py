@@ -39,12 +39,14 @@ class Transaction:
     """What is known of the transaction that a driver's connection is in.
 
     ``over`` is said and not left to the object's end, which a traceback may put off; ``early``
-    holds the marks that stand before its end; ``switched`` says that a text has made the
+    holds the marks that stand before its end; ``executed`` says that it had a statement,
+    ``switched`` says that a text has made the
     connection see other data, as another role or schema.
     """
 
     def __init__(self) -> None:
         self.over = False
+        self.executed = False
         self.switched = False
         self.changes = Changes()
         self.early: list[tuple[Invalidator, Mark]] = []
