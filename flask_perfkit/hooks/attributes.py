@@ -1,7 +1,7 @@
 """Watches which attributes of loaded objects are read.
 
-Each read costs a function call more, so this is for debug and tests; it is what tells an
-eager load or a wide column that nobody needs.
+Each read costs one more function call, so this is for debug and tests. It shows which eager
+loads and which wide columns nobody needs.
 """
 
 from __future__ import annotations
