@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -97,7 +98,8 @@ class Worker:
         self._engine = sa.create_engine(database, **_options(database))
         # A fork while SQLAlchemy connects or maps for the first time would leave its locks held.
         orm.configure_mappers()
-        self._engine.connect().close()
+        with suppress(sa.exc.OperationalError):  # a new worker while the database is cut off
+            self._engine.connect().close()
         self._random = random.Random()
         self._here = threading.local()
         self._counting = threading.Lock()
