@@ -416,3 +416,26 @@ def test_a_role_or_schema_that_the_session_switched_to_is_told(
     assert [count("a"), count("a")] == [2, 2]
     assert "PERFKIT_CACHE_NAMESPACE" in caplog.messages[0]
     assert count_documents(engine) == 2
+
+
+def test_schemas_of_a_session_are_told_and_those_of_an_engine_belong_to_it(
+    cache: Cache, sqlite_engine: sa.Engine
+) -> None:
+    runs: list[str] = []
+
+    def counting(engine: sa.Engine, name: str) -> Callable[[], int]:
+        @cache.cached
+        def count() -> int:
+            runs.append(name)
+            with Session(engine) as session:
+                return session.scalars(sa.select(sa.func.count(User.id))).one()
+
+        return count
+
+    schemas = {"schema_translate_map": {None: "main"}}
+    switched = counting(sqlite_engine.execution_options(**schemas), "switched")
+    own = sa.create_engine(sqlite_engine.url, execution_options=schemas)
+    plain = counting(own, "plain")
+    assert [switched(), switched(), plain(), plain()] == [2] * 4
+    assert runs == ["switched", "switched", "plain"]
+    own.dispose()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,10 +37,15 @@ def database_text(engine: sa.Engine) -> str:
         name,
         stable_text(query),
         _arguments_text(engine),
-        stable_text(dict(options.get("schema_translate_map") or {})),
+        stable_text(_schemas(options.get("schema_translate_map") or {})),
         engine.dialect.default_schema_name or "",  # as a search path makes it; known once connected
     ]
     return digest(joined(parts))
+
+
+def _schemas(translated: Mapping[str | None, str]) -> dict[str | None, str]:
+    """Return the map as it was given: SQLAlchemy adds a key of its own when it first compiles."""
+    return {schema: name for schema, name in translated.items() if schema != "_none"}
 
 
 def _arguments_text(engine: sa.Engine) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
+from sqlalchemy.engine.base import OptionEngine
+
 from flask_perfkit.cache.entries.dependencies import ANYTHING
 from flask_perfkit.cache.reads.creators import CreatorRun, running
 from flask_perfkit.cache.reads.surroundings import SCHEMA, note_surrounding
@@ -27,6 +29,7 @@ from flask_perfkit.cache.writes.transactions import (
 )
 from flask_perfkit.faults import log_once
 
+_SCHEMAS = "schema_translate_map"
 _NOTED = "_perfkit_noted"
 
 
@@ -67,10 +70,24 @@ def _note_read(run: CreatorRun, found: Facts, transaction: Transaction, context:
     changes = transaction.changes
     if changes and (found.opaque or changes.touches(found.reads | {ANYTHING})):
         run.refuse("it read rows that are not committed yet")
-    if transaction.switched or context.execution_options.get("schema_translate_map"):
+    if transaction.switched or _translates_by_itself(context):
         note_surrounding(SCHEMA)
     if found.reads or found.opaque:
         run.statement(found.reads, opaque=found.opaque, snapshot=snapshot(changes, context))
+
+
+def _translates_by_itself(context: Any) -> bool:
+    """Say whether a session, or an engine made of another, puts other schemas in the place of ours.
+
+    Those of a plain engine belong to its database, which keys hold.
+    """
+    schemas = context.execution_options.get(_SCHEMAS)
+    if not schemas:
+        return False
+    engine = context.root_connection.engine
+    return isinstance(engine, OptionEngine) or schemas != engine.get_execution_options().get(
+        _SCHEMAS
+    )
 
 
 def _note_write(found: Facts, transaction: Transaction, context: Any) -> None:
