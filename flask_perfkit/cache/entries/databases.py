@@ -38,9 +38,14 @@ def database_text(engine: sa.Engine) -> str:
         stable_text(query),
         _arguments_text(engine),
         stable_text(_schemas(options.get("schema_translate_map") or {})),
-        engine.dialect.default_schema_name or "",  # as a search path makes it; known once connected
+        _default_schema(engine),
     ]
     return digest(joined(parts))
+
+
+def _default_schema(engine: sa.Engine) -> str:
+    """Return the schema that a search path puts first, known once the engine has connected."""
+    return "" if engine.dialect.name == "sqlite" else engine.dialect.default_schema_name or ""
 
 
 def _schemas(translated: Mapping[str | None, str]) -> dict[str | None, str]:
