@@ -70,15 +70,17 @@ def count_in_process(connection: Connection, url: str, path: str) -> None:
         ways = (cache.get_or_await("key", create, depends_on=[]) for _ in range(4))
         return await asyncio.gather(*ways)
 
+    cache.get("other")
     connection.recv()
     connection.send(asyncio.run(main()))
 
 
 def test_one_of_several_processes_runs_the_creator(redis_url: str, tmp_path: Path) -> None:
     path = tmp_path / "runs"
+    patient = f"{redis_url}?socket_timeout=5&socket_connect_timeout=5"
     with (
-        running(count_in_process, redis_url, str(path)) as (_, one),
-        running(count_in_process, redis_url, str(path)) as (_, other),
+        running(count_in_process, patient, str(path)) as (_, one),
+        running(count_in_process, patient, str(path)) as (_, other),
     ):
         for connection in (one, other):
             connection.send("go")

@@ -137,11 +137,14 @@ class Breaker:
 
     def trip(self, error: BaseException) -> None:
         """Open, say so once, and start looking for the backend's return."""
+        epoch = ""
+        with suppress(Exception):  # a cluster that was never there has none, and says so by raising
+            epoch = self._epoch()
         with self._lock:
             if self.open:
                 return
             self.open = True
-            self._epoch_before = self._epoch()
+            self._epoch_before = epoch
             warn(
                 "The cache's server is not usable (%s): values come from their source until it is",
                 _described(error),
