@@ -28,6 +28,7 @@ from prometheus_client import Counter
 archived = Counter("documents_archived", "Of the application itself.")
 db = SQLAlchemy()
 app = Flask("shop")
+app.config["PERFKIT_METRICS_PATH"] = "/metrics"
 app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///" + os.path.abspath("shop.db")
 db.init_app(app)
 PerfKit(app, db)
