@@ -174,6 +174,9 @@ class Settings:
         False, _BOOL, "Show how often PostgreSQL uses each index, read at each scrape."
     )
     traces: bool = _setting(False, _BOOL, "Send OpenTelemetry spans and metrics.")
+    traces_messages: bool = _setting(
+        False, _BOOL, "Send what exceptions say, which may hold what a user typed, with traces."
+    )
     sql_comments: bool = _setting(
         False, _BOOL, "Append route, view and trace to statements, as a comment."
     )

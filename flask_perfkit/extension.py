@@ -275,7 +275,7 @@ def _trace(app: Flask, state: State, edge: Edge) -> None:
         raise ExtraMissing("PERFKIT_TRACES", "otel") from error
     state.sinks = (add_findings(app), *state.sinks)
     state.early_sinks = partial(early_sinks, app)
-    edge.invite(Tracing(app).visit)
+    edge.invite(Tracing(app, tells_messages=state.settings.traces_messages).visit)
     trace_statements()
 
 
