@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from itertools import count
 from typing import Any
 
 from sqlalchemy import event
@@ -26,9 +25,6 @@ alone: list[Any] = []
 Nobody listens after the recorder, and the dialect has no way of its own. Emptied whenever
 somebody begins to listen to a dialect: most applications do so when they start, if at all.
 """
-
-_listening = count()
-"""How often somebody began to listen; ``next`` cannot be interrupted by another thread."""
 
 
 class ListenerOrder(IntEnum):
@@ -65,7 +61,6 @@ def _noticing(begin_to_listen: Callable[..., None]) -> Any:
 
     def begin(event_key: Any, **options: Any) -> None:
         begin_to_listen(event_key, **options)
-        next(_listening)
         alone.clear()
 
     return staticmethod(begin)
@@ -81,14 +76,17 @@ def execute_with_others(ours: Listener, context: Any, *arguments: Any) -> None:
     :param arguments: what ``do_execute`` gets before its last argument, which is the context.
     """
     dialect = context.dialect
-    before = next(_listening)
-    if not listeners_after(ours, dialect, "do_execute") and _has_no_way_of_its_own(dialect):
+    others = listeners_after(ours, dialect, "do_execute")
+    if not others and _has_no_way_of_its_own(dialect):
         if len(alone) >= _MOST_ALONE:
             alone.clear()
         alone.append(dialect)
-        if next(_listening) != before + 1:  # somebody began to listen meanwhile
+        if listeners_after(ours, dialect, "do_execute"):  # somebody has begun meanwhile
             alone.clear()
-    pass_on(ours, "do_execute", context, *arguments)
+    for listener in others:
+        if listener(*arguments, context):
+            return
+    dialect.do_execute(*arguments, context)
 
 
 def _has_no_way_of_its_own(dialect: Any) -> bool:

@@ -129,6 +129,10 @@ class _SeenApart:
         return False
 
 
+_UNCOUNTED = _SeenApart(lambda cursor, parameters, context: (parameters, _NOTHING_SEEN))
+"""Of a statement whose rows stay on the server: SQLAlchemy has a way of its own to fetch them."""
+
+
 def watch_statements() -> None:
     """Listen to every engine; harmless when called again."""
     listen(ListenerOrder.RECORDER, _LISTENERS)
@@ -158,7 +162,8 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
         if seen is None and not context._is_server_side:
             context.cursor_fetch_strategy = seen = Rows()
         elif not seen:
-            parameters, seen = _see(seen, cursor, parameters, context)
+            way = _UNCOUNTED if seen is None else seen
+            parameters, seen = way.see(cursor, parameters, context)
         recorder.append(
             (
                 asked,
@@ -286,12 +291,10 @@ def _see(
     """See the rows of a statement in the way chosen; return the parameters to keep, too."""
     if isinstance(way, Rows):
         return parameters, way
-    if way is not None:
-        return way.see(cursor, parameters, context)
-    if context._is_server_side:
-        return parameters, _NOTHING_SEEN
-    context.cursor_fetch_strategy = rows = Rows()
-    return parameters, rows
+    if way is None and not context._is_server_side:
+        context.cursor_fetch_strategy = rows = Rows()
+        return parameters, rows
+    return (_UNCOUNTED if way is None else way).see(cursor, parameters, context)
 
 
 def _see_written(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
