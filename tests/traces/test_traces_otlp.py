@@ -178,6 +178,7 @@ from flask_perfkit import PerfKit
 
 app = Flask("shop", root_path=".")
 app.config["PERFKIT_TRACES"] = True
+app.config["PERFKIT_SLOW_REQUEST"] = None
 PerfKit(app)
 app.add_url_rule("/", view_func=lambda: "ok")
 client = app.test_client()
