@@ -89,7 +89,7 @@ class MeasuredRequest(RequestRecorder):
                 row[SENT] += sum(map(len, response.response))  # type: ignore[arg-type, union-attr]
                 row[layout.place_of_request(elapsed)] += 1
                 row[DURATION] += elapsed
-                if self:
+                if route:
                     durations = list(map(sub, map(_ended, self), map(_started, self)))
                     route[0] += sum(durations)
                     route[layout.place_of_statements(len(durations))] += 1
