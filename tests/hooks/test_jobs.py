@@ -326,11 +326,15 @@ def test_eventlet(tmp_path: Path) -> None:
     assert _run(tmp_path / "mails.py", script).stdout == "[('mail', 'JOB', 11)]\n"
 
 
-def _run(path: Path, script: str) -> subprocess.CompletedProcess[str]:
+def _run(
+    path: Path, script: str, *command: str, typed: str = ""
+) -> subprocess.CompletedProcess[str]:
     path.write_text(dedent(script))
     tests = Path(__file__).parents[1]
     return subprocess.run(
-        [sys.executable, str(path)],
+        [sys.executable, *(command or [str(path)])],
+        cwd=path.parent,
+        input=typed,
         env={"PYTHONPATH": f"{tests}:{tests.parent}"},
         capture_output=True,
         text=True,
@@ -369,6 +373,24 @@ def test_a_script_is_named_by_its_file(tmp_path: Path) -> None:
         print([(each.endpoint, each.query_count) for each in collected])
     """
     assert _run(tmp_path / "export.py", script).stdout == "[('export.py', 11)]\n"
+
+
+def test_the_shell(tmp_path: Path) -> None:
+    script = """
+        from archive import archive, names_of_owners
+        from flask_perfkit.signals import request_profiled
+
+        archived = archive()
+        app = archived.__enter__()
+
+        @request_profiled.connect
+        def tell(sender, profile):
+            print("TOLD", profile.endpoint, profile.query_count)
+    """
+    typed = "from archive import names_of_owners\nx = names_of_owners()\n"
+    command = ("-m", "flask", "--app", "shop", "shell")
+    result = _run(tmp_path / "shop.py", script, *command, typed=typed)
+    assert "TOLD shell 11" in result.stdout
 
 
 def test_a_module_that_pushes_a_context_when_imported_hides_no_work(tmp_path: Path) -> None:
