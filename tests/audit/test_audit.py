@@ -234,7 +234,7 @@ def test_without_findings_it_is_content() -> None:
         "1 request, 0 findings",
         "",
         "endpoint  bounded  no N+1  quick  lean  indexed  cached  measured",
-        "health    yes      yes     yes    yes   -        -       yes",
+        "health    yes      yes     yes    yes   -        -       NO",
     ]
 
 
