@@ -48,6 +48,29 @@ class KeyedSelect:
         mapped = set(entities[0].mapper.columns.values())
         return all(_plain(key) in mapped for key in self.keys)
 
+    @property
+    def counts(self) -> bool:
+        """Whether that value is a count, which is 0 where there is no row."""
+        inner = [
+            getattr(column, "element", column) for column in self.issued.statement._raw_columns
+        ]
+        return len(inner) == 1 and getattr(inner[0], "name", None) == "count"
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The attributes of the entity that are the keys."""
+        mapper = next(entities_of(self.issued.statement)).mapper
+        return tuple(mapper.get_property_by_column(_plain(key)).key for key in self.keys)
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether at most one row has a key: the key is unique, and there is no join."""
+        table = getattr(_plain(self.keys[0]), "table", None)
+        if len(self.keys) != 1 or table is None or self.issued.statement._setup_joins:
+            return False
+        column = _plain(self.keys[0])
+        return bool(column.unique) or list(table.primary_key.columns) == [column]
+
     def apply(self, statement: Any, keys: Any) -> Any:
         """Return the select for all keys, built from the one for a single key.
 
@@ -139,8 +162,21 @@ def keyed_select(issued: Issued, varying: set[int]) -> KeyedSelect | None:
             found |= inside
     if found != names:
         return None
+    whole = _whole_key(statement, keys, others)
+    keys, others = (whole, []) if whole else (keys, others)
     built = KeyedSelect(issued, tuple(keys), tuple(others))
     return built if built.fits() else None
+
+
+def _whole_key(statement: Any, keys: list[Any], others: list[Any]) -> list[Any]:
+    """Return the columns of a primary key that a look-up compares, though a part stays the same."""
+    entities = list(entities_of(statement))
+    compared = [*keys, *map(_compared, others)]
+    if len(entities) != 1 or not others or None in compared:
+        return []
+    wanted = list(entities[0].mapper.primary_key)
+    plain = [_plain(each) for each in compared]
+    return wanted if set(plain) == set(wanted) and len(plain) == len(wanted) else []
 
 
 def written(select: KeyedSelect) -> str | None:

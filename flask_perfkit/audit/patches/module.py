@@ -31,6 +31,8 @@ class ModuleTree:
         self.module = module
         self.replacements: dict[cst.CSTNode, Callable[[Any], Any]] = {}
         self.imports: dict[Import, None] = {}
+        self.taken: set[str] = set()
+        self.loops: dict[cst.CSTNode, object] = {}
 
     def around(self, lineno: int, kind: type[N]) -> Iterator[N]:
         """Yield the nodes of a kind that a line lies in, the innermost first."""

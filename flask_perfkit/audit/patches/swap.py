@@ -30,8 +30,17 @@ def swapped(source: Source, text: str, imports: tuple[Import, ...]) -> Iterator[
                 stack.callback(namespace.pop, name)
         for function, code in pairs:
             stack.callback(setattr, function, "__code__", function.__code__)
+            stack.callback(setattr, function, "__kwdefaults__", function.__kwdefaults__)
+            new = set(_by_name_only(code)) - set(_by_name_only(function.__code__))
+            function.__kwdefaults__ = {**(function.__kwdefaults__ or {}), **dict.fromkeys(new, ())}
             function.__code__ = code
         yield
+
+
+def _by_name_only(code: CodeType) -> tuple[str, ...]:
+    """Return the parameters by name only; a patch adds options only, () unless given."""
+    first = code.co_argcount
+    return code.co_varnames[first : first + code.co_kwonlyargcount]
 
 
 def _pairs(source: Source, text: str) -> list[tuple[FunctionType, CodeType]]:
