@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from sqlalchemy.dialects import sqlite
+
 from flask_perfkit.recording.fingerprint import Comparison, shape_of
+from flask_perfkit.recording.issued import Issued, issued_of
 from flask_perfkit.recording.profile import Cause, Executions, Profile
 from flask_perfkit.recording.reason import Reason, Step
 
@@ -58,6 +61,13 @@ def cause(
     }
     reason = reason or Reason("statement", "Document", DOCUMENT)
     return Cause(sql=shape_of(sql).text, reason=reason, **(values | more))
+
+
+def issued(statement: Any) -> Issued:
+    """Return a statement as a hook would have it from SQLAlchemy."""
+    made = issued_of(statement.compile(dialect=sqlite.dialect()), {})
+    assert made is not None
+    return made
 
 
 def profile(*causes: Cause, **more: Any) -> Profile:

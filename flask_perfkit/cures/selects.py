@@ -261,6 +261,14 @@ def _plain(column: Any) -> Any:
     return column._deannotate() if hasattr(column, "_deannotate") else column
 
 
+def primary_key_in(issued: Issued, values: str) -> str:
+    """Return the comparison of the primary key of what a statement selects, as code."""
+    mapper = next(entities_of(issued.statement)).mapper
+    name = mapper.class_.__name__
+    keys = [f"{name}.{mapper.get_property_by_column(each).key}" for each in mapper.primary_key]
+    return in_code(keys, values)
+
+
 def in_code(keys: list[str], values: str) -> str:
     """Return the comparison of columns with all values, as code."""
     compared = keys[0] if len(keys) == 1 else f"tuple_({', '.join(keys)})"

@@ -10,10 +10,11 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from flask_perfkit.cures.loaders import LoaderOption, LoaderStep, column_step, option_for
+from flask_perfkit.cures.selects import primary_key_in
 from flask_perfkit.recording.fingerprint import WRITES
 from flask_perfkit.recording.issued import Issued
 from flask_perfkit.recording.profile import Cause, Profile
-from flask_perfkit.recording.reason import Reason, Step, code_of
+from flask_perfkit.recording.reason import Reason, Step
 from flask_perfkit.recording.wording import line
 
 ONE_COMMIT = "session.commit() once, after the loop"
@@ -139,7 +140,7 @@ def _descends(cause: Cause, source: Cause | None) -> bool:
     reason = cause.reason
     if not (reason.kind in ("lazy", "auto_batch") and reason.entity[0] in reason.parents):
         return False
-    return source is not None and cause.count > max(source.rows, 1)
+    return source is not None and 0 < source.rows < cause.count
 
 
 def forgets_in_loop(cause: Cause, profile: Profile) -> bool:
@@ -160,7 +161,10 @@ def forgets_in_loop(cause: Cause, profile: Profile) -> bool:
 
 def _refresh_at_once(cause: Cause) -> tuple[str, str]:
     entity = cause.reason.subject.partition(".")[0]
-    code = f"session.scalars(select({entity}).where({code_of('', entity)}.in_(ids))).all()"
+    if cause.issued is None:
+        words = f"read the {entity} objects again with one select of all their keys"
+        return words, f"{words}, {_OR_KEEP}"
+    code = f"session.scalars(select({entity}).where({primary_key_in(cause.issued, 'ids')})).all()"
     advice = (
         f"a commit or expire made the {entity} objects forget their columns: read them again "
         f"at once with {code}, {_OR_KEEP}"

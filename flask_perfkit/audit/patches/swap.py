@@ -23,11 +23,11 @@ def swapped(source: Source, text: str, imports: tuple[Import, ...]) -> Iterator[
     namespace = vars(source.module)
     with ExitStack() as stack:
         for module, name in imports:
-            if name not in namespace:
-                namespace[name] = (
-                    getattr(import_module(module), name) if name else import_module(module)
-                )
-                stack.callback(namespace.pop, name)
+            bound = name or module
+            if bound not in namespace:
+                loaded = import_module(module)
+                namespace[bound] = getattr(loaded, name) if name else loaded
+                stack.callback(namespace.pop, bound)
         for function, code in pairs:
             stack.callback(setattr, function, "__code__", function.__code__)
             stack.callback(setattr, function, "__kwdefaults__", function.__kwdefaults__)

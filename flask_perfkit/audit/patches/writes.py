@@ -165,8 +165,8 @@ def _check_unit(loop: Loop, unit: cst.With) -> None:
 
 
 def _move_behind(tree: ModuleTree, loop: Loop, line: cst.SimpleStatementLine) -> None:
-    block: Any = loop.body
-    if tree.parent(line) is not block or block.body[-1] is not line or len(block.body) < 2:
+    steps: list[Any] = list(loop.body.body)
+    if steps[-1] is not line or len(steps) < 2:
         raise Refusal("the write is not the last step of each turn")
     tree.replace(line, lambda _: cst.RemoveFromParent())
     tree.replace(
