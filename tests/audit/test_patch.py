@@ -313,3 +313,36 @@ def test_ctrl_c_leaves_the_file_whole(app: Flask, written: Any, monkeypatch: Any
     path = Path(module.__file__)
     assert path.read_text() == HEAD + OPTION
     assert [each.name for each in path.parent.iterdir() if each.is_file()] == [path.name]
+
+
+def test_the_command_prints_and_writes(app: Flask, written: Any) -> None:
+    module = written(OPTION)
+    app.add_url_rule("/", "shown", module.view)
+    path = Path(module.__file__)
+
+    shown = app.test_cli_runner().invoke(args=["perfkit", "fix"])
+    assert shown.exit_code == 0, shown.output
+    assert "# Document.user: same response, 11 -> 1 queries" in shown.stdout
+    assert "+from sqlalchemy.orm import joinedload" in shown.stdout
+    assert path.read_text() == HEAD + OPTION
+
+    done = app.test_cli_runner().invoke(args=["perfkit", "fix", "--apply"])
+    assert done.exit_code == 0, done.output
+    assert "select(Document).options(joinedload(Document.user))" in path.read_text()
+
+
+def test_an_async_sleep_is_awaited(app: Flask, written: Any) -> None:
+    module = written("""
+        import time
+
+        async def view():
+            time.sleep(0.001)
+            return "slept"
+    """)
+    patch = patch_of(app, finding_of(app, module, "blocking_call"))
+    assert patch.holds, patch.reason
+    assert changes(patch) == [
+        "+import asyncio",
+        "-    time.sleep(0.001)",
+        "+    await asyncio.sleep(0.001)",
+    ]

@@ -23,6 +23,8 @@ def prefetch(tree: ModuleTree, lineno: int, finding: Finding) -> None:
 
     :raises Refusal: the statement or the loop is not of the plain kind for which that is sure.
     """
+    if not isinstance(finding.cure, KeyedSelect) and "." in finding.subject:
+        raise Refusal("no loader option can be put on the select")
     if not isinstance(finding.cure, KeyedSelect):
         raise Refusal("the statement does not come apart into one for all keys")
     cure = finding.cure
