@@ -71,6 +71,11 @@ class KeyedSelect:
         column = _plain(self.keys[0])
         return bool(column.unique) or list(table.primary_key.columns) == [column]
 
+    @property
+    def may_miss_null(self) -> bool:
+        """Whether a key could be None, which ``==`` compares with NULL and ``IN`` finds nowhere."""
+        return any(getattr(_plain(key), "nullable", True) for key in self.keys)
+
     def apply(self, statement: Any, keys: Any) -> Any:
         """Return the select for all keys, built from the one for a single key.
 

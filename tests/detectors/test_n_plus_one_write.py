@@ -46,7 +46,10 @@ def test_rows_written_one_by_one_are_found_with_a_cure() -> None:
             UPDATE,
             update(Document).where(Document.id == 1).values(title="a"),
             {0, 1},
-            "session.execute(update(Document), rows), with the primary key in each row",
+            (
+                "session.execute(update(Document), rows), with the primary key in each row, "
+                "which has to be there"
+            ),
         ),
         (
             DELETE,

@@ -15,6 +15,7 @@ from flask_perfkit.cures.selects import KeyedSelect
 from flask_perfkit.recording.findings import Finding
 
 _SHORT = 80
+_KEYS = "__all_keys__"
 _KEEPS_ROWS = {"where", "filter", "filter_by", "order_by", "options", "select_from", "join"}
 
 
@@ -44,7 +45,7 @@ class _Lookup:
     """What is asked for in each turn.
 
     ``node`` is replaced by the look-up of ``key``; ``select`` is the statement for all keys, with
-    ``KEYS`` where they go. ``row`` and ``value`` tell what a row is kept as, and under what.
+    ``_KEYS`` where they go. ``row`` and ``value`` tell what a row is kept as, and under what.
     """
 
     node: cst.BaseExpression
@@ -63,7 +64,7 @@ class _Lookup:
 
     def fetching(self, name: str, keys: str) -> list[str]:
         """Return the statements that ask for all keys."""
-        asked = f"{self.session}.{self.method}({self.select.replace('KEYS', keys)})"
+        asked = f"{self.session}.{self.method}({self.select.replace(_KEYS, keys)})"
         asked = f"await {asked}" if self.awaits else asked
         if not self.many:
             made = f"{self.row_key}: {self.value} for {self.row} in {asked}"
@@ -114,7 +115,7 @@ def _by_primary_key(tree: ModuleTree, call: cst.Call, cure: KeyedSelect) -> _Loo
     return _Lookup(
         **_sending(tree, call),
         key=call.args[1].value,
-        select=f"select({model}).where({compared}.in_(KEYS))",
+        select=f"select({model}).where({compared}.in_({_KEYS}))",
         row="row",
         row_key=row_key,
         value="row",
@@ -128,6 +129,8 @@ def _by_primary_key(tree: ModuleTree, call: cst.Call, cure: KeyedSelect) -> _Loo
 def _by_condition(tree: ModuleTree, call: cst.Call, cure: KeyedSelect) -> _Lookup:
     if len(cure.keys) != 1:
         raise Refusal("it compares several columns with what differs")
+    if cure.may_miss_null:
+        raise Refusal("the compared column may be NULL, which == finds and IN does not")
     statement, assigned = _statement(tree, call)
     loop = loop_around(tree, call)
     select, column, key = _for_all(
@@ -294,9 +297,9 @@ def _for_all(
                     parts.append(
                         f".filter_by({', '.join(tree.code(each).rstrip(', ') for each in others)})"
                     )
-                parts.append(f".where({column}.in_(KEYS))")
+                parts.append(f".where({column}.in_({_KEYS}))")
                 break
-            arguments.append(f"{column}.in_(KEYS)")
+            arguments.append(f"{column}.in_({_KEYS})")
         if arguments:
             parts.append(f".{method}({', '.join(arguments)})")
     if key is None or names_in(node) & changing:

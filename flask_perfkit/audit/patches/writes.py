@@ -263,7 +263,7 @@ def _rows(tree: ModuleTree, loop: Loop, statement: cst.BaseExpression, call: cst
         if not any(names_in(each.value) & loop.names for each in values):
             written = ", ".join(tree.code(each).rstrip(", ") for each in values)
             return [f"{tree.code(root)}{_where(tree, loop, steps[0][1])}.values({written})"]
-        return [tree.code(root), _by_primary_key(tree, loop, steps[0][1], values, call)]
+        raise Refusal("each row gets other values, and one that is not there would be an error")
     raise Refusal("the statement has more to say than its rows")
 
 
@@ -285,9 +285,22 @@ def _where(tree: ModuleTree, loop: Loop, conditions: Sequence[cst.Arg]) -> str:
     if len(conditions) != 1:
         raise Refusal("several conditions tell the rows")
     column, key = _comparison(tree, conditions[0])
+    _check_never_null(tree, conditions[0].value)
     if names_in(key) & (loop.names - names_in(loop.node.target)):
         raise Refusal("the key is worked out inside of the loop")
     return f".where({column}.in_({loop.all_of(tree.code(key))}))"
+
+
+def _check_never_null(tree: ModuleTree, condition: cst.BaseExpression) -> None:
+    """See to it that no key is None, which ``==`` compares with NULL and ``IN`` finds nowhere.
+
+    :raises Refusal: the column may be NULL, or is not known.
+    """
+    attribute = cst.ensure_type(condition, cst.Comparison).left
+    value = tree.value(attribute)
+    columns = getattr(getattr(value, "property", None), "columns", [value])
+    if getattr(columns[0], "nullable", True):
+        raise Refusal("the compared column may be NULL, which == finds and IN does not")
 
 
 def _comparison(tree: ModuleTree, argument: cst.Arg) -> tuple[str, cst.BaseExpression]:
@@ -297,31 +310,6 @@ def _comparison(tree: ModuleTree, argument: cst.Arg) -> tuple[str, cst.BaseExpre
         if isinstance(target.operator, cst.Equal):
             return tree.code(value.left), target.comparator
     raise Refusal("the rows are not told by one column and ==")
-
-
-def _by_primary_key(
-    tree: ModuleTree,
-    loop: Loop,
-    conditions: Sequence[cst.Arg],
-    values: Sequence[cst.Arg],
-    call: cst.Call,
-) -> str:
-    if len(conditions) != 1:
-        raise Refusal("several conditions tell the rows")
-    column, key = _comparison(tree, conditions[0])
-    node = cst.ensure_type(conditions[0].value, cst.Comparison).left
-    model = tree.value(node.value) if isinstance(node, cst.Attribute) else None
-    mapper: Any = inspect(model, raiseerr=False)
-    assert isinstance(call.func, cst.Attribute)
-    name = column.rpartition(".")[2]
-    if not isinstance(mapper, Mapper) or [
-        mapper.get_property_by_column(each).key for each in mapper.primary_key
-    ] != [name]:
-        raise Refusal("the rows are not told by their primary key")
-    if "session" not in tree.code(call.func.value).lower():
-        raise Refusal("only a session takes rows by their primary key")
-    pairs = [(name, key), *((_keyword(each), each.value) for each in values)]
-    return _listed(tree, loop, pairs)
 
 
 def _dictionaries(tree: ModuleTree, loop: Loop, values: Sequence[cst.Arg]) -> str:
