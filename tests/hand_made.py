@@ -17,6 +17,9 @@ VIEWS = "/srv/shop/views.py"
 
 USER, DOCUMENT, TAG = ("shop.User",), ("shop.Document",), ("shop.Tag",)
 
+_COMPILED: list[Any] = []
+"""What SQLAlchemy's cache would keep."""
+
 TO_ONE = Step("Document", "user", to_many=False)
 TO_MANY = Step("User", "documents", to_many=True)
 TO_TAGS = Step("Document", "tags", to_many=True)
@@ -65,7 +68,9 @@ def cause(
 
 def issued(statement: Any) -> Issued:
     """Return a statement as a hook would have it from SQLAlchemy."""
-    made = issued_of(statement.compile(dialect=sqlite.dialect()), {})
+    compiled = statement.compile(dialect=sqlite.dialect())
+    _COMPILED.append(compiled)
+    made = issued_of(compiled, {})
     assert made is not None
     return made
 

@@ -184,6 +184,38 @@ def _whole_key(statement: Any, keys: list[Any], others: list[Any]) -> list[Any]:
     return wanted if set(plain) == set(wanted) and len(plain) == len(wanted) else []
 
 
+@dataclass(frozen=True)
+class Prefetch:
+    """What is told of a select for all keys, without anything of the statement itself.
+
+    ``keys`` counts the compared columns, ``key_names`` are the entity's attributes that they are,
+    where it is one entity; the others are as in :class:`KeyedSelect`.
+    """
+
+    keys: int
+    key_names: tuple[str, ...]
+    has_others: bool
+    aggregates: bool
+    counts: bool
+    has_key_among_columns: bool
+    is_unique: bool
+    may_miss_null: bool
+
+
+def prefetch_of(select: KeyedSelect) -> Prefetch:
+    """Return what a rewrite has to know of a select."""
+    return Prefetch(
+        len(select.keys),
+        select.key_names if select.has_key_among_columns else (),
+        bool(select.others),
+        select.aggregates,
+        select.counts,
+        select.has_key_among_columns,
+        select.is_unique,
+        select.may_miss_null,
+    )
+
+
 def written(select: KeyedSelect) -> str | None:
     """Return a select as code, where its keys can be written."""
     try:

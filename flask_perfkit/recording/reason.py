@@ -54,15 +54,15 @@ _CATALOGS = ("sqlite_", "pg_", "information_schema")
 class Step:
     """One relationship on the way from an entity to what was loaded.
 
-    ``loader`` is the option that loads it now, where one does; ``relationship`` is SQLAlchemy's
-    own, which a cure is built from.
+    ``loader`` is the option that loads it now, where one does; ``parent`` is the class
+    that has it, which a cure is built from.
     """
 
     owner: str
     name: str
     to_many: bool
     loader: str = ""
-    relationship: Any = field(default=None, compare=False, repr=False)
+    parent: type | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.owner}.{self.name}"
@@ -286,7 +286,7 @@ def _step(relationship: RelationshipProperty[Any]) -> Step:
         relationship.parent.class_.__name__,
         relationship.key,
         bool(relationship.uselist),
-        relationship=relationship,
+        parent=relationship.parent.class_,
     )
 
 

@@ -11,7 +11,7 @@ from libcst import matchers as m
 from flask_perfkit.audit.patches.loops import Loop, loop_around, names_in
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.refusal import Refusal
-from flask_perfkit.cures.selects import KeyedSelect
+from flask_perfkit.cures.selects import Prefetch
 from flask_perfkit.recording.findings import Finding
 
 _SHORT = 80
@@ -24,9 +24,9 @@ def prefetch(tree: ModuleTree, lineno: int, finding: Finding) -> None:
 
     :raises Refusal: the statement or the loop is not of the plain kind for which that is sure.
     """
-    if not isinstance(finding.cure, KeyedSelect) and "." in finding.subject:
+    if not isinstance(finding.cure, Prefetch) and "." in finding.subject:
         raise Refusal("no loader option can be put on the select")
-    if not isinstance(finding.cure, KeyedSelect):
+    if not isinstance(finding.cure, Prefetch):
         raise Refusal("the statement does not come apart into one for all keys")
     cure = finding.cure
     lookup = _lookup(tree, lineno, cure)
@@ -82,7 +82,7 @@ class _Lookup:
         return f"{name}.get({tree.code(self.key)}{default})"
 
 
-def _lookup(tree: ModuleTree, lineno: int, cure: KeyedSelect) -> _Lookup:
+def _lookup(tree: ModuleTree, lineno: int, cure: Prefetch) -> _Lookup:
     calls = [
         call
         for call in tree.around(lineno, cst.Call)
@@ -103,8 +103,8 @@ def _lookup(tree: ModuleTree, lineno: int, cure: KeyedSelect) -> _Lookup:
     return _by_condition(tree, call, cure)
 
 
-def _by_primary_key(tree: ModuleTree, call: cst.Call, cure: KeyedSelect) -> _Lookup:
-    if len(call.args) != 2 or cure.others or not cure.has_key_among_columns:
+def _by_primary_key(tree: ModuleTree, call: cst.Call, cure: Prefetch) -> _Lookup:
+    if len(call.args) != 2 or cure.has_others or not cure.has_key_among_columns:
         raise Refusal("the look-up by primary key has more to say than the key")
     model = tree.code(call.args[0].value)
     keys = cure.key_names
@@ -126,8 +126,8 @@ def _by_primary_key(tree: ModuleTree, call: cst.Call, cure: KeyedSelect) -> _Loo
     )
 
 
-def _by_condition(tree: ModuleTree, call: cst.Call, cure: KeyedSelect) -> _Lookup:
-    if len(cure.keys) != 1:
+def _by_condition(tree: ModuleTree, call: cst.Call, cure: Prefetch) -> _Lookup:
+    if cure.keys != 1:
         raise Refusal("it compares several columns with what differs")
     if cure.may_miss_null:
         raise Refusal("the compared column may be NULL, which == finds and IN does not")

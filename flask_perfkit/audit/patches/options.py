@@ -144,8 +144,7 @@ def _place(tree: ModuleTree, lineno: int, option: LoaderOption) -> tuple[Any, st
 
 
 def _names_of(option: LoaderOption) -> set[str]:
-    mapper = option.mapper
-    return {mapper.class_.__name__}
+    return {option.entity.__name__}
 
 
 def _names_in(tree: ModuleTree, node: cst.CSTNode) -> set[str]:
@@ -211,7 +210,7 @@ def _alias(tree: ModuleTree, lineno: int, option: LoaderOption) -> str:
         and getattr(each.value.func, "attr", each.value.func) is not None
         and _last_name(each.value.func) == "aliased"
         and each.value.args
-        and _last_name(each.value.args[0].value) == option.mapper.class_.__name__
+        and _last_name(each.value.args[0].value) == option.entity.__name__
     }
     if len(names) != 1:
         raise Refusal(f"it cannot be told which alias the select at line {lineno} reads")
