@@ -177,7 +177,7 @@ def _whole_key(statement: Any, keys: list[Any], others: list[Any]) -> list[Any]:
     """Return the columns of a primary key that a look-up compares, though a part stays the same."""
     entities = list(entities_of(statement))
     compared = [*keys, *map(_compared, others)]
-    if len(entities) != 1 or not others or None in compared:
+    if len(entities) != 1 or not others or any(each is None for each in compared):
         return []
     wanted = list(entities[0].mapper.primary_key)
     plain = [_plain(each) for each in compared]
