@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from sqlalchemy.dialects import sqlite
+
 from flask_perfkit.recording.fingerprint import Comparison, shape_of
+from flask_perfkit.recording.issued import Issued, issued_of
 from flask_perfkit.recording.profile import Cause, Executions, Profile
 from flask_perfkit.recording.reason import Reason, Step
 
@@ -13,6 +16,9 @@ VIEWS = "/srv/shop/views.py"
 """Where the causes lie unless they say another line."""
 
 USER, DOCUMENT, TAG = ("shop.User",), ("shop.Document",), ("shop.Tag",)
+
+_COMPILED: list[Any] = []
+"""What SQLAlchemy's cache would keep."""
 
 TO_ONE = Step("Document", "user", to_many=False)
 TO_MANY = Step("User", "documents", to_many=True)
@@ -58,6 +64,15 @@ def cause(
     }
     reason = reason or Reason("statement", "Document", DOCUMENT)
     return Cause(sql=shape_of(sql).text, reason=reason, **(values | more))
+
+
+def issued(statement: Any) -> Issued:
+    """Return a statement as a hook would have it from SQLAlchemy."""
+    compiled = statement.compile(dialect=sqlite.dialect())
+    _COMPILED.append(compiled)
+    made = issued_of(compiled, {})
+    assert made is not None
+    return made
 
 
 def profile(*causes: Cause, **more: Any) -> Profile:

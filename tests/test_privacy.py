@@ -106,6 +106,25 @@ def test_nothing_of_a_statement_is_kept(app: Flask, way: Any) -> None:
     assert not secrets_in(collected)
 
 
+def test_a_cure_keeps_nothing_of_the_statement_that_it_mends(app: Flask) -> None:
+    def owners() -> list[str]:
+        some = sa.select(Document).where(Document.title != SECRET)
+        names = [document.user.name for document in db.session.scalars(some)]
+        for number in range(1, 11):
+            one = sa.select(User).where(User.id == number, User.name != SECRET)
+            names += [user.name for user in db.session.scalars(one)]
+        return names
+
+    app.add_url_rule("/", view_func=owners)
+    with profiles(app) as collected:
+        app.test_client().get("/")
+    found = [each for each in collected[0].findings if each.kind == "n_plus_one"]
+    cures = [finding.cure for finding in found]
+    assert len(cures) == 2
+    assert None not in cures
+    assert not secrets_in(collected)
+
+
 def secrets_in(collected: list[Profile]) -> list[str]:
     """Return the texts with the secret that can be reached from profiles."""
     seen: set[int] = set()

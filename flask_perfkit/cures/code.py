@@ -77,7 +77,7 @@ def _name(function: Any) -> str:
 
 def _arguments(function: Any) -> Iterator[str]:
     for argument in function.clauses:
-        if str(argument) != "*":
+        if getattr(argument, "name", None) != "*":
             yield code_of(argument)
 
 

@@ -48,6 +48,34 @@ class KeyedSelect:
         mapped = set(entities[0].mapper.columns.values())
         return all(_plain(key) in mapped for key in self.keys)
 
+    @property
+    def counts(self) -> bool:
+        """Whether that value is a count, which is 0 where there is no row."""
+        inner = [
+            getattr(column, "element", column) for column in self.issued.statement._raw_columns
+        ]
+        return len(inner) == 1 and getattr(inner[0], "name", None) == "count"
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The attributes of the entity that are the keys."""
+        mapper = next(entities_of(self.issued.statement)).mapper
+        return tuple(mapper.get_property_by_column(_plain(key)).key for key in self.keys)
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether at most one row has a key: the key is unique, and there is no join."""
+        table = getattr(_plain(self.keys[0]), "table", None)
+        if len(self.keys) != 1 or table is None or self.issued.statement._setup_joins:
+            return False
+        column = _plain(self.keys[0])
+        return bool(column.unique) or list(table.primary_key.columns) == [column]
+
+    @property
+    def may_miss_null(self) -> bool:
+        """Whether a key could be None, which ``==`` compares with NULL and ``IN`` finds nowhere."""
+        return any(getattr(_plain(key), "nullable", True) for key in self.keys)
+
     def apply(self, statement: Any, keys: Any) -> Any:
         """Return the select for all keys, built from the one for a single key.
 
@@ -139,8 +167,53 @@ def keyed_select(issued: Issued, varying: set[int]) -> KeyedSelect | None:
             found |= inside
     if found != names:
         return None
+    whole = _whole_key(statement, keys, others)
+    keys, others = (whole, []) if whole else (keys, others)
     built = KeyedSelect(issued, tuple(keys), tuple(others))
     return built if built.fits() else None
+
+
+def _whole_key(statement: Any, keys: list[Any], others: list[Any]) -> list[Any]:
+    """Return the columns of a primary key that a look-up compares, though a part stays the same."""
+    entities = list(entities_of(statement))
+    compared = [*keys, *map(_compared, others)]
+    if len(entities) != 1 or not others or any(each is None for each in compared):
+        return []
+    wanted = list(entities[0].mapper.primary_key)
+    plain = [_plain(each) for each in compared]
+    return wanted if set(plain) == set(wanted) and len(plain) == len(wanted) else []
+
+
+@dataclass(frozen=True)
+class Prefetch:
+    """What is told of a select for all keys, without anything of the statement itself.
+
+    ``keys`` counts the compared columns, ``key_names`` are the entity's attributes that they are,
+    where it is one entity; the others are as in :class:`KeyedSelect`.
+    """
+
+    keys: int
+    key_names: tuple[str, ...]
+    has_others: bool
+    aggregates: bool
+    counts: bool
+    has_key_among_columns: bool
+    is_unique: bool
+    may_miss_null: bool
+
+
+def prefetch_of(select: KeyedSelect) -> Prefetch:
+    """Return what a rewrite has to know of a select."""
+    return Prefetch(
+        len(select.keys),
+        select.key_names if select.has_key_among_columns else (),
+        bool(select.others),
+        select.aggregates,
+        select.counts,
+        select.has_key_among_columns,
+        select.is_unique,
+        select.may_miss_null,
+    )
 
 
 def written(select: KeyedSelect) -> str | None:
@@ -223,6 +296,14 @@ def _is_aggregate(column: Any) -> bool:
 
 def _plain(column: Any) -> Any:
     return column._deannotate() if hasattr(column, "_deannotate") else column
+
+
+def primary_key_in(issued: Issued, values: str) -> str:
+    """Return the comparison of the primary key of what a statement selects, as code."""
+    mapper = next(entities_of(issued.statement)).mapper
+    name = mapper.class_.__name__
+    keys = [f"{name}.{mapper.get_property_by_column(each).key}" for each in mapper.primary_key]
+    return in_code(keys, values)
 
 
 def in_code(keys: list[str], values: str) -> str:

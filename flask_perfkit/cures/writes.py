@@ -73,7 +73,10 @@ def _update(issued: Issued, varying: set[int], name: str) -> str:
         rest = ", with its other conditions and values as they are" if others else ""
         return f"session.execute(update({name}).where({_in(keys)}).values(...)){rest}"
     if mapper is not None and _is_key(keys, mapper) and len(keys) == len(statement._where_criteria):
-        return f"session.execute(update({name}), rows), with the primary key in each row"
+        return (
+            f"session.execute(update({name}), rows), with the primary key in each row, which has "
+            "to be there"
+        )
     return (
         "give the statement all rows at once, with bindparam() for what differs: "
         f"connection.execute(update({name}).where(...).values(...), rows)"

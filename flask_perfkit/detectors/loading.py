@@ -9,11 +9,12 @@ from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple
 
-from flask_perfkit.cures.loaders import LoaderOption, LoaderStep, column_step, option_for
+from flask_perfkit.cures.loaders import LoaderOption, column_step, loader_step, option_for
+from flask_perfkit.cures.selects import primary_key_in
 from flask_perfkit.recording.fingerprint import WRITES
-from flask_perfkit.recording.issued import Issued
+from flask_perfkit.recording.issued import Issued, known
 from flask_perfkit.recording.profile import Cause, Profile
-from flask_perfkit.recording.reason import Reason, Step, code_of
+from flask_perfkit.recording.reason import Reason, Step
 from flask_perfkit.recording.wording import line
 
 ONE_COMMIT = "session.commit() once, after the loop"
@@ -64,8 +65,9 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
     if words is not None:
         return Loading(words, words, origin, at_once)
     cure = None
-    if source is not None and source.issued is not None:
-        cure = _option(source.issued, steps, cause, descends=descends)
+    issued = known(source.issued) if source is not None else None
+    if issued is not None:
+        cure = _option(issued, steps, cause, descends=descends)
         if cure is None or cure.is_of_alias:
             words = f"load {cause.reason.subject} along with the objects, in an option of {where}"
             return Loading(words, words, origin, at_once, cure)
@@ -90,13 +92,13 @@ def _hindrance(
             f"and load {cause.reason.subject} along there"
         )
     if descends:
-        relationship = steps[-1].relationship if steps else None
-        if getattr(relationship, "secondary", None) is not None:
+        last = loader_step(steps[-1]) if steps else None
+        if last is not None and last.relationship.secondary is not None:
             return (
                 f"{cause.reason.subject} makes a graph, which may have circles: collect the keys "
                 f"of one level, and select the next level with one IN query"
             )
-        if relationship is not None and (not steps[-1].to_many or cause.most_rows <= 1):
+        if last is not None and (not steps[-1].to_many or cause.most_rows <= 1):
             return (
                 f"{cause.reason.subject} is followed from row to row, where an option would ask as "
                 f"often: select all rows of the way at once, with a recursive CTE"
@@ -121,16 +123,17 @@ def _straight(steps: tuple[Step, ...], source: Cause | None, cause: Cause) -> tu
 def _option(
     issued: Issued, steps: tuple[Step, ...], cause: Cause, *, descends: bool
 ) -> LoaderOption | None:
-    way = [LoaderStep(step.relationship, step.loader) for step in steps]
+    way = [step for step in map(loader_step, steps) if step is not None]
+    if len(way) < len(steps):
+        return None
     if descends:
-        way[-1] = LoaderStep(steps[-1].relationship, "selectinload", DEEPEST_TREE)
+        way[-1] = replace(way[-1], loader="selectinload", depth=DEEPEST_TREE)
     reason = cause.reason
     column = None
-    if reason.kind == "column" and cause.issued is not None:
+    late = known(cause.issued)
+    if reason.kind == "column" and late is not None:
         name = reason.subject.partition(".")[2]
-        column = column_step(
-            cause.issued, name, reason.group, polymorphic=reason.loads != "deferred"
-        )
+        column = column_step(late, name, reason.group, polymorphic=reason.loads != "deferred")
     return option_for(issued, tuple(way), column)
 
 
@@ -139,7 +142,9 @@ def _descends(cause: Cause, source: Cause | None) -> bool:
     reason = cause.reason
     if not (reason.kind in ("lazy", "auto_batch") and reason.entity[0] in reason.parents):
         return False
-    return source is not None and cause.count > max(source.rows, 1)
+    if source is None or (source.issued is not None and source.issued.streams):
+        return False  # how many rows came in portions is not seen
+    return cause.count > max(source.rows, 1)
 
 
 def forgets_in_loop(cause: Cause, profile: Profile) -> bool:
@@ -160,7 +165,11 @@ def forgets_in_loop(cause: Cause, profile: Profile) -> bool:
 
 def _refresh_at_once(cause: Cause) -> tuple[str, str]:
     entity = cause.reason.subject.partition(".")[0]
-    code = f"session.scalars(select({entity}).where({code_of('', entity)}.in_(ids))).all()"
+    issued = known(cause.issued)
+    if issued is None:
+        words = f"read the {entity} objects again with one select of all their keys"
+        return words, f"{words}, {_OR_KEEP}"
+    code = f"session.scalars(select({entity}).where({primary_key_in(issued, 'ids')})).all()"
     advice = (
         f"a commit or expire made the {entity} objects forget their columns: read them again "
         f"at once with {code}, {_OR_KEEP}"

@@ -5,15 +5,17 @@ from __future__ import annotations
 from flask_perfkit.batching.growth import statements
 from flask_perfkit.config import Settings
 from flask_perfkit.cures.selects import (
-    KeyedSelect,
+    Prefetch,
     aggregates,
     is_limited,
     is_tree,
     keyed_select,
+    prefetch_of,
     written,
 )
 from flask_perfkit.detectors.loading import loading_fix
 from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.issued import known
 from flask_perfkit.recording.profile import Cause, Profile
 from flask_perfkit.recording.reason import is_of_catalog
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
@@ -82,15 +84,15 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
     )
 
 
-def _statement_fix(cause: Cause) -> tuple[str, KeyedSelect | None]:
+def _statement_fix(cause: Cause) -> tuple[str, Prefetch | None]:
     """Return what asks for all keys at once, in code or in words."""
-    issued = cause.issued
+    issued = known(cause.issued)
     if issued is None or not is_tree(issued.statement):
         return "one statement for all keys, with IN, and its rows by key in a dictionary", None
     select = keyed_select(issued, cause.varying)
     code = written(select) if select is not None else None
-    if code is not None:
-        return code, select
+    if select is not None and code is not None:
+        return code, prefetch_of(select)
     if is_limited(issued.statement):
         return (
             "one select that numbers the rows of each key, with func.row_number() over a "

@@ -6,6 +6,7 @@ from flask_perfkit.config import Settings
 from flask_perfkit.cures.writes import write_advice
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.fingerprint import WRITES
+from flask_perfkit.recording.issued import known
 from flask_perfkit.recording.profile import Cause, Profile
 from flask_perfkit.recording.wording import finding_of, milliseconds, place
 
@@ -42,7 +43,7 @@ def _writes_many(cause: Cause) -> bool:
 
 def _finding(cause: Cause, profile: Profile) -> Finding:
     flushed = cause.flushes > cause.direct
-    fix = write_advice(cause.issued, cause.varying, cause.operation, flushed=flushed)
+    fix = write_advice(known(cause.issued), cause.varying, cause.operation, flushed=flushed)
     message = (
         f"{cause.count} {cause.operation}s of {cause.reason.subject}, one by one "
         f"({milliseconds(cause.time)}) {place(cause)}; {fix}"

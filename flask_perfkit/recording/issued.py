@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
+from weakref import ref
 
 
 class Issued(NamedTuple):
     """The tree of a statement that was executed, and what its execution added to it.
 
-    ``statement`` is what SQLAlchemy's cache of compiled statements holds: the values in it are
-    those of some execution, and are for nobody to read. ``parameters`` are the keys of its
-    bound values in the order in which the driver got them; none where that cannot be told.
-    ``populates`` says that objects were read anew, ``streams`` that rows came in portions.
+    It is looked up in SQLAlchemy's own cache of compiled statements, and not kept: there may be
+    values in it, which are for nobody to read. ``parameters`` are the keys of its bound values in
+    the order in which the driver got them; none where that cannot be told. ``populates`` says that
+    objects were read anew, ``streams`` that rows came in portions.
     """
 
-    statement: Any
-    dialect: Any
+    compiled: Callable[[], Any]
     parameters: tuple[str, ...] = ()
     populates: bool = False
     streams: bool = False
+
+    @property
+    def statement(self) -> Any:
+        """The statement; None where SQLAlchemy has forgotten it."""
+        return getattr(self.compiled(), "statement", None)
+
+    @property
+    def dialect(self) -> Any:
+        """The dialect that it was compiled for."""
+        return self.compiled().dialect
 
 
 def issued_of(compiled: Any, options: Any) -> Issued | None:
@@ -27,18 +38,21 @@ def issued_of(compiled: Any, options: Any) -> Issued | None:
     :param compiled: ``context.compiled``.
     :param options: ``context.execution_options``.
     """
-    statement = getattr(compiled, "statement", None)
-    if statement is None:
+    if getattr(compiled, "statement", None) is None:
         return None
     load = options.get("_sa_orm_load_options")
     refreshes = getattr(load, "_refresh_state", None) is not None
     return Issued(
-        statement,
-        compiled.dialect,
+        ref(compiled),
         _parameters(compiled),
         populates=refreshes or bool(getattr(load, "_populate_existing", False)),
         streams=bool(options.get("yield_per") or options.get("stream_results")),
     )
+
+
+def known(issued: Issued | None) -> Issued | None:
+    """Return what was issued if SQLAlchemy still knows it."""
+    return issued if issued is not None and issued.statement is not None else None
 
 
 def _parameters(compiled: Any) -> tuple[str, ...]:

@@ -54,15 +54,15 @@ _CATALOGS = ("sqlite_", "pg_", "information_schema")
 class Step:
     """One relationship on the way from an entity to what was loaded.
 
-    ``loader`` is the option that loads it now, where one does; ``relationship`` is SQLAlchemy's
-    own, which a cure is built from.
+    ``loader`` is the option that loads it now, where one does; ``parent`` is the class
+    that has it, which a cure is built from.
     """
 
     owner: str
     name: str
     to_many: bool
     loader: str = ""
-    relationship: Any = field(default=None, compare=False, repr=False)
+    parent: type | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.owner}.{self.name}"
@@ -181,49 +181,6 @@ def table_of(sql: str) -> str:
     return named[0] if named else NO_TABLE
 
 
-def code_of(column: str, subject: str) -> str:
-    """Return a column of a statement as code: ``Document.user_id``, ``metrics.c.id``.
-
-    :param column: as the statement has it, with or without its table.
-    :param subject: the model or table that the statement is about.
-    """
-    table, _, name = column.replace('"', "").replace("`", "").rpartition(".")
-    mapper = _mapper_of_column(table.rpartition(".")[2], name, subject) if table else None
-    if mapper is None:
-        named = tuple(_mappers_named(subject))
-        with_table = (each for each in named if table in each.registry.metadata.tables)
-        mapper = next(with_table, named[0] if named else None)
-    if mapper is None:
-        return f"{subject}.c.{name or 'id'}"
-    if not name:
-        name = mapper.primary_key[0].name
-    columns = mapper.local_table.c
-    if table in mapper.registry.metadata.tables and name not in columns:
-        return f"{table}.c.{name}"  # of an association table, which no class maps
-    key = next(
-        (each.key for each in mapper.column_attrs if each.columns[0] is columns.get(name)), name
-    )
-    return f"{mapper.class_.__name__}.{key}"
-
-
-def join_between(entity: str, other: str) -> str:
-    """Return what joins a model to another, as code; nothing where they are one or no models."""
-    for mapper in _mappers_named(entity):
-        for second in _mappers_named(other):
-            if mapper.registry is second.registry:
-                if mapper.isa(second) or second.isa(mapper):
-                    return ""
-                found = (each.key for each in mapper.relationships if second.isa(each.mapper))
-                key = next(found, None)
-                return other if key is None else f"{entity}.{key}"
-    return ""
-
-
-def is_mapped(subject: str) -> bool:
-    """Tell whether a subject is a model, and not a table by itself."""
-    return _mapper_named(subject) is not None
-
-
 def _orm_reason(
     statement: Any, load: Any, touched: str | None, expired: bool, limited: bool
 ) -> Reason | None:
@@ -329,7 +286,7 @@ def _step(relationship: RelationshipProperty[Any]) -> Step:
         relationship.parent.class_.__name__,
         relationship.key,
         bool(relationship.uselist),
-        relationship=relationship,
+        parent=relationship.parent.class_,
     )
 
 
@@ -357,18 +314,6 @@ def _subject_mapper(statement: Any, sql: str) -> Mapper[Any] | None:
     return mapper_of(getattr(statement, "table", None)) or _mapper_of_name(table_of(sql))
 
 
-def _mapper_named(name: str) -> Mapper[Any] | None:
-    return next(_mappers_named(name), None)
-
-
-def _mappers_named(name: str) -> Iterator[Mapper[Any]]:
-    """Yield the mappers of a class name, which several registries may have."""
-    for registry in _all_registries():
-        for mapper in registry.mappers:
-            if mapper.class_.__name__ == name:
-                yield mapper
-
-
 def mapper_of(table: Any) -> Mapper[Any] | None:
     """Return the mapper of a table, the base class where several share one.
 
@@ -379,23 +324,6 @@ def mapper_of(table: Any) -> Mapper[Any] | None:
 
 def _mapper_of_name(table: str) -> Mapper[Any] | None:
     return _base_mapper(lambda mapper: getattr(mapper.local_table, "name", None) == table)
-
-
-def _mapper_of_column(table: str, column: str, subject: str) -> Mapper[Any] | None:
-    """Return the mapper of a table by its name; of several, that with the column and subject."""
-    mappers = [
-        mapper
-        for registry in _all_registries()
-        for mapper in registry.mappers
-        if getattr(mapper.local_table, "name", None) == table
-    ]
-    if not mappers:
-        return None
-    best = max(
-        mappers,
-        key=lambda each: (column in each.local_table.c, each.class_.__name__ == subject),
-    )
-    return mapper_of(best.local_table)
 
 
 def _base_mapper(maps: Callable[[Mapper[Any]], bool]) -> Mapper[Any] | None:

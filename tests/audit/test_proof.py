@@ -132,7 +132,7 @@ def test_a_fix_that_makes_the_view_fail_is_not_proven(app: Flask) -> None:
 def test_a_fix_that_does_not_help_is_not_proven(app: Flask) -> None:
     view(app)(names)
     finding = finding_of(app)
-    column = ColumnStep("undefer", sa.inspect(Document), "title")
+    column = ColumnStep("undefer", Document, "title")
     finding = replace(finding, cure=replace(finding.cure, steps=(), column=column))
     proof = proof_of(app, finding)
     assert (proof.holds, proof.reason) == (False, "it takes 11 queries, without it 11")

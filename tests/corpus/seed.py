@@ -38,10 +38,15 @@ def rows(engine: Engine) -> list[list[str]]:
     """Return the rows of every table, sorted, to compare what two runs have left."""
     with engine.connect() as connection:
         return [
-            sorted(map(repr, connection.execute(select(table)).all()))
+            sorted(map(repr, connection.execute(select(*_told(table))).all()))
             for metadata in METADATA
             for table in metadata.sorted_tables
         ]
+
+
+def _told(table: Table) -> list[Any]:
+    """Return the columns whose values do not come from a clock."""
+    return [column for column in table.columns if column.server_default is None]
 
 
 def _sequence_past_rows(table: Table) -> Any:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from archive import Document
 from hand_made import (
     DOCUMENT,
     TAG,
@@ -10,9 +13,11 @@ from hand_made import (
     USER,
     VIEWS,
     cause,
+    issued,
     lazy,
     profile,
 )
+from sqlalchemy import func, select, text
 
 from flask_perfkit import Finding
 from flask_perfkit.config import Settings
@@ -20,6 +25,7 @@ from flask_perfkit.detectors.n_plus_one import detect
 from flask_perfkit.recording.profile import Cause
 from flask_perfkit.recording.reason import Reason
 
+ONE = select(Document).where(Document.id == 1)
 DOCUMENTS = "SELECT id, user_id FROM documents"
 OWNER = "SELECT id, name FROM users WHERE users.id = ?"
 OWNERS_DOCUMENTS = "SELECT id FROM documents WHERE ? = documents.user_id"
@@ -135,19 +141,15 @@ def test_a_deferred_column_is_undeferred() -> None:
 
 def test_expired_objects_are_read_again_at_once() -> None:
     expired = Reason("column", "Document.title", DOCUMENT, DOCUMENT, loads="expired")
-    (finding,) = found(cause("SELECT title FROM documents WHERE id = ?", expired, count=8))
+    (finding,) = found(
+        cause("SELECT title FROM documents WHERE id = ?", expired, count=8, issued=issued(ONE))
+    )
     assert finding.fix == "session.scalars(select(Document).where(Document.id.in_(ids))).all()"
     assert "expire_on_commit=False" in finding.message
 
 
 def test_a_query_in_a_loop_becomes_one_with_a_list() -> None:
-    (finding,) = found(
-        cause(
-            "SELECT id FROM documents WHERE documents.user_id = ?",
-            count=7,
-            moves=(("documents.user_id", "="),),
-        )
-    )
+    (finding,) = found(in_loop(select(Document).where(Document.user_id == 1)))
     assert finding.fix == "select(Document).where(Document.user_id.in_(keys))"
     assert finding.message == (
         "n_plus_one: 7 executions of SELECT id FROM documents WHERE documents.user_id = ? "
@@ -156,22 +158,85 @@ def test_a_query_in_a_loop_becomes_one_with_a_list() -> None:
     )
 
 
+THE_SAME = "the same select with Document.user_id.in_(keys) in the place of what compares"
+
+
 @pytest.mark.parametrize(
-    ("asked", "computed"),
+    ("statement", "fix"),
     [
-        ("count(*)", "func.count()"),
-        ("count(documents.id)", "func.count()"),
-        ('sum("documents"."size")', "func.sum(Document.size)"),
-        ("MAX(size)", "func.max(Document.size)"),
+        (
+            select(func.count()).select_from(Document).where(Document.user_id == 1),
+            (
+                "select(Document.user_id, func.count())"
+                ".where(Document.user_id.in_(keys)).group_by(Document.user_id)"
+            ),
+        ),
+        (
+            select(func.count(Document.title.distinct())).where(Document.user_id == 1),
+            (
+                "select(Document.user_id, func.count(distinct(Document.title)))"
+                ".where(Document.user_id.in_(keys)).group_by(Document.user_id)"
+            ),
+        ),
+        (
+            select(func.sum(Document.id * Document.user_id)).where(Document.user_id == 1),
+            (
+                "select(Document.user_id, func.sum(Document.id * Document.user_id))"
+                ".where(Document.user_id.in_(keys)).group_by(Document.user_id)"
+            ),
+        ),
+        (
+            select(func.count()).where(Document.user_id == 1, Document.title == "a"),
+            (
+                f"{THE_SAME} Document.user_id, with Document.user_id among its columns "
+                "and .group_by(Document.user_id)"
+            ),
+        ),
+        (
+            select(func.lower(Document.title)).where(Document.user_id == 1),
+            (
+                "select(func.lower(Document.title), Document.user_id)"
+                ".where(Document.user_id.in_(keys))"
+            ),
+        ),
+        (
+            select(Document).where(Document.user_id == 1).with_for_update(nowait=True),
+            "select(Document).where(Document.user_id.in_(keys)).with_for_update(nowait=True)",
+        ),
+        (
+            select(Document).where(Document.user_id == 1).order_by(Document.title.desc()),
+            "select(Document).where(Document.user_id.in_(keys)).order_by(Document.title.desc())",
+        ),
+        (
+            select(Document).where(Document.user_id == 1).limit(1),
+            (
+                "one select that numbers the rows of each key, with func.row_number() over a "
+                "partition by the key, and keeps the first ones of each"
+            ),
+        ),
+        (
+            select(Document).where(Document.user_id + 1 == 1),
+            "one select with .in_(keys) and all other conditions as they are",
+        ),
+        (
+            text("SELECT title FROM document WHERE user_id = :user_id"),
+            "one statement for all keys, with IN, and its rows by key in a dictionary",
+        ),
     ],
 )
-def test_an_aggregate_in_a_loop_becomes_a_group_by(asked: str, computed: str) -> None:
-    moves = (("user_id", "="),)
-    sql = f"SELECT {asked} AS a FROM documents WHERE user_id = ?"
-    (finding,) = found(cause(sql, count=7, moves=moves))
-    assert finding.fix == (
-        f"select(Document.user_id, {computed})"
-        ".where(Document.user_id.in_(keys)).group_by(Document.user_id)"
+def test_the_select_for_all_keys_keeps_what_the_one_had(statement: Any, fix: str) -> None:
+    (finding,) = found(in_loop(statement))
+    assert finding.fix == fix
+
+
+def in_loop(statement: Any) -> Cause:
+    """Make a cause of seven executions that differ in the first value of the statement."""
+    return cause(
+        "SELECT id FROM documents WHERE documents.user_id = ?",
+        count=7,
+        moves=(("documents.user_id", "="),),
+        issued=issued(statement),
+        varying={0},
     )
 
 

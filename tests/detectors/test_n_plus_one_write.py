@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from hand_made import VIEWS, cause, profile
+from archive import Document
+from hand_made import VIEWS, cause, issued, profile
+from sqlalchemy import delete, insert, text, update
+from sqlalchemy.dialects import sqlite
 
 from flask_perfkit import Finding
 from flask_perfkit.config import Settings
@@ -18,7 +23,8 @@ def found(*causes: Cause, threshold: int = 5) -> list[Finding]:
 
 
 def test_rows_written_one_by_one_are_found_with_a_cure() -> None:
-    (finding,) = found(cause(INSERT, count=25, rows=25))
+    flushed = {"flushes": 25, "direct": 0, "issued": issued(insert(Document).values(title=""))}
+    (finding,) = found(cause(INSERT, count=25, rows=25, **flushed))
     assert (finding.kind, finding.severity) == ("n_plus_one_write", "error")
     assert (finding.subject, finding.count, finding.duration) == ("Document", 25, 0.025)
     assert (finding.filename, finding.lineno) == (VIEWS, 41)
@@ -27,16 +33,61 @@ def test_rows_written_one_by_one_are_found_with_a_cure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sql", "fix"),
+    ("sql", "statement", "varying", "fix"),
     [
-        (INSERT, "session.execute(insert(Document), rows)"),
-        (UPDATE, "session.execute(update(Document)"),
-        (DELETE, "session.execute(delete(Document)"),
+        (INSERT, insert(Document).values(title=""), {0}, "session.execute(insert(Document), rows)"),
+        (
+            UPDATE,
+            update(Document).where(Document.id == 1).values(title="a"),
+            {1},
+            "session.execute(update(Document).where(Document.id.in_(ids)).values(...))",
+        ),
+        (
+            UPDATE,
+            update(Document).where(Document.id == 1).values(title="a"),
+            {0, 1},
+            (
+                "session.execute(update(Document), rows), with the primary key in each row, "
+                "which has to be there"
+            ),
+        ),
+        (
+            DELETE,
+            delete(Document).where(Document.id == 1),
+            {0},
+            "session.execute(delete(Document).where(Document.id.in_(ids)))",
+        ),
+        (
+            DELETE,
+            delete(Document).where(Document.user_id == 1, Document.title == "a"),
+            {0, 1},
+            (
+                "session.execute(delete(Document)"
+                ".where(tuple_(Document.user_id, Document.title).in_(ids)))"
+            ),
+        ),
+        (
+            INSERT,
+            sqlite.insert(Document).values(title="").on_conflict_do_nothing(),
+            {0},
+            (
+                "session.execute(statement, rows) once, with insert(Document) and its ON CONFLICT "
+                "as the statement, and no values in it"
+            ),
+        ),
+        (
+            INSERT,
+            text("INSERT INTO document VALUES (:a)"),
+            {0},
+            "give the statement a list of rows, as insert() takes one: execute(statement, rows)",
+        ),
     ],
 )
-def test_the_cure_fits_the_operation(sql: str, fix: str) -> None:
-    (finding,) = found(cause(sql, count=5, rows=5))
-    assert fix in finding.fix
+def test_the_cure_keeps_what_the_statement_does(
+    sql: str, statement: Any, varying: set[int], fix: str
+) -> None:
+    (finding,) = found(cause(sql, count=5, rows=5, issued=issued(statement), varying=varying))
+    assert finding.fix == fix
 
 
 def test_the_threshold() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flask_perfkit.audit.patches.callers import function_at, is_shared, view_of
 from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.audit.patches.source import Source, source_of
 from flask_perfkit.cures.loaders import Import, LoaderOption
@@ -13,6 +14,8 @@ from flask_perfkit.errors import ExtraMissing
 from flask_perfkit.recording.findings import Finding
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from flask_perfkit.audit.patches.module import ModuleTree
 
 
@@ -33,7 +36,7 @@ class Draft:
     saves_statements: bool = True
 
 
-def drafted(findings: tuple[Finding, ...]) -> Draft:
+def drafted(app: Flask, findings: tuple[Finding, ...]) -> Draft:
     """Return the rewrite that mends findings of one place.
 
     :raises Refusal: there is none that is sure.
@@ -49,17 +52,17 @@ def drafted(findings: tuple[Finding, ...]) -> Draft:
         raise Refusal("no line of the application is known to have asked")
     source = source_of(filename, lineno)
     tree = _tree(source)
-    _mend(tree, lineno, findings)
+    _mend(app, source, tree, lineno, findings)
     saves = finding.kind not in ("blocking_call", "redis_keys")
     imports = tuple(tree.imports)
     return Draft(source, tree.text(), imports, lineno, findings, is_of_select, saves)
 
 
-def together(drafts: Sequence[Draft]) -> str:
+def together(app: Flask, drafts: Sequence[Draft]) -> str:
     """Return the text of one file with the rewrites of all drafts."""
     tree = _tree(drafts[0].source)
     for draft in {draft.text: draft for draft in drafts}.values():
-        _mend(tree, draft.lineno, draft.findings)
+        _mend(app, draft.source, tree, draft.lineno, draft.findings)
     return tree.text()
 
 
@@ -73,13 +76,20 @@ def _tree(source: Source) -> ModuleTree:
     return ModuleTree(source.text, source.module)
 
 
-def _mend(tree: ModuleTree, lineno: int, findings: tuple[Finding, ...]) -> None:
-    from flask_perfkit.audit.patches.options import add_options
+def _mend(
+    app: Flask, source: Source, tree: ModuleTree, lineno: int, findings: tuple[Finding, ...]
+) -> None:
+    from flask_perfkit.audit.patches.options import add_options, pass_options
     from flask_perfkit.audit.patches.rewrites import rewrite_for
 
     options = [each.cure for each in findings if isinstance(each.cure, LoaderOption)]
     if options:
-        add_options(tree, lineno, _longest(options))
+        helper = function_at(source, lineno)
+        if helper is not None and is_shared(app, source, helper):
+            view = view_of(app, source, findings[0].endpoint)
+            pass_options(tree, lineno, _longest(options), view)
+        else:
+            add_options(tree, lineno, _longest(options))
     else:
         rewrite_for(findings[0])(tree, lineno, findings[0])
 

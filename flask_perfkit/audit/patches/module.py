@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -31,6 +32,8 @@ class ModuleTree:
         self.module = module
         self.replacements: dict[cst.CSTNode, Callable[[Any], Any]] = {}
         self.imports: dict[Import, None] = {}
+        self.taken: set[str] = set()
+        self.loops: dict[cst.CSTNode, object] = {}
 
     def around(self, lineno: int, kind: type[N]) -> Iterator[N]:
         """Yield the nodes of a kind that a line lies in, the innermost first."""
@@ -89,12 +92,12 @@ class ModuleTree:
         :raises Refusal: a name means something else there, or its import would go in a circle.
         """
         for module, name in imports:
-            wanted = getattr(_loaded(module), name) if name else _loaded(module)
+            wanted = getattr(import_module(module), name) if name else import_module(module)
             bound = name or module
             if bound in vars(self.module):
                 if vars(self.module)[bound] is not wanted:
                     raise Refusal(f"{bound} means something else in {self.module.__name__}")
-            elif self.module in vars(_loaded(module)).values():
+            elif self.module in vars(import_module(module)).values():
                 raise Refusal(
                     f"{module} imports {self.module.__name__}: {name} is to be imported there"
                 )
@@ -123,12 +126,6 @@ class _Replacing(cst.CSTTransformer):
     def on_leave(self, original_node: Any, updated_node: Any) -> Any:
         change = self._replacements.get(original_node)
         return updated_node if change is None else change(updated_node)
-
-
-def _loaded(module: str) -> ModuleType:
-    import importlib
-
-    return importlib.import_module(module)
 
 
 def expression(code: str) -> cst.BaseExpression:

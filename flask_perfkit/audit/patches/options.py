@@ -7,11 +7,13 @@ from functools import partial
 from typing import Any
 
 import libcst as cst
+from libcst import matchers as m
 
 from flask_perfkit.audit.patches.module import ModuleTree, bracketed, expression
 from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.cures.loaders import LoaderOption
 
+_EQUAL = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
 _TAKES_STATEMENT = {
     *("execute", "scalar", "scalars", "stream", "stream_scalars", "paginate"),
     *("first_or_404", "one_or_404"),
@@ -28,26 +30,85 @@ def add_options(tree: ModuleTree, lineno: int, options: Sequence[LoaderOption]) 
 
     :raises Refusal: it cannot be told which expression there is the statement.
     """
+    place, kind = _place(tree, lineno, options[0])
+    for option in options:
+        if option.replaces:
+            _take_out(tree, place, option)
+    _put(tree, place, kind, _added(tree, lineno, options))
+
+
+def pass_options(
+    tree: ModuleTree, lineno: int, options: Sequence[LoaderOption], view: str | None
+) -> None:
+    """Let the view pass options to the helper whose select they go into; other callers pass none.
+
+    :param view: the function that calls the helper.
+    :raises Refusal: it does not call it by its name, once, in the same module.
+    """
+    helper = next(tree.around(lineno, cst.FunctionDef), None)
+    caller = next(
+        (each for each in tree.walk() if m.matches(each, m.FunctionDef(m.Name(view or "")))), None
+    )
+    if helper is None or caller is None or helper.decorators or tree.function_of(helper):
+        raise Refusal(f"the select at line {lineno} serves several callers, and may slow another")
+    name = helper.name.value
+    calls = [each for each in tree.walk(caller) if m.matches(each, m.Call(func=m.Name(name)))]
+    words = {each.value for each in tree.walk(helper) if isinstance(each, cst.Name)}
+    names = [
+        each for each in tree.walk() if m.matches(each, m.Name(name)) and each is not helper.name
+    ]
+    if len(calls) != 1 or "options" in words or any(option.replaces for option in options):
+        raise Refusal(f"{name}, with the select, serves {len(names)} callers, and may slow another")
+    place, kind = _place(tree, lineno, options[0])
+    if kind == "key":
+        raise Refusal(f"{name} looks up by key for {len(names)} callers, and may slow another")
+    added = _added(tree, lineno, options)
+    _put(tree, place, kind, [cst.Arg(cst.Name("options"), star="*")])
+    tree.replace(helper, _with_parameter)
+    listed = cst.List([cst.Element(each.value) for each in added])
+    tree.replace(
+        calls[0], lambda call: call.with_changes(args=_plain([*call.args, _named(listed)]))
+    )
+
+
+def _with_parameter(helper: cst.FunctionDef) -> cst.FunctionDef:
+    """Return a function with one more parameter, by name only: ``options=()``."""
+    parameters = helper.params
+    new = cst.Param(cst.Name("options"), default=cst.Tuple([]), equal=_EQUAL)
+    star = parameters.star_arg
+    return helper.with_changes(
+        params=parameters.with_changes(
+            star_arg=star if isinstance(star, cst.Param | cst.ParamStar) else cst.ParamStar(),
+            kwonly_params=[*parameters.kwonly_params, new],
+        )
+    )
+
+
+def _added(tree: ModuleTree, lineno: int, options: Sequence[LoaderOption]) -> list[cst.Arg]:
     codes = []
     for option in options:
         alias = _alias(tree, lineno, option) if option.is_of_alias else None
         codes.append(option.code_from(alias))
         tree.need(option.imports)
-    place, kind = _place(tree, lineno, options[0])
-    for option in options:
-        if option.replaces:
-            _take_out(tree, place, option)
-    added = [
-        cst.Arg(argument.value) for argument in _arguments(f"f({', '.join(dict.fromkeys(codes))})")
-    ]
+    return [cst.Arg(each.value) for each in _arguments(f"f({', '.join(dict.fromkeys(codes))})")]
+
+
+def _put(tree: ModuleTree, place: Any, kind: str, added: list[cst.Arg]) -> None:
     if kind == "key":
-        tree.replace(place, lambda call: _with_options_argument(call, added))
+        listed = cst.List([cst.Element(each.value) for each in added])
+        tree.replace(
+            place, lambda call: call.with_changes(args=_plain([*call.args, _named(listed)]))
+        )
     elif kind == "query":
         tree.replace(place, lambda query: _call(query, added))
     else:
         tree.replace(
             place, lambda argument: argument.with_changes(value=_call(argument.value, added))
         )
+
+
+def _named(value: cst.BaseExpression) -> cst.Arg:
+    return cst.Arg(value, keyword=cst.Name("options"), equal=_EQUAL)
 
 
 def _arguments(code: str) -> Sequence[cst.Arg]:
@@ -69,16 +130,6 @@ def _spaced(arguments: list[cst.Arg]) -> list[cst.Arg]:
     return [each.with_changes(comma=comma) for each in arguments[:-1]] + arguments[-1:]
 
 
-def _with_options_argument(call: cst.Call, added: list[cst.Arg]) -> cst.Call:
-    listed = cst.List([cst.Element(each.value) for each in added])
-    argument = cst.Arg(
-        listed,
-        keyword=cst.Name("options"),
-        equal=cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace("")),
-    )
-    return call.with_changes(args=_plain([*call.args, argument]))
-
-
 def _place(tree: ModuleTree, lineno: int, option: LoaderOption) -> tuple[Any, str]:
     """Return the node that takes the options, and how: an argument, a query, a get by key."""
     places = list(_places(tree, lineno))
@@ -93,8 +144,7 @@ def _place(tree: ModuleTree, lineno: int, option: LoaderOption) -> tuple[Any, st
 
 
 def _names_of(option: LoaderOption) -> set[str]:
-    mapper = option.mapper
-    return {mapper.class_.__name__}
+    return {option.entity.__name__}
 
 
 def _names_in(tree: ModuleTree, node: cst.CSTNode) -> set[str]:
@@ -160,7 +210,7 @@ def _alias(tree: ModuleTree, lineno: int, option: LoaderOption) -> str:
         and getattr(each.value.func, "attr", each.value.func) is not None
         and _last_name(each.value.func) == "aliased"
         and each.value.args
-        and _last_name(each.value.args[0].value) == option.mapper.class_.__name__
+        and _last_name(each.value.args[0].value) == option.entity.__name__
     }
     if len(names) != 1:
         raise Refusal(f"it cannot be told which alias the select at line {lineno} reads")

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import CodeType
 from typing import TYPE_CHECKING
 
 from flask_perfkit.audit.patches.draft import Draft, drafted, together
 from flask_perfkit.audit.patches.refusal import Refusal
-from flask_perfkit.audit.patches.source import codes_of, living_codes
 from flask_perfkit.audit.patches.swap import swapped
 from flask_perfkit.audit.proof import recorded
 from flask_perfkit.audit.trial.asking import Ask
 from flask_perfkit.audit.trial.comparison import compare
 from flask_perfkit.cures.loaders import LoaderOption
 from flask_perfkit.errors import SetupError
-from flask_perfkit.recording.callsite import is_application
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.wording import line, milliseconds
+from flask_perfkit.recording.wording import milliseconds
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -96,10 +92,10 @@ def patched(app: Flask, findings: Iterable[Finding], *, writes: bool) -> Iterato
         if not writes or not patch.holds:
             yield patch
     if writes:
-        yield from written(kept)
+        yield from written(app, kept)
 
 
-def written(patches: Sequence[Patch]) -> Iterator[Patch]:
+def written(app: Flask, patches: Sequence[Patch]) -> Iterator[Patch]:
     """Write patches, those of one file together, and yield them with what became of each."""
     files: dict[Path, list[Patch]] = {}
     for patch in patches:
@@ -107,7 +103,7 @@ def written(patches: Sequence[Patch]) -> Iterator[Patch]:
             files.setdefault(patch.draft.source.path, []).append(patch)
     for of_file in files.values():
         drafts = [patch.draft for patch in of_file if patch.draft is not None]
-        draft = replace(drafts[0], text=together(drafts))
+        draft = replace(drafts[0], text=together(app, drafts))
         done = replace(of_file[0], draft=draft).write()
         for patch in of_file:
             yield replace(patch, written=done.written, reason=done.reason)
@@ -126,8 +122,7 @@ def patch_of(app: Flask, findings: Sequence[Finding], *, ask: Ask | None = None)
     """Return the patch for findings of one place."""
     findings = tuple(findings)
     try:
-        draft = drafted(findings)
-        _check_callers(app, draft)
+        draft = drafted(app, findings)
     except Refusal as refusal:
         return Patch(findings, reason=f"{refusal}. By hand: {findings[0].fix}")
     diff = draft.source.diff(draft.text)
@@ -161,40 +156,3 @@ def _untried(finding: Finding) -> str:
         f"not tried: no GET of {finding.endpoint!r} was recorded. A request that may do more than "
         "read is not asked again by itself: give ask= to try the patch"
     )
-
-
-def _check_callers(app: Flask, draft: Draft) -> None:
-    """Refuse a change of a helper that several places call: it might slow another of them.
-
-    :raises Refusal: there are several.
-    """
-    filename = str(draft.source.path)
-    around = [
-        code
-        for code in codes_of(draft.source.text, filename).values()
-        if any(lineno == draft.lineno for _, _, lineno in code.co_lines())
-    ]
-    if not around or not draft.of_select:
-        return
-    code = max(around, key=lambda each: each.co_firstlineno)
-    if (code.co_qualname, code.co_firstlineno, filename) in _views(app):
-        return
-    callers = {
-        (each.co_filename, each.co_firstlineno)
-        for each in living_codes()
-        if code.co_name in each.co_names and is_application(each.co_filename)
-    }
-    if len(callers) > 1:
-        raise Refusal(
-            f"{code.co_name}, with the select at {line(filename, draft.lineno)}, is named in "
-            f"{len(callers)} places, and what one of them needs may slow another"
-        )
-
-
-def _views(app: Flask) -> set[tuple[str, int, str]]:
-    codes: list[CodeType] = []
-    for view in app.view_functions.values():
-        owner = getattr(view, "view_class", None)
-        functions = vars(owner).values() if owner is not None else (inspect.unwrap(view),)
-        codes += [each.__code__ for each in functions if hasattr(each, "__code__")]
-    return {(code.co_qualname, code.co_firstlineno, code.co_filename) for code in codes}

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flask_perfkit.audit.patches.calls import scan_keys, sleep_without_blocking
+from flask_perfkit.audit.patches.lookups import prefetch
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.refusal import Refusal
+from flask_perfkit.audit.patches.writes import write_at_once
 from flask_perfkit.recording.findings import Finding
 
 Rewrite = Callable[[ModuleTree, int, Finding], None]
 
-_REWRITES: dict[str, Rewrite] = {}
+_REWRITES: dict[str, Rewrite] = {
+    "n_plus_one": prefetch,
+    "n_plus_one_write": write_at_once,
+    "blocking_call": sleep_without_blocking,
+    "redis_keys": scan_keys,
+}
 
 
 def rewrite_for(finding: Finding) -> Rewrite:

@@ -103,13 +103,6 @@ def functions_of(filename: str, module: ModuleType) -> Iterator[FunctionType]:
             yield each
 
 
-def living_codes() -> Iterator[CodeType]:
-    """Yield the code of each function that lives, with those that are made inside of it."""
-    for each in gc.get_objects():
-        if type(each) is FunctionType:
-            yield from _within(each.__code__)
-
-
 def codes_of(text: str, filename: str) -> dict[tuple[str, int], CodeType]:
     """Compile a text; return its functions by qualified name, of equal ones by their order.
 
@@ -140,11 +133,12 @@ def likeness(code: CodeType) -> Any:
     return code.co_qualname, code.co_code, code.co_names, code.co_varnames, constants
 
 
-def _within(code: CodeType) -> Iterator[CodeType]:
+def within(code: CodeType) -> Iterator[CodeType]:
+    """Yield a code with those of the functions that it makes."""
     yield code
     for each in code.co_consts:
         if isinstance(each, CodeType):
-            yield from _within(each)
+            yield from within(each)
 
 
 def _module_of(filename: str) -> ModuleType:
@@ -160,7 +154,7 @@ def _check_unchanged(source: Source, lineno: int) -> None:
     around = {
         (code.co_qualname, code.co_firstlineno): code
         for code in codes_of(source.text, filename).values()
-        if any(lineno == line for inner in _within(code) for _, _, line in inner.co_lines())
+        if any(lineno == line for inner in within(code) for _, _, line in inner.co_lines())
     }
     living = {
         (each.__code__.co_qualname, each.__code__.co_firstlineno): each.__code__

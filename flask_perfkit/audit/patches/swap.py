@@ -23,15 +23,24 @@ def swapped(source: Source, text: str, imports: tuple[Import, ...]) -> Iterator[
     namespace = vars(source.module)
     with ExitStack() as stack:
         for module, name in imports:
-            if name not in namespace:
-                namespace[name] = (
-                    getattr(import_module(module), name) if name else import_module(module)
-                )
-                stack.callback(namespace.pop, name)
+            bound = name or module
+            if bound not in namespace:
+                loaded = import_module(module)
+                namespace[bound] = getattr(loaded, name) if name else loaded
+                stack.callback(namespace.pop, bound)
         for function, code in pairs:
             stack.callback(setattr, function, "__code__", function.__code__)
+            stack.callback(setattr, function, "__kwdefaults__", function.__kwdefaults__)
+            new = set(_by_name_only(code)) - set(_by_name_only(function.__code__))
+            function.__kwdefaults__ = {**(function.__kwdefaults__ or {}), **dict.fromkeys(new, ())}
             function.__code__ = code
         yield
+
+
+def _by_name_only(code: CodeType) -> tuple[str, ...]:
+    """Return the parameters by name only; a patch adds options only, () unless given."""
+    first = code.co_argcount
+    return code.co_varnames[first : first + code.co_kwonlyargcount]
 
 
 def _pairs(source: Source, text: str) -> list[tuple[FunctionType, CodeType]]:

@@ -45,6 +45,7 @@ def nothing_kept() -> Iterator[None]:
         (Pool, "checkin", held.take_back),
     ]
     with ExitStack() as stack:
+        stack.callback(setattr, Engine, "_has_events", had_events)  # SQLAlchemy never does
         for target, name, listener in listeners:
             event.listen(target, name, listener)
             stack.callback(event.remove, target, name, listener)
@@ -52,7 +53,6 @@ def nothing_kept() -> Iterator[None]:
             stack.enter_context(_watched(name))
         stack.callback(held.release)
         yield
-    Engine._has_events = had_events
 
 
 class _Held:

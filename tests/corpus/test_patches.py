@@ -1,0 +1,81 @@
+"""The patch of each finding, applied to a copy of its module: same values, fewer statements."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from flask_perfkit import Finding
+from flask_perfkit.cures.loaders import LoaderOption
+
+from .runner import Outcomes, View, all_views
+
+KINDS = ("n_plus_one", "n_plus_one_write")
+LEAST = {"load": 0.85, "write": 0.3, "issued": 0.12}
+"""The share of places of each sort that a patch has to hold for; every other has words."""
+
+only_sqlite = pytest.mark.parametrize("database", ["sqlite"], scope="session", indirect=True)
+guilty = [view for view in all_views() if view.of("FINDING")]
+innocent = [view for view in all_views() if not view.of("FINDING", "ALLOWED")]
+
+
+def places(view: View, outcomes: Outcomes) -> Iterator[tuple[Finding, ...]]:
+    """Yield the findings of a view, those of one select together."""
+    groups: dict[object, list[Finding]] = {}
+    for finding in outcomes.of(view).findings:
+        if finding.kind in KINDS:
+            place = finding.origin or (finding.filename, finding.lineno)
+            kind = "option" if isinstance(finding.cure, LoaderOption) else finding.kind
+            groups.setdefault((kind, place), []).append(finding)
+    yield from map(tuple, groups.values())
+
+
+def sort_of(finding: Finding) -> str:
+    if finding.kind == "n_plus_one_write":
+        return "write"
+    return "load" if isinstance(finding.cure, LoaderOption) else "issued"
+
+
+@pytest.fixture(scope="module")
+def score() -> dict[str, Counter[str]]:
+    return {"held": Counter(), "all": Counter()}
+
+
+@only_sqlite
+@pytest.mark.slow
+@pytest.mark.parametrize("view", guilty, ids=lambda view: view.name)
+def test_a_patch_that_is_offered_holds(
+    view: View, outcomes: Outcomes, score: dict[str, Counter[str]]
+) -> None:
+    for findings in places(view, outcomes):
+        sort = sort_of(findings[0])
+        score["all"][sort] += 1
+        patch = outcomes.patch_of(view, findings)
+        if not patch.holds:
+            assert patch.reason
+            assert patch.diff == ""
+            assert findings[0].fix
+            continue
+        assert patch.draft is not None
+        said, statements, rows = outcomes.run_text(view, None)
+        said_with, statements_with, rows_with = outcomes.run_text(view, patch.draft.text)
+        assert said_with == said, patch.diff
+        assert rows_with == rows, patch.diff
+        assert statements_with < statements, patch.diff
+        score["held"][sort] += 1
+
+
+@only_sqlite
+@pytest.mark.slow
+def test_patches_hold_for_most(outcomes: Outcomes, score: dict[str, Counter[str]]) -> None:
+    for sort, least in LEAST.items():
+        if score["all"][sort] > 20:  # not where pytest was asked for a few views
+            assert score["held"][sort] / score["all"][sort] >= least, score
+
+
+@only_sqlite
+@pytest.mark.parametrize("view", innocent, ids=lambda view: view.name)
+def test_an_innocent_view_gets_no_patch(view: View, outcomes: Outcomes) -> None:
+    assert list(places(view, outcomes)) == []
