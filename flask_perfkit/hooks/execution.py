@@ -21,7 +21,8 @@ class ListenerOrder(IntEnum):
 
     RECORDER = 0
     TRACES = 1
-    COMMENTS = 2
+    WORKLOAD = 2
+    COMMENTS = 3
 
 
 _standing: dict[ListenerOrder, Mapping[str, Listener]] = {}
@@ -41,6 +42,12 @@ def listen(order: ListenerOrder, listeners: Mapping[str, Listener]) -> None:
     for _, each in _from(order):
         for name, listener in each.items():
             event.listen(Engine, name, listener)
+
+
+def stop_listening(order: ListenerOrder) -> None:
+    """Take the listeners of a place off again; harmless where none stand."""
+    for name, listener in _standing.pop(order, {}).items():
+        event.remove(Engine, name, listener)
 
 
 def _from(order: ListenerOrder) -> list[tuple[ListenerOrder, Mapping[str, Listener]]]:

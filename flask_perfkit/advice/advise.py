@@ -1,0 +1,138 @@
+"""From a workload to advice: read, propose, build, choose, explain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from sqlalchemy import Table
+from sqlalchemy.engine import Engine
+
+from flask_perfkit.advice.advice import Advice, Drop, Refused, Rewrite
+from flask_perfkit.advice.asked import Writes, asked_of, writes_of
+from flask_perfkit.advice.candidates import Means, candidates_of
+from flask_perfkit.advice.cascades import cascades_of
+from flask_perfkit.advice.choice import Choice, Chooser
+from flask_perfkit.advice.drops import drops_of
+from flask_perfkit.advice.explanation import created, rewrite_of
+from flask_perfkit.advice.index import Index
+from flask_perfkit.advice.planners.access import Method, planner_for
+from flask_perfkit.advice.planners.planner import Planner
+from flask_perfkit.advice.refusals import refusals_of, small_tables
+from flask_perfkit.advice.rewrites import rewritten_of
+from flask_perfkit.advice.workload import RecordedStatement, Workload
+
+MOST_CANDIDATES = 60
+"""Candidates of one table that are built."""
+
+
+def advise(workload: Workload, *, verify: bool = False, method: Method | None = None) -> Advice:
+    """Advise on the indexes of what was recorded.
+
+    Indexes are tried on PostgreSQL by building them in a transaction that is rolled back, or where
+    that could disturb others by planning alone; on SQLite on a copy of the database.
+
+    :param verify: execute the statements with and without the indexes, and say seconds. What
+        they write is rolled back.
+    :param method: the way to try them on PostgreSQL: ``"build"``, ``"hypopg"`` or ``"ghost"``.
+    :raises SetupError: the database is neither PostgreSQL nor SQLite, or others work on it and
+        there is no way to try indexes that does not disturb them.
+    """
+    by_engine: dict[Engine, list[RecordedStatement]] = {}
+    for recorded in workload.statements:
+        by_engine.setdefault(recorded.engine, []).append(recorded)
+    harmless = bool(workload.app.debug or workload.app.testing)
+    advice = Advice()
+    for engine, statements in by_engine.items():
+        with planner_for(engine, harmless=harmless, method=method) as planner:
+            found = _Adviser(planner, engine, statements).advise(verify=verify)
+        advice = Advice(
+            create=(*advice.create, *found.create),
+            drop=(*advice.drop, *found.drop),
+            refused=(*advice.refused, *found.refused),
+            rewrites=(*advice.rewrites, *found.rewrites),
+        )
+    return replace(advice, create=tuple(sorted(advice.create, key=lambda one: -one.saved)))
+
+
+class _Adviser:
+    """The advice on one database."""
+
+    def __init__(
+        self, planner: Planner, engine: Engine, statements: Sequence[RecordedStatement]
+    ) -> None:
+        self._planner = planner
+        self._engine = engine
+        self._rewritten = [
+            found for one in statements if (found := rewritten_of(one, planner)) is not None
+        ]
+        instead = {id(one.original): one.statement for one in self._rewritten}
+        asked = [instead.get(id(one), one) for one in statements]
+        asked += list(cascades_of(statements, planner))
+        self._asked = list(asked_of(asked))
+        self._writes: Writes = writes_of(statements)
+
+    def advise(self, *, verify: bool) -> Advice:
+        """Choose indexes, then see which old ones can go, and explain both."""
+        planner = self._planner
+        small = small_tables(planner, sorted(self._tables(), key=lambda one: one.key))
+        chooser = Chooser(planner, self._asked, self._writes)
+        candidates = self._candidates(chooser, small)
+        failed = dict(planner.build(candidates))
+        choice = chooser.choose([one for one in candidates if one not in failed])
+        return Advice(
+            create=tuple(created(choice, chooser, planner, self._engine.dialect, verify=verify)),
+            drop=tuple(self._drops(choice)),
+            refused=tuple(self._refusals(choice, failed)),
+            rewrites=tuple(self._rewrites(choice)),
+        )
+
+    def _tables(self) -> set[Table]:
+        """Return the tables that statements name, and those that refer to them."""
+        named = {table for one in self._asked for table in one.tables}
+        named |= set(self._writes.inserted) | set(self._writes.updated) | self._writes.deleted
+        return named
+
+    def _all_tables(self) -> list[Table]:
+        """Return all tables that the models of these statements know."""
+        known = {table for one in self._tables() for table in one.metadata.tables.values()}
+        return sorted(known, key=lambda table: table.key)
+
+    def _candidates(self, chooser: Chooser, small: set[Table]) -> list[Index]:
+        planner = self._planner
+        means = Means(
+            self._engine.dialect.name == "postgresql",
+            self._engine.dialect.identifier_preparer.quote,
+            planner.fraction,
+            planner.values,
+        )
+        found: list[Index] = []
+        for table in sorted(self._tables() - small, key=lambda one: one.key):
+            costly = [one for one in chooser.asking(table) if chooser.is_costly(one)]
+            needs = [need for one in costly for need in one.needs if need.table is table]
+            ranked = candidates_of(needs, means)
+            found += sorted(ranked, key=lambda one: -len(ranked[one]))[:MOST_CANDIDATES]
+        return found
+
+    def _drops(self, choice: Choice) -> Iterator[Drop]:
+        for table in self._all_tables():
+            if self._planner.facts(table) is not None:
+                asked = [one for one in self._asked if table in one.tables]
+                chosen = choice.chosen
+                yield from drops_of(table, self._engine, self._planner, asked, chosen)
+
+    def _refusals(self, choice: Choice, failed: dict[Index, str]) -> Iterator[Refused]:
+        for table in self._all_tables():
+            facts = self._planner.facts(table)
+            if facts is not None:
+                needs = [need for one in self._asked for need in one.needs if need.table is table]
+                yield from refusals_of(
+                    table, facts, needs, choice, failed, self._engine.dialect, self._planner.unit
+                )
+
+    def _rewrites(self, choice: Choice) -> Iterator[Rewrite]:
+        """Yield the rewrites that make a statement cheaper, with the chosen indexes."""
+        for one in self._rewritten:
+            found = rewrite_of(one, choice, self._planner)
+            if found is not None:
+                yield found
