@@ -27,6 +27,9 @@ _MOST_PARTIAL = 0.1
 _FEW_VALUES = 50
 """A column of so few values holds states, not things."""
 
+_RARE = 0.25
+"""How many times as frequent as its like a state may be that counts as rare."""
+
 _WIDE = (sqltypes.Text, sqltypes.JSON, sqltypes.LargeBinary, sqltypes.ARRAY, sqltypes.PickleType)
 _LONGEST_INCLUDED = 100
 _PATTERNS = {True: "varchar_pattern_ops", False: "text_pattern_ops"}
@@ -87,11 +90,22 @@ def _key_lists(need: Need, shared: Counter[str], means: Means) -> Iterator[Keys]
     grouped = tuple(_ordered(key, means) for key in need.grouped if key.term not in known)
     for lead in dict.fromkeys([tuple(equals), (*joined, *equals), (*equals, *joined), ()]):
         last = tuple(key for key in listed if key not in lead)
-        for tail in [(), last, ordered, (*ordered, *last), grouped]:
+        tails = [(), last, grouped]
+        if lead or all(_is_common(one, need, means) for one in equal):
+            tails += [ordered, (*ordered, *last)]
+        for tail in tails:
             yield from _distinct(lead, tail)
         for range_ in ranges:
             yield from _distinct(lead, range_)
             yield from _distinct((*lead, *last), range_)
+
+
+def _is_common(condition: Condition, need: Need, means: Means) -> bool:
+    """Tell whether so many rows fulfil a condition that walking by the order soon meets some.
+
+    Of a rarer one planners believe so too: they think that its rows lie anywhere in the order.
+    """
+    return condition.fixed is not None and means.fraction(need.table, condition.fixed) > 0.5
 
 
 def _distinct(lead: Iterable[IndexKey], tail: Iterable[IndexKey]) -> Iterator[Keys]:
@@ -156,6 +170,11 @@ def _partial(need: Need, means: Means) -> Iterator[tuple[str, Need]]:
 
 
 def _is_rare(condition: Condition, need: Need, means: Means) -> bool:
+    """Tell whether few rows fulfil a condition that will be asked for again and again.
+
+    What is written into the statement will. A parameter may be another one next time, however
+    often it was the same: unless it is a state that is rare beside the others, as of a queue.
+    """
     if condition.fixed is None:
         return False
     if any(isinstance(part, BindParameter) for part in iterate(condition.clause)):
@@ -163,8 +182,9 @@ def _is_rare(condition: Condition, need: Need, means: Means) -> bool:
         unequal = getattr(condition.clause, "operator", None) is operators.ne
         if column is None or not (condition.kind is Kind.EQUAL or unequal):
             return False
-        if means.values(need.table, column) > _FEW_VALUES:
-            return False  # the value is one of many: it did not vary by chance
+        values = means.values(need.table, column)
+        most = min(_MOST_PARTIAL, _RARE / max(values, 1.0)) if values <= _FEW_VALUES else 0.0
+        return means.fraction(need.table, condition.fixed) < most
     return means.fraction(need.table, condition.fixed) < _MOST_PARTIAL
 
 

@@ -27,7 +27,9 @@ LEAST_SAVED = {"cost": 20.0, "steps": 2_000.0}
 """What must be saved of one statement, in each unit: less is not felt."""
 
 _NEARLY = 1.5
-"""A smaller index stands in for a larger one where no statement gets dearer than by this."""
+_LITTLE = 0.02
+"""A smaller index stands in for a larger one where no statement gets dearer than by this factor,
+or by this part of what it cost at the beginning."""
 
 _INVERTED = 10.0
 """How much dearer an entry of an inverted index is: one value has many."""
@@ -171,10 +173,14 @@ class Chooser:
 
     def _stands_in(self, costs: Costs, others: Costs) -> bool:
         return all(
-            costs[key].cost <= max(_NEARLY * other.cost, other.cost + self._least)
+            costs[key].cost <= max(_NEARLY * other.cost, other.cost + self._margin(key))
             for key, other in others.items()
             if key in costs
         )
+
+    def _margin(self, key: int) -> float:
+        known = self._before.get(key)
+        return max(self._least, _LITTLE * known.cost if known else 0.0)
 
     def _bytes(self, move: Move) -> int:
         return sum(self._sizes[index] for index in move)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date, datetime
+from itertools import count
 from typing import Any
 
 import pytest
@@ -196,8 +197,10 @@ def test_refused_a_foreign_key_that_nobody_follows(advised: Callable[..., Advice
 
 
 def test_refused_where_writes_pay_more(advised: Callable[..., Advice], app: Any) -> None:
+    ids = count(60_000)
+
     def write(session: Session) -> None:
-        rows = [{"id": 60_000 + n, "actor": n, "text": "x"} for n in range(200)]
+        rows = [{"id": next(ids), "actor": n, "text": "x"} for n in range(200)]
         session.execute(sa.insert(Log), rows)
 
     read = asking(sa.select(Log).where(Log.actor == 77))
