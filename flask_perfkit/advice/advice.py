@@ -31,6 +31,7 @@ class Create:
     plan_before: str
     plan_after: str
     extension: str | None
+    dialect: str
     index: Index = field(repr=False)
 
     @property
@@ -55,6 +56,12 @@ class Drop:
     unit: str
     proof: str
     undo: str
+    dialect: str
+
+    @property
+    def beside_writers(self) -> str:
+        """The word that lets PostgreSQL work beside writers."""
+        return "CONCURRENTLY" if self.dialect == "postgresql" else ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 from flask_perfkit.advice.advice import Advice, Drop, Refused, Rewrite
 from flask_perfkit.advice.asked import Writes, asked_of, writes_of
 from flask_perfkit.advice.candidates import Means, candidates_of
-from flask_perfkit.advice.cascades import cascades_of
+from flask_perfkit.advice.cascades import cascades_of, declared_cascades_of
 from flask_perfkit.advice.choice import Choice, Chooser
 from flask_perfkit.advice.drops import drops_of
 from flask_perfkit.advice.explanation import created, rewrite_of
@@ -26,7 +26,13 @@ MOST_CANDIDATES = 60
 """Candidates of one table that are built."""
 
 
-def advise(workload: Workload, *, verify: bool = False, method: Method | None = None) -> Advice:
+def advise(
+    workload: Workload,
+    *,
+    verify: bool = False,
+    method: Method | None = None,
+    assume_deletes: bool = False,
+) -> Advice:
     """Advise on the indexes of what was recorded.
 
     Indexes are tried on PostgreSQL by building them in a transaction that is rolled back, or where
@@ -35,6 +41,8 @@ def advise(workload: Workload, *, verify: bool = False, method: Method | None = 
     :param verify: execute the statements with and without the indexes, and say seconds. What
         they write is rolled back.
     :param method: the way to try them on PostgreSQL: ``"build"``, ``"hypopg"`` or ``"ghost"``.
+    :param assume_deletes: count a foreign key that says ON DELETE as used once a day, for a
+        workload that only read.
     :raises SetupError: the database is neither PostgreSQL nor SQLite, or others work on it and
         there is no way to try indexes that does not disturb them.
     """
@@ -45,7 +53,7 @@ def advise(workload: Workload, *, verify: bool = False, method: Method | None = 
     advice = Advice()
     for engine, statements in by_engine.items():
         with planner_for(engine, harmless=harmless, method=method) as planner:
-            found = _Adviser(planner, engine, statements).advise(verify=verify)
+            found = _Adviser(planner, engine, statements, assume_deletes).advise(verify=verify)
         advice = Advice(
             create=(*advice.create, *found.create),
             drop=(*advice.drop, *found.drop),
@@ -59,10 +67,15 @@ class _Adviser:
     """The advice on one database."""
 
     def __init__(
-        self, planner: Planner, engine: Engine, statements: Sequence[RecordedStatement]
+        self,
+        planner: Planner,
+        engine: Engine,
+        statements: Sequence[RecordedStatement],
+        assume_deletes: bool,
     ) -> None:
         self._planner = planner
         self._engine = engine
+        self._writes: Writes = writes_of(statements)
         self._rewritten = [
             found for one in statements if (found := rewritten_of(one, planner)) is not None
         ]
@@ -70,7 +83,8 @@ class _Adviser:
         asked = [instead.get(id(one), one) for one in statements]
         asked += list(cascades_of(statements, planner))
         self._asked = list(asked_of(asked))
-        self._writes: Writes = writes_of(statements)
+        if assume_deletes:
+            self._asked += asked_of(declared_cascades_of(self._all_tables(), engine, planner))
 
     def advise(self, *, verify: bool) -> Advice:
         """Choose indexes, then see which old ones can go, and explain both."""

@@ -37,6 +37,21 @@ def cascades_of(
                     yield from _question(key, recorded, recorded.rows, planner)
 
 
+def declared_cascades_of(
+    tables: Iterable[Table], engine: Engine, planner: Planner
+) -> Iterator[RecordedStatement]:
+    """Yield what foreign keys ask that say what a delete does: so rows are meant to be deleted."""
+    for table in tables:
+        for key in table.foreign_key_constraints:
+            if (key.ondelete or "").upper() not in ("CASCADE", "SET NULL", "SET DEFAULT"):
+                continue
+            parent = schema_and_name(key.referred_table)
+            why = f"the foreign key to {parent}, ON DELETE {str(key.ondelete).upper()}"
+            question = question_of(key, engine, planner, why)
+            if question is not None:
+                yield question
+
+
 def references_to(table: Table) -> Iterator[ForeignKeyConstraint]:
     """Yield the foreign keys of the models that refer to a table."""
     for other in table.metadata.tables.values():

@@ -49,7 +49,18 @@ def drops_of(
             for key, cost in after.items()
         ):
             gone.add(one.name)
-            yield _drop(table, one, wider, sum(before.values()), sum(after.values()), planner)
+            yield Drop(
+                name=one.name,
+                sql=f"DROP INDEX {one.name}",
+                table=schema_and_name(table),
+                reason=_reason(one, wider),
+                before=sum(before.values()),
+                after=sum(after.values()),
+                unit=planner.unit,
+                proof="the statements of its table were asked without it",
+                undo=one.sql,
+                dialect=engine.dialect.name,
+            )
 
 
 def _does_the_work_of(other: ExistingIndex, one: ExistingIndex) -> bool:
@@ -85,27 +96,9 @@ def _total(
     return {key: outcome.cost for key, outcome in costs.items()}
 
 
-def _drop(
-    table: Table,
-    one: ExistingIndex,
-    wider: ExistingIndex,
-    before: float,
-    after: float,
-    planner: Planner,
-) -> Drop:
-    alike = wider.keys == one.keys
-    return Drop(
-        name=one.name,
-        sql=f"DROP INDEX {one.name}",
-        table=schema_and_name(table),
-        reason=f"{wider.name} {'is the same' if alike else 'begins with the same columns'}"
-        " and does its work, also for foreign keys",
-        before=before,
-        after=after,
-        unit=planner.unit,
-        proof="the statements of its table were asked without it",
-        undo=one.sql,
-    )
+def _reason(one: ExistingIndex, wider: ExistingIndex) -> str:
+    alike = "is the same" if wider.keys == one.keys else "begins with the same columns"
+    return f"{wider.name} {alike} and does its work, also for foreign keys"
 
 
 def _bare(name: str) -> str:

@@ -44,6 +44,7 @@ def created(
             plan_before=planner.plan(best.recorded, without),
             plan_after=planner.plan(best.recorded, choice.chosen),
             extension=index.extension,
+            dialect=dialect.name,
             index=index,
         )
 

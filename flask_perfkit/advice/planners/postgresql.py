@@ -115,6 +115,7 @@ class PostgreSQL:
                 with self._savepoint(keep=True):
                     if index.extension:
                         self._run(f"CREATE EXTENSION IF NOT EXISTS {index.extension}")
+                    self._drop_if_invalid(index)
                     self._run(index.create(self._connection.dialect))
                     if any(key.column is None for key in index.keys):
                         self._run(f"ANALYZE {self._name(index.table)}")
@@ -123,6 +124,14 @@ class PostgreSQL:
             else:
                 self._built.append(index)
         return refused
+
+    def _drop_if_invalid(self, index: Index) -> None:
+        """Make room where an interrupted build has left its index."""
+        facts = self.facts(index.table)
+        names = {one.name.rpartition(".")[2]: one for one in facts.indexes} if facts else {}
+        there = names.get(index.name)
+        if there is not None and not there.valid:
+            self._run(f"DROP INDEX {there.name}")
 
     def existing(self, table: Table) -> tuple[ExistingIndex, ...]:
         """Return what the catalog has inside of the transaction."""
