@@ -15,6 +15,7 @@ from flask_perfkit.advice.cascades import cascades_of, declared_cascades_of
 from flask_perfkit.advice.choice import Choice, Chooser
 from flask_perfkit.advice.drops import drops_of
 from flask_perfkit.advice.explanation import created, rewrite_of
+from flask_perfkit.advice.guesses import common_of
 from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.planners.access import Method, planner_for
 from flask_perfkit.advice.planners.planner import Planner
@@ -31,7 +32,7 @@ def advise(
     *,
     verify: bool = False,
     method: Method | None = None,
-    assume_deletes: bool = False,
+    guessed: bool = False,
 ) -> Advice:
     """Advise on the indexes of what was recorded.
 
@@ -41,8 +42,9 @@ def advise(
     :param verify: execute the statements with and without the indexes, and say seconds. What
         they write is rolled back.
     :param method: the way to try them on PostgreSQL: ``"build"``, ``"hypopg"`` or ``"ghost"``.
-    :param assume_deletes: count a foreign key that says ON DELETE as used once a day, for a
-        workload that only read.
+    :param guessed: the workload asked by GET for what it found first, as an audit does. So each
+        statement is tried for the most common values as well, and a foreign key that says ON
+        DELETE counts as used once a day.
     :raises SetupError: the database is neither PostgreSQL nor SQLite, or others work on it and
         there is no way to try indexes that does not disturb them.
     """
@@ -53,7 +55,7 @@ def advise(
     advice = Advice()
     for engine, statements in by_engine.items():
         with planner_for(engine, harmless=harmless, method=method) as planner:
-            found = _Adviser(planner, engine, statements, assume_deletes).advise(verify=verify)
+            found = _Adviser(planner, engine, statements, guessed).advise(verify=verify)
         advice = Advice(
             create=(*advice.create, *found.create),
             drop=(*advice.drop, *found.drop),
@@ -71,7 +73,7 @@ class _Adviser:
         planner: Planner,
         engine: Engine,
         statements: Sequence[RecordedStatement],
-        assume_deletes: bool,
+        guessed: bool,
     ) -> None:
         self._planner = planner
         self._engine = engine
@@ -83,7 +85,9 @@ class _Adviser:
         asked = [instead.get(id(one), one) for one in statements]
         asked += list(cascades_of(statements, planner))
         self._asked = list(asked_of(asked))
-        if assume_deletes:
+        if guessed:
+            common = [found for one in statements for found in common_of(one, planner)]
+            self._asked += asked_of(common)
             self._asked += asked_of(declared_cascades_of(self._all_tables(), engine, planner))
 
     def advise(self, *, verify: bool) -> Advice:

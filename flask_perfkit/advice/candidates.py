@@ -14,6 +14,7 @@ from sqlalchemy.sql.elements import BindParameter
 from sqlalchemy.sql.visitors import iterate
 
 from flask_perfkit.advice.index import TRIGRAMS, Index, IndexKey
+from flask_perfkit.advice.planners.planner import FEW_VALUES
 from flask_perfkit.advice.statement.conditions import Condition, Kind
 from flask_perfkit.advice.statement.needs import Need
 from flask_perfkit.advice.statement.order import OrderKey
@@ -23,9 +24,6 @@ _MOST_KEYS = 4
 _MOST_INCLUDED = 3
 _MOST_PARTIAL = 0.1
 """The part of a table from which on a partial index is no longer much smaller."""
-
-_FEW_VALUES = 50
-"""A column of so few values holds states, not things."""
 
 _RARE = 0.25
 """How many times as frequent as its like a state may be that counts as rare."""
@@ -183,7 +181,7 @@ def _is_rare(condition: Condition, need: Need, means: Means) -> bool:
         if column is None or not (condition.kind is Kind.EQUAL or unequal):
             return False
         values = means.values(need.table, column)
-        most = min(_MOST_PARTIAL, _RARE / max(values, 1.0)) if values <= _FEW_VALUES else 0.0
+        most = min(_MOST_PARTIAL, _RARE / max(values, 1.0)) if values <= FEW_VALUES else 0.0
         return means.fraction(need.table, condition.fixed) < most
     return means.fraction(need.table, condition.fixed) < _MOST_PARTIAL
 

@@ -23,7 +23,7 @@ WORTH = 0.2
 FACTOR = 2.0
 """How many times cheaper at least one statement must become."""
 
-LEAST_SAVED = {"cost": 20.0, "steps": 2_000.0}
+LEAST_SAVED = {"cost": 10.0, "steps": 2_000.0}
 """What must be saved of one statement, in each unit: less is not felt."""
 
 _NEARLY = 1.5
@@ -88,7 +88,7 @@ class Chooser:
     def is_costly(self, asked: Asked) -> bool:
         """Tell whether a statement costs enough for an index to be felt."""
         known = self._before.get(id(asked.recorded))
-        return known is not None and known.cost >= 2 * self._least
+        return known is not None and known.cost >= self._least
 
     def choose(self, built: Collection[Index]) -> Choice:
         """Choose from the indexes that were built; those of several tables may need each other."""
@@ -186,19 +186,21 @@ class Chooser:
         return sum(self._sizes[index] for index in move)
 
     def _leave_out_spare(self, choice: Choice) -> None:
-        """Leave out what later choices made superfluous, the first chosen first."""
-        for index in list(choice.chosen):
-            left = [one for one in choice.chosen if one is not index]
-            asked = self.asking(index.table)
-            costs = self._planner.costs([one.recorded for one in asked], left)
-            now = {
-                id(one.recorded): choice.after[id(one.recorded)]
-                for one in asked
-                if id(one.recorded) in choice.after
-            }
-            if self._stands_in(costs, now):
-                choice.chosen = left
-                choice.after |= costs
+        """Leave out what later choices made superfluous, what saves least first."""
+        while choice.chosen:
+            marginal = {index: self._without(index, choice) for index in choice.chosen}
+            spare = [index for index, (trial, _) in marginal.items() if not trial.is_worth_it]
+            if not spare:
+                return
+            index = min(spare, key=lambda one: marginal[one][0].gain)
+            choice.chosen.remove(index)
+            choice.after |= marginal[index][1]
+
+    def _without(self, index: Index, choice: Choice) -> tuple[Trial, Costs]:
+        """Return what a chosen index saves beside the others, and the costs without it."""
+        left = [one for one in choice.chosen if one is not index]
+        costs = self._planner.costs([one.recorded for one in self.asking(index.table)], left)
+        return self._try(frozenset({index}), Choice(left, after={**choice.after, **costs})), costs
 
     def asking(self, table: Table) -> list[Asked]:
         """Return the statements that ask something of a table."""

@@ -90,7 +90,9 @@ def _place(asked: Asked) -> str:
     recorded = asked.recorded
     path, colon, line = recorded.place.rpartition(":")
     place = f"{Path(path).name}:{line}" if colon and line.isdigit() else recorded.place
-    return f"{recorded.endpoint} ({place})" if recorded.endpoint else place
+    if recorded.endpoint and place:
+        return f"{recorded.endpoint} ({place})"
+    return recorded.endpoint or place
 
 
 def rewrite_of(rewritten: Rewritten, choice: Choice, planner: Planner) -> Rewrite | None:

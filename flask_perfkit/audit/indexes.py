@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from flask_perfkit.advice.advise import advise
 from flask_perfkit.advice.workload import Workload
 from flask_perfkit.audit.audit import audit
+from flask_perfkit.audit.filters import filtered
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -27,10 +28,8 @@ def index_advice(
 ) -> Advice:
     """Ask each endpoint as the audit does, and advise on the indexes of what they asked.
 
-    Requests by GET delete nothing, so a foreign key that says ON DELETE counts as used.
-
     :raises SetupError: as ``advise`` does.
     """
     with Workload(app) as workload:
-        audit(app, paths=paths, headers=headers, progress=progress)
-    return advise(workload, verify=verify, method=method, assume_deletes=True)
+        audit(app, paths=[*paths, *filtered(app)], headers=headers, progress=progress)
+    return advise(workload, verify=verify, method=method, guessed=True)

@@ -89,6 +89,7 @@ def paginated(
             envelope = page_schema if isinstance(page, Page) else cursor_page_schema
             return _answer(page, envelope(schema)().dump(page))
 
+        paginated_view.filters = narrowing  # type: ignore[attr-defined]
         return paginated_view
 
     return decorate

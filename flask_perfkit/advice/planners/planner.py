@@ -13,6 +13,9 @@ from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.workload import RecordedStatement, Sample
 
 NO_INDEXES: frozenset[str] = frozenset()
+FEW_VALUES = 50
+"""A column of so few values holds states, not things."""
+
 MOST_ROWS = 10_000
 """Rows of an answer that are compared."""
 
@@ -87,6 +90,9 @@ class Planner(Protocol):
 
     def some(self, table: Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
         """Return a few different values that rows have in some columns, none of them NULL."""
+
+    def common(self, table: Table | None, column: str | None) -> Any:
+        """Return the most common value of a column that has many, None where none is known."""
 
     def build(self, indexes: Iterable[Index]) -> Mapping[Index, str]:
         """Try to have these indexes; returns those that cannot be, with the reason."""

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.planners.catalog import existing_indexes
 from flask_perfkit.advice.planners.planner import (
+    FEW_VALUES,
     MOST_ROWS,
     NO_INDEXES,
     ExistingIndex,
@@ -94,18 +95,30 @@ class PostgreSQL:
 
     def values(self, table: Table, column: str) -> float:
         """Return the number of values by the statistics; one for each row where it has none."""
-        schema = f"'{table.schema}'" if table.schema else "ANY(current_schemas(false))"
-        found = self._connection.exec_driver_sql(
-            "SELECT n_distinct FROM pg_stats WHERE schemaname = "
-            f"{schema} AND tablename = %s AND attname = %s",
-            (table.name, column),
-        ).scalar()
+        found = self._statistic("n_distinct", table, column)
         rows = getattr(self.facts(table), "rows", 1.0)
         return float(rows if found is None else found if found >= 0 else -found * rows)
+
+    def _statistic(self, what: str, table: Table, column: str) -> Any:
+        schema = f"'{table.schema}'" if table.schema else "ANY(current_schemas(false))"
+        sql = f"SELECT {what} FROM pg_stats WHERE schemaname = {schema}"
+        sql += " AND tablename = %s AND attname = %s"
+        return self._connection.exec_driver_sql(sql, (table.name, column)).scalar()
 
     def some(self, table: Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
         """Return values of the first, the least and the greatest row."""
         return [tuple(row) for row in self._run(some_rows(table, columns, self._quote)).all()]
+
+    def common(self, table: Table | None, column: str | None) -> Any:
+        """Return the first of the most common values by the statistics."""
+        if table is None or column is None or self.values(table, column) <= FEW_VALUES:
+            return None
+        name, quoted = self._name(table), self._quote.quote(column)
+        text = self._statistic("most_common_vals::text::text[]", table, column)
+        if not text:
+            return None
+        sql = f"SELECT {quoted} FROM {name} WHERE {quoted}::text = %s LIMIT 1"
+        return self._connection.exec_driver_sql(sql, (text[0],)).scalar()
 
     def build(self, indexes: Iterable[Index]) -> Mapping[Index, str]:
         """Build indexes one after the other; what fails is undone and said."""

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Connection, Dialect
 
 from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.planners.planner import (
+    FEW_VALUES,
     MOST_ROWS,
     NO_INDEXES,
     ExistingIndex,
@@ -43,6 +44,7 @@ class SQLite:
 
     def __init__(self, connection: Connection) -> None:
         self._dialect: Dialect = connection.dialect
+        self._quote = self._dialect.identifier_preparer.quote
         self._directory = tempfile.TemporaryDirectory(prefix="perfkit-indexes-")
         self._copy = sqlite3.connect(Path(self._directory.name) / "copy.db", isolation_level=None)
         driver: Any = connection.connection.driver_connection
@@ -66,7 +68,7 @@ class SQLite:
         return self._facts[table]
 
     def _read_facts(self, table: Table) -> TableFacts | None:
-        name = self._dialect.identifier_preparer.quote(table.name)
+        name = self._quote(table.name)
         if not self._rows("SELECT 1 FROM sqlite_master WHERE type='table' AND name=?", table.name):
             return None
         ((rows,),) = self._rows(f"SELECT count(*) FROM {name}")
@@ -107,7 +109,7 @@ class SQLite:
 
     def fraction(self, table: Table, where: str) -> float:
         """Return the part of the rows, counted."""
-        name = self._dialect.identifier_preparer.quote(table.name)
+        name = self._quote(table.name)
         try:
             ((part,),) = self._rows(
                 f"SELECT avg(CASE WHEN {where} THEN 1.0 ELSE 0 END) FROM {name}"
@@ -118,13 +120,21 @@ class SQLite:
 
     def values(self, table: Table, column: str) -> float:
         """Return the number of values, counted."""
-        quote = self._dialect.identifier_preparer.quote
+        quote = self._quote
         sql = f"SELECT count(DISTINCT {quote(column)}) FROM {quote(table.name)}"
         return float(self._rows(sql)[0][0])
 
     def some(self, table: Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
         """Return values of the first, the least and the greatest row."""
         return self._rows(some_rows(table, columns, self._dialect.identifier_preparer))
+
+    def common(self, table: Table | None, column: str | None) -> Any:
+        """Return the value that was counted most."""
+        if table is None or column is None or self.values(table, column) <= FEW_VALUES:
+            return None
+        name, quoted = self._quote(table.name), self._quote(column)
+        rows = self._rows(f"SELECT {quoted} FROM {name} GROUP BY 1 ORDER BY count(*) DESC LIMIT 1")
+        return rows[0][0] if rows else None
 
     def build(self, indexes: Iterable[Index]) -> Mapping[Index, str]:
         """Build indexes on the copy; what fails is said."""
@@ -226,7 +236,7 @@ class SQLite:
 
     @contextmanager
     def _only(self, shown: Collection[Index], hidden: Collection[str]) -> Iterator[None]:
-        quote = self._dialect.identifier_preparer.quote
+        quote = self._quote
         with self._savepoint():
             for name in [*(one.name for one in self._built if one not in shown), *hidden]:
                 self._copy.execute(f"DROP INDEX {quote(name)}")
