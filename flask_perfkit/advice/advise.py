@@ -81,8 +81,8 @@ class _Adviser:
         self._rewritten = [
             found for one in statements if (found := rewritten_of(one, planner)) is not None
         ]
-        instead = {id(one.original): one.statement for one in self._rewritten}
-        asked = [instead.get(id(one), one) for one in statements]
+        instead = {one.original: one.statement for one in self._rewritten}
+        asked = [instead.get(one, one) for one in statements]
         asked += list(cascades_of(statements, planner))
         self._asked = list(asked_of(asked))
         if guessed:

@@ -16,6 +16,7 @@ from sqlalchemy import Table
 from flask_perfkit.advice.asked import Asked, Writes
 from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.planners.planner import Outcome, Planner
+from flask_perfkit.advice.workload import RecordedStatement
 
 WORTH = 0.2
 """The part of one statement's cost that an index must save."""
@@ -35,7 +36,7 @@ _INVERTED = 10.0
 """How much dearer an entry of an inverted index is: one value has many."""
 
 Move = frozenset[Index]
-Costs = Mapping[int, Outcome]
+Costs = Mapping[RecordedStatement, Outcome]
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Trial:
 
     gain: float
     writes: float
-    costs: dict[int, Outcome]
+    costs: dict[RecordedStatement, Outcome]
     best: tuple[float, float] = (0.0, 0.0)
     factor: float = 1.0
 
@@ -65,8 +66,8 @@ class Choice:
 
     chosen: list[Index] = field(default_factory=list)
     alone: dict[Index, Trial] = field(default_factory=dict)
-    before: dict[int, Outcome] = field(default_factory=dict)
-    after: dict[int, Outcome] = field(default_factory=dict)
+    before: dict[RecordedStatement, Outcome] = field(default_factory=dict)
+    after: dict[RecordedStatement, Outcome] = field(default_factory=dict)
 
 
 class Chooser:
@@ -81,13 +82,13 @@ class Chooser:
         self._sizes: dict[Index, int] = {}
 
     @property
-    def before(self) -> dict[int, Outcome]:
+    def before(self) -> dict[RecordedStatement, Outcome]:
         """What each statement costs as things are."""
         return self._before
 
     def is_costly(self, asked: Asked) -> bool:
         """Tell whether a statement costs enough for an index to be felt."""
-        known = self._before.get(id(asked.recorded))
+        known = self._before.get(asked.recorded)
         return known is not None and known.cost >= self._least
 
     def choose(self, built: Collection[Index]) -> Choice:
@@ -137,12 +138,12 @@ class Chooser:
         writes = sum(self.write_cost(index) for index in move)
         trial = Trial(-writes, writes, costs)
         for one in asked:
-            known, now = self._before.get(id(one.recorded)), costs.get(id(one.recorded))
+            known, now = self._before.get(one.recorded), costs.get(one.recorded)
             if known is None or now is None:
                 continue
-            saved = choice.after[id(one.recorded)].cost - now.cost
+            saved = choice.after[one.recorded].cost - now.cost
             trial.gain += one.recorded.count * saved
-            factor = choice.after[id(one.recorded)].cost / max(now.cost, 1e-9)
+            factor = choice.after[one.recorded].cost / max(now.cost, 1e-9)
             trial.factor = max(trial.factor, factor)
             if saved >= self._least and factor >= FACTOR:
                 trial.best = max(trial.best, (saved / known.cost, factor))
@@ -178,7 +179,7 @@ class Chooser:
             if key in costs
         )
 
-    def _margin(self, key: int) -> float:
+    def _margin(self, key: RecordedStatement) -> float:
         known = self._before.get(key)
         return max(self._least, _LITTLE * known.cost if known else 0.0)
 

@@ -91,7 +91,7 @@ def _total(
     statements: Sequence[RecordedStatement],
     chosen: Sequence[Index],
     hidden: set[str],
-) -> dict[int, float]:
+) -> dict[RecordedStatement, float]:
     costs = planner.costs(statements, chosen, frozenset(hidden))
     return {key: outcome.cost for key, outcome in costs.items()}
 

@@ -57,7 +57,7 @@ def _served(
     before = planner.costs([one.recorded for one in asked], without)
     found = []
     for one in asked:
-        key = id(one.recorded)
+        key = one.recorded
         outcome = choice.after.get(key)
         if outcome is None or key not in before or index.name not in outcome.used:
             continue
@@ -97,8 +97,8 @@ def _place(asked: Asked) -> str:
 
 def rewrite_of(rewritten: Rewritten, choice: Choice, planner: Planner) -> Rewrite | None:
     """Return a rewrite if it makes its statement cheaper, and what then serves it."""
-    key, original = id(rewritten.statement), rewritten.original
-    before = planner.costs([original], choice.chosen).get(id(original))
+    key, original = rewritten.statement, rewritten.original
+    before = planner.costs([original], choice.chosen).get(original)
     after = choice.after.get(key)
     if before is None or after is None or after.cost > before.cost / 2:
         return None

@@ -43,7 +43,7 @@ class Sample(NamedTuple):
     seconds: float
 
 
-@dataclass
+@dataclass(eq=False)
 class RecordedStatement:
     """One statement, however often it was executed.
 
@@ -61,8 +61,8 @@ class RecordedStatement:
     count: int = 0
     rows: int = 0
     seconds: float = 0.0
-    samples: list[Sample] = field(default_factory=list)
-    constants: dict[str, Any] = field(default_factory=dict)
+    samples: list[Sample] = field(default_factory=list, repr=False)
+    constants: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def tree(self) -> Any:

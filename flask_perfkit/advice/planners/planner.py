@@ -108,8 +108,8 @@ class Planner(Protocol):
         statements: Iterable[RecordedStatement],
         shown: Collection[Index],
         hidden: Collection[str] = NO_INDEXES,
-    ) -> dict[int, Outcome]:
-        """Return what statements cost by their ``id`` if of those built only ``shown`` existed.
+    ) -> dict[RecordedStatement, Outcome]:
+        """Return what statements cost if of those built only ``shown`` existed.
 
         :param hidden: names of existing indexes to do without.
         """

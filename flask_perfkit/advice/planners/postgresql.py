@@ -51,7 +51,7 @@ class PostgreSQL:
         self._quote = connection.dialect.identifier_preparer
         self._built: list[Index] = []
         self._facts: dict[Table, TableFacts | None] = {}
-        self._broken: set[int] = set()
+        self._broken: set[RecordedStatement] = set()
         is_superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
         self._is_superuser = bool(self._run(is_superuser).scalar())
         self._run(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
@@ -161,17 +161,15 @@ class PostgreSQL:
         statements: Iterable[RecordedStatement],
         shown: Collection[Index],
         hidden: Collection[str] = NO_INDEXES,
-    ) -> dict[int, Outcome]:
+    ) -> dict[RecordedStatement, Outcome]:
         """Ask the planner, with every index that is not shown dropped until the savepoint."""
         with self._only(shown, hidden):
             return {
-                id(one): outcome
-                for one in statements
-                if (outcome := self._outcome(one)) is not None
+                one: outcome for one in statements if (outcome := self._outcome(one)) is not None
             }
 
     def _outcome(self, statement: RecordedStatement) -> Outcome | None:
-        if id(statement) in self._broken:
+        if statement in self._broken:
             return None
         cost, used = 0.0, set[str]()
         try:
@@ -181,7 +179,7 @@ class PostgreSQL:
                     cost += plan["Plan"]["Total Cost"]
                     used |= {node["Index Name"] for node in _nodes(plan) if "Index Name" in node}
         except DBAPIError:
-            self._broken.add(id(statement))
+            self._broken.add(statement)
             return None
         return Outcome(cost / max(len(statement.samples), 1), frozenset(used))
 

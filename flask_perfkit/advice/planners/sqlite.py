@@ -54,7 +54,7 @@ class SQLite:
         self._analysed = bool(self._rows("SELECT 1 FROM sqlite_master WHERE name='sqlite_stat1'"))
         self._built: list[Index] = []
         self._facts: dict[Table, TableFacts | None] = {}
-        self._known: dict[tuple[int, int, tuple[str, ...]], float | None] = {}
+        self._known: dict[tuple[RecordedStatement, int, tuple[str, ...]], float | None] = {}
 
     def close(self) -> None:
         """Delete the copy."""
@@ -167,7 +167,7 @@ class SQLite:
         statements: Iterable[RecordedStatement],
         shown: Collection[Index],
         hidden: Collection[str] = NO_INDEXES,
-    ) -> dict[int, Outcome]:
+    ) -> dict[RecordedStatement, Outcome]:
         """Count steps; a plan that was counted before is not executed again."""
         found = {}
         with self._only(shown, hidden):
@@ -175,13 +175,13 @@ class SQLite:
                 cost, used = 0.0, set[str]()
                 for number, sample in enumerate(one.samples):
                     plan = self._plan(sample)
-                    key = (id(one), number, plan)
+                    key = (one, number, plan)
                     if key not in self._known:
                         self._known[key] = self._steps(sample) if plan else None
                     cost += self._known[key] or float("nan")
                     used |= {name for line in plan for name in _used(line)}
                 if cost == cost:  # not a statement that failed
-                    found[id(one)] = Outcome(cost / max(len(one.samples), 1), frozenset(used))
+                    found[one] = Outcome(cost / max(len(one.samples), 1), frozenset(used))
         return found
 
     def _plan(self, sample: Sample) -> tuple[str, ...]:
