@@ -80,7 +80,7 @@ def audit_command(
 @click.option("--apply", is_flag=True, help="With --migration: write the models' lines too.")
 @click.option(
     "--method",
-    type=click.Choice(["build", "hypopg", "ghost"]),
+    type=click.Choice(["build", "ghost"]),
     help="How indexes are tried on PostgreSQL; building them holds up writers meanwhile.",
 )
 @click.option("--path", "paths", multiple=True, help="An address to ask for as well.")

@@ -24,7 +24,7 @@ WORTH = 0.2
 FACTOR = 2.0
 """How many times cheaper at least one statement must become."""
 
-LEAST_SAVED = {"cost": 10.0, "steps": 2_000.0}
+LEAST_SAVED = {"cost": 10.0, "steps": 1_000.0}
 """What must be saved of one statement, in each unit: less is not felt."""
 
 _NEARLY = 1.5

@@ -38,6 +38,7 @@ def refusals_of(
     """Yield the single columns that statements or foreign keys name and that get no own index."""
     chosen = [one for one in choice.chosen if one.table is table]
     reached = {one.columns[0] for one in facts.indexes if one.unique and one.columns}
+    reached |= {column.name for column in list(table.primary_key.columns)[:1]}
     for name in _obvious(table, needs):
         quoted = dialect.identifier_preparer.quote(name)
         index = Index(table, (IndexKey(quoted, name, frozenset({name})),))

@@ -56,7 +56,9 @@ def model_patches(advice: Advice) -> list[ModelPatch]:
     """Return the change of each file that holds a model of an advised index."""
     by_table: dict[Table, list[Create]] = {}
     for create in advice.create:
-        by_table.setdefault(create.index.table, []).append(create)
+        table = create.index.table
+        if create.name not in {index.name for index in table.indexes}:
+            by_table.setdefault(table, []).append(create)
     sources: dict[Path, _Source] = {}
     for table, created in by_table.items():
         path, name = _class_of(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Literal
 
 from sqlalchemy import create_engine
@@ -13,9 +13,9 @@ from sqlalchemy.pool import NullPool, QueuePool
 from flask_perfkit.advice.planners.planner import Planner
 from flask_perfkit.advice.planners.postgresql import PostgreSQL
 from flask_perfkit.advice.planners.sqlite import SQLite
-from flask_perfkit.errors import SetupError
+from flask_perfkit.errors import ExtraMissing, SetupError
 
-Method = Literal["build", "hypopg", "ghost"]
+Method = Literal["build", "ghost"]
 _OTHERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend'
@@ -34,28 +34,38 @@ def planner_for(engine: Engine, *, harmless: bool, method: Method | None) -> Ite
     if name not in ("postgresql", "sqlite"):
         raise SetupError(f"index advice knows PostgreSQL and SQLite, and not {name}")
     with _connected(engine) as connection:
-        planner = (
-            SQLite(connection)
-            if name == "sqlite"
-            else _postgresql(connection, engine, harmless=harmless, method=method)
-        )
-        try:
+        if name == "sqlite":
+            opened: AbstractContextManager[Planner] = closing(SQLite(connection))
+        elif _may_build(connection, engine, harmless=harmless, method=method):
+            opened = closing(PostgreSQL(connection))
+        else:
+            opened = _planning_only(connection, engine)
+        with opened as planner:
             yield planner
-        finally:
-            planner.close()
 
 
-def _postgresql(
+def _may_build(
     connection: Connection, engine: Engine, *, harmless: bool, method: Method | None
-) -> PostgreSQL:
-    if method in (None, "build") and (
-        harmless or method == "build" or _is_alone(connection, engine)
-    ):
-        return PostgreSQL(connection)
-    raise SetupError(
-        "others work on this database, and building indexes would hold up what they write: "
-        "run this on a copy, or allow it with method='build' (flask perfkit indexes --build)"
-    )
+) -> bool:
+    if method is not None:
+        return method == "build"
+    return harmless or _is_alone(connection, engine)
+
+
+@contextmanager
+def _planning_only(connection: Connection, engine: Engine) -> Iterator[Planner]:
+    """Plan on a ghost copy, as others work on the database."""
+    from flask_perfkit.advice.planners.ghost import ghost_of
+
+    try:
+        with ghost_of(engine, connection) as planner, closing(planner):
+            yield planner
+    except ExtraMissing as error:
+        raise SetupError(
+            "others work on this database, and building indexes would hold up what they write: "
+            "install flask-perfkit[ghost] to plan without building, run this on a copy, or "
+            "allow it with method='build' (flask perfkit indexes --method build)"
+        ) from error
 
 
 def _is_alone(connection: Connection, engine: Engine) -> bool:
