@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from flask_perfkit.advice.checks import Check
 from flask_perfkit.advice.index import Index
 
 
@@ -92,13 +93,13 @@ class Rewrite:
 
 @dataclass(frozen=True)
 class Advice:
-    """The advice on a workload, what saves most first."""
+    """The advice on a workload, what saves most first, and what its schema shows by itself."""
 
     create: tuple[Create, ...] = ()
     drop: tuple[Drop, ...] = ()
     refused: tuple[Refused, ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
-    notes: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data that JSON can hold."""
@@ -107,7 +108,7 @@ class Advice:
             "drop": [_plain(one) for one in self.drop],
             "refused": [_plain(one) for one in self.refused],
             "rewrites": [_plain(one) for one in self.rewrites],
-            "notes": list(self.notes),
+            "checks": [_plain(one) for one in self.checks],
         }
 
 

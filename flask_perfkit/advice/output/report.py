@@ -28,6 +28,10 @@ def lines_of(advice: Advice) -> Iterator[str]:
         yield from ("", f"DROP  {drop.table}", f"  {drop.sql};")
         yield from _wrapped(f"{drop.reason}: {drop.proof}")
         yield from _wrapped(f"undo: {drop.undo};")
+    for check in advice.checks:
+        yield from ("", f"CHECK  {check.subject}")
+        yield from _wrapped(f"{check.kind}: {check.message}")
+        yield from _wrapped(check.fix)
     if advice.refused:
         yield from ("", "NOT ADVISED")
         for refused in advice.refused:

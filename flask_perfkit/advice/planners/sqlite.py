@@ -46,7 +46,10 @@ class SQLite:
         self._dialect: Dialect = connection.dialect
         self._quote = self._dialect.identifier_preparer.quote
         self._directory = tempfile.TemporaryDirectory(prefix="perfkit-indexes-")
-        self._copy = sqlite3.connect(Path(self._directory.name) / "copy.db", isolation_level=None)
+        # A plan that was asked for before is told again, whatever became of the indexes: so
+        # statements are not kept.
+        path = Path(self._directory.name) / "copy.db"
+        self._copy = sqlite3.connect(path, isolation_level=None, cached_statements=0)
         driver: Any = connection.connection.driver_connection
         _backup(driver, self._copy)
         for pragma in ("journal_mode = MEMORY", "synchronous = OFF"):
