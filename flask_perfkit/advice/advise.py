@@ -9,7 +9,7 @@ from sqlalchemy import Table
 from sqlalchemy.engine import Engine
 
 from flask_perfkit.advice.advice import Advice, Drop, Refused, Rewrite
-from flask_perfkit.advice.asked import Writes, asked_of, writes_of
+from flask_perfkit.advice.asked import Writes, asked_of, one_of_each, writes_of
 from flask_perfkit.advice.candidates import Means, candidates_of
 from flask_perfkit.advice.cascades import cascades_of, declared_cascades_of
 from flask_perfkit.advice.checks import Check, checks_of
@@ -25,7 +25,9 @@ from flask_perfkit.advice.rewrites import rewritten_of
 from flask_perfkit.advice.workload import RecordedStatement, Workload
 
 MOST_CANDIDATES = 60
-"""Candidates of one table that are built."""
+FEWEST_CANDIDATES = 12
+MOST_PLANS = 2_400
+"""How many candidates of one table are built: fewer, where many statements ask it something."""
 
 
 def advise(
@@ -87,7 +89,7 @@ class _Adviser:
         instead = {one.original: one.statement for one in self._rewritten}
         asked = [instead.get(one, one) for one in statements]
         asked += list(cascades_of(statements, planner))
-        self._asked = list(asked_of(asked))
+        self._asked = list(one_of_each(asked_of(asked)))
         if guessed:
             common = [found for one in statements for found in common_of(one, planner)]
             self._asked += asked_of(common)
@@ -139,9 +141,16 @@ class _Adviser:
         found: list[Index] = []
         for table in sorted(self._tables() - small, key=lambda one: one.key):
             costly = [one for one in chooser.asking(table) if chooser.is_costly(one)]
-            needs = [need for one in costly for need in one.needs if need.table is table]
-            ranked = candidates_of(needs, means)
-            found += sorted(ranked, key=lambda one: -len(ranked[one]))[:MOST_CANDIDATES]
+            weights = {
+                need: chooser.weight(one)
+                for one in costly
+                for need in one.needs
+                if need.table is table
+            }
+            ranked = candidates_of(list(weights), means)
+            ranks = {index: sum(map(weights.__getitem__, set(of))) for index, of in ranked.items()}
+            most = max(FEWEST_CANDIDATES, min(MOST_CANDIDATES, MOST_PLANS // max(len(costly), 1)))
+            found += sorted(ranks, key=lambda one: -ranks[one])[:most]
         return found
 
     def _drops(self, choice: Choice) -> Iterator[Drop]:

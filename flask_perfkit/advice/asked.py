@@ -12,6 +12,7 @@ from sqlalchemy import Table
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.dml import Delete, Insert, Update
 
+from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.statement.needs import Need, needs_of
 from flask_perfkit.advice.statement.terms import Scope
 from flask_perfkit.advice.workload import RecordedStatement
@@ -27,15 +28,25 @@ def plain_dialect(dialect: Dialect) -> Dialect:
 
 @dataclass
 class Asked:
-    """One statement and what it asks of each table."""
+    """One statement and what it asks of each table; ``count`` is how often it and its like come."""
 
     recorded: RecordedStatement
     needs: list[Need]
+    count: int = 0
 
     @cached_property
     def tables(self) -> frozenset[Table]:
         """The tables that it asks something of."""
         return frozenset(need.table for need in self.needs)
+
+    def may_use(self, index: Index) -> bool:
+        """Tell whether a plan could begin with an index: its first key or condition is named."""
+        return any(
+            not index.keys[0].columns.isdisjoint(need.named)
+            or (index.where is not None and any(one.sql in index.where for one in need.fixed))
+            for need in self.needs
+            if need.table is index.table
+        )
 
 
 @dataclass
@@ -63,7 +74,23 @@ def asked_of(statements: Iterable[RecordedStatement]) -> Iterator[Asked]:
                 needs = list(needs_of(recorded.tree, scope_of(recorded)))
         except Exception:
             log_once("reading a statement's tree")
-        yield Asked(recorded, needs)
+        yield Asked(recorded, needs, recorded.count)
+
+
+def one_of_each(asked: Iterable[Asked]) -> Iterator[Asked]:
+    """Yield one of the statements that ask the same of the same tables; it counts for all.
+
+    An application has a thousand statements, but few ways to ask.
+    """
+    alike: dict[object, Asked] = {}
+    for one in asked:
+        if not one.needs:
+            continue
+        shape = (type(one.recorded.tree), tuple(need.shape for need in one.needs))
+        known = alike.setdefault(shape, one)
+        if known is not one:
+            known.count += one.count
+    yield from alike.values()
 
 
 def scope_of(recorded: RecordedStatement) -> Scope:

@@ -55,8 +55,7 @@ def candidates_of(needs: Sequence[Need], means: Means) -> dict[Index, list[Need]
     found: dict[Index, list[Need]] = {}
     for need in needs:
         for index in _for_need(need, shared, means):
-            if need not in found.setdefault(index, []):
-                found[index].append(need)
+            found.setdefault(index, []).append(need)
     return found
 
 

@@ -91,6 +91,11 @@ class Chooser:
         known = self._before.get(asked.recorded)
         return known is not None and known.cost >= self._least
 
+    def weight(self, asked: Asked) -> float:
+        """Return what a statement costs in all."""
+        known = self._before.get(asked.recorded)
+        return known.cost * asked.count if known else 0.0
+
     def choose(self, built: Collection[Index]) -> Choice:
         """Choose from the indexes that were built; those of several tables may need each other."""
         choice = Choice(before=self._before, after=dict(self._before))
@@ -131,8 +136,7 @@ class Chooser:
         return sorted(moves, key=lambda move: sorted(index.name for index in move))
 
     def _try(self, move: Move, choice: Choice) -> Trial:
-        tables = {index.table for index in move}
-        asked = [one for one in self._asked if one.tables & tables]
+        asked = [one for one in self._asked if any(one.may_use(index) for index in move)]
         shown = [*choice.chosen, *move]
         costs = self._planner.costs([one.recorded for one in asked], shown)
         writes = sum(self.write_cost(index) for index in move)
@@ -142,7 +146,7 @@ class Chooser:
             if known is None or now is None:
                 continue
             saved = choice.after[one.recorded].cost - now.cost
-            trial.gain += one.recorded.count * saved
+            trial.gain += one.count * saved
             factor = choice.after[one.recorded].cost / max(now.cost, 1e-9)
             trial.factor = max(trial.factor, factor)
             if saved >= self._least and factor >= FACTOR:
@@ -200,7 +204,8 @@ class Chooser:
     def _without(self, index: Index, choice: Choice) -> tuple[Trial, Costs]:
         """Return what a chosen index saves beside the others, and the costs without it."""
         left = [one for one in choice.chosen if one is not index]
-        costs = self._planner.costs([one.recorded for one in self.asking(index.table)], left)
+        asked = [one.recorded for one in self._asked if one.may_use(index)]
+        costs = self._planner.costs(asked, left)
         return self._try(frozenset({index}), Choice(left, after={**choice.after, **costs})), costs
 
     def asking(self, table: Table) -> list[Asked]:

@@ -61,16 +61,14 @@ def _served(
         outcome = choice.after.get(key)
         if outcome is None or key not in before or index.name not in outcome.used:
             continue
-        saved = (before[key].cost - outcome.cost) * one.recorded.count
+        saved = (before[key].cost - outcome.cost) * one.count
         found.append((one, before[key].cost, outcome.cost, saved))
     return found
 
 
 def _reason(index: Index, served: list[Asked]) -> str:
-    count = sum(one.recorded.count for one in served)
-    places = dict.fromkeys(
-        _place(one) for one in sorted(served, key=lambda one: -one.recorded.count)
-    )
+    count = sum(one.count for one in served)
+    places = dict.fromkeys(_place(one) for one in sorted(served, key=lambda one: -one.count))
     shown = [place for place in places if place][:_MOST_PLACES]
     more = len(places) - len(shown)
     said = f"{len(served)} statement{'s' if len(served) != 1 else ''}, {count} a day"

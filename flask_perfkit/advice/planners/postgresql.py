@@ -52,6 +52,7 @@ class PostgreSQL:
         self._built: list[Index] = []
         self._facts: dict[Table, TableFacts | None] = {}
         self._broken: set[RecordedStatement] = set()
+        self._sound: set[RecordedStatement] = set()
         is_superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
         self._is_superuser = bool(self._run(is_superuser).scalar())
         self._run(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
@@ -171,16 +172,23 @@ class PostgreSQL:
     def _outcome(self, statement: RecordedStatement) -> Outcome | None:
         if statement in self._broken:
             return None
-        cost, used = 0.0, set[str]()
+        if statement in self._sound:
+            return self._planned(statement)
         try:
             with self._savepoint():
-                for sample in statement.samples:
-                    (plan,) = self._explain(sample)
-                    cost += plan["Plan"]["Total Cost"]
-                    used |= {node["Index Name"] for node in _nodes(plan) if "Index Name" in node}
+                outcome = self._planned(statement)
         except DBAPIError:
             self._broken.add(statement)
             return None
+        self._sound.add(statement)
+        return outcome
+
+    def _planned(self, statement: RecordedStatement) -> Outcome:
+        cost, used = 0.0, set[str]()
+        for sample in statement.samples:
+            (plan,) = self._explain(sample)
+            cost += plan["Plan"]["Total Cost"]
+            used |= {node["Index Name"] for node in _nodes(plan) if "Index Name" in node}
         return Outcome(cost / max(len(statement.samples), 1), frozenset(used))
 
     def measure(self, statement: RecordedStatement, shown: Collection[Index]) -> float:

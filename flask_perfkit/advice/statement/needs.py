@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table
@@ -25,7 +26,7 @@ class Fixed(NamedTuple):
     columns: frozenset[str]
 
 
-@dataclass
+@dataclass(eq=False)
 class Need:
     """What one statement asks of one table.
 
@@ -46,6 +47,20 @@ class Need:
         return list(reversed(chosen.values()))
 
     @property
+    def shape(self) -> tuple[object, ...]:
+        """What makes two needs alike for any index."""
+        conditions = tuple((one.kind, one.term, one.fixed) for one in self.conditions)
+        keys = (self.order, self.grouped)
+        return self.table, self.columns, self.limited, conditions, keys
+
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """The columns that conditions, order and groups name."""
+        terms = [one.term for one in self.conditions]
+        terms += [key.term for key in (*self.order, *self.grouped)]
+        return frozenset[str]().union(*(term.columns for term in terms))
+
+    @cached_property
     def fixed(self) -> list[Fixed]:
         """The conditions that could be the WHERE of a partial index."""
         return [
