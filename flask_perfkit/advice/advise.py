@@ -14,7 +14,7 @@ from flask_perfkit.advice.candidates import Means, candidates_of
 from flask_perfkit.advice.cascades import cascades_of, declared_cascades_of
 from flask_perfkit.advice.checks import Check, checks_of
 from flask_perfkit.advice.choice import Choice, Chooser
-from flask_perfkit.advice.drops import drops_of
+from flask_perfkit.advice.drops import bare, drops_of
 from flask_perfkit.advice.explanation import created, rewrite_of
 from flask_perfkit.advice.guesses import common_of
 from flask_perfkit.advice.index import Index
@@ -150,7 +150,10 @@ class _Adviser:
             ranked = candidates_of(list(weights), means)
             ranks = {index: sum(map(weights.__getitem__, set(of))) for index, of in ranked.items()}
             most = max(FEWEST_CANDIDATES, min(MOST_CANDIDATES, MOST_PLANS // max(len(costly), 1)))
-            found += sorted(ranks, key=lambda one: -ranks[one])[:most]
+            facts = planner.facts(table)
+            there = {bare(one.name) for one in facts.indexes if one.valid} if facts else set()
+            best_first = sorted(ranks, key=lambda one: -ranks[one])
+            found += [one for one in best_first if one.name not in there][:most]
         return found
 
     def _drops(self, choice: Choice) -> Iterator[Drop]:

@@ -172,7 +172,7 @@ class Chooser:
             if {index.table for index in other} != tables or known.gain < 0.5 * trial.gain:
                 continue
             tried = self._try(other, choice)
-            if tried.is_worth_it and self._stands_in(tried.costs, trial.costs):
+            if tried.is_worth_it and self._stands_in({**choice.after, **tried.costs}, trial.costs):
                 return other, tried
         return best
 

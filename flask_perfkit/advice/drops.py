@@ -29,9 +29,7 @@ def drops_of(
     built = {index.name for index in chosen}
     facts = planner.facts(table)
     names = {one.name for one in facts.indexes} if facts else set()
-    there = [
-        one for one in planner.existing(table) if one.name in names or _bare(one.name) in built
-    ]
+    there = [one for one in planner.existing(table) if one.name in names or bare(one.name) in built]
     gone: set[str] = set()
     for one in there:
         if one.pinned or not one.valid or one.name not in names:
@@ -101,6 +99,6 @@ def _reason(one: ExistingIndex, wider: ExistingIndex) -> str:
     return f"{wider.name} {alike} and does its work, also for foreign keys"
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
     """Return an index's name without quotes and schema, as ours are given."""
     return name.rpartition(".")[2].strip('"')
