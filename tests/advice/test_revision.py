@@ -54,7 +54,8 @@ def migrated(shop: sa.Engine, tmp_path: Path) -> Iterator[Flask]:
 
 @pytest.fixture
 def advice(advised: Callable[..., Advice]) -> Advice:
-    advice = advised(*(ask for kind in KINDS for ask in WANTED[kind][0]))
+    each = [advised(*WANTED[kind][0]) for kind in KINDS]
+    advice = Advice(create=tuple(one for advice in each for one in advice.create))
     assert len(advice.create) == len(KINDS)
     return advice
 
