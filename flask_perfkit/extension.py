@@ -252,7 +252,8 @@ def _measure(app: Flask, state: State, path: str) -> tuple[type[RequestRecorder]
         from flask_perfkit.metrics.page.indexes import IndexUse
 
         sources.append(IndexUse(app, state.db))
-    first_steps = [add_page(app, path, Page(*sources)), lambda _: note_traces(app)]
+    first_step = add_page(app, path, Page(*sources), settings.metrics_auth)
+    first_steps = [first_step, lambda _: note_traces(app)]
     return MeasuredRequest, first_steps
 
 
@@ -274,7 +275,7 @@ def _trace(app: Flask, state: State, edge: Edge) -> None:
         raise ExtraMissing("PERFKIT_TRACES", "otel") from error
     state.sinks = (add_findings(app), *state.sinks)
     state.early_sinks = partial(early_sinks, app)
-    edge.invite(Tracing(app).visit)
+    edge.invite(Tracing(app, tells_messages=state.settings.traces_messages).visit)
     trace_statements()
 
 
