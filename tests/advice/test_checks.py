@@ -58,7 +58,7 @@ def test_what_nothing_reads(engine: sa.Engine) -> None:
     """Not of a server that has just begun to count, and never what is unique."""
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE INDEX idle ON narrow (n)")
-        connection.exec_driver_sql("CREATE UNIQUE INDEX only ON narrow (n)")
+        connection.exec_driver_sql("CREATE UNIQUE INDEX kept ON narrow (n)")
     kinds = {kind for kind, _ in found(engine)}
     assert "unused_index" not in kinds
     unused = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -25,6 +26,8 @@ from flask_perfkit.advice.output.declaration import columns_code, options_code
 from flask_perfkit.advice.output.report import lines_of, statements_of
 from flask_perfkit.advice.output.revision import write_revision
 
+MIGRATIONS = Path(__file__).parents[2] / "example_app" / "migrations"
+
 KINDS = (
     "mixed directions",
     "nulls last",
@@ -44,8 +47,8 @@ def migrated(shop: sa.Engine, tmp_path: Path) -> Iterator[Flask]:
     app.config["SQLALCHEMY_DATABASE_URI"] = shop.url
     db = SQLAlchemy(app, metadata=Base.metadata)
     flask_migrate.Migrate(app, db, str(tmp_path / "migrations"))
+    shutil.copytree(MIGRATIONS, tmp_path / "migrations", ignore=shutil.ignore_patterns("0*.py"))
     with app.app_context():
-        flask_migrate.init()
         yield app
         db.engine.dispose()
     with shop.begin() as connection:
@@ -73,7 +76,8 @@ def test_passes_the_linter(
     flask_migrate.upgrade(sql=True)
     sql = capsys.readouterr().out
     assert sql.count("CREATE INDEX CONCURRENTLY IF NOT EXISTS") == len(KINDS)
-    linted = squawk(sql)
+    ours = sql[sql.index("SET lock_timeout") : sql.index("RESET lock_timeout;") + 19]
+    linted = squawk(ours)  # the rest is Alembic's own table
     assert linted.returncode == 0, linted.stdout + linted.stderr
     assert squawk("CREATE INDEX a ON b (c);").returncode == 1
 
@@ -172,5 +176,7 @@ def test_the_example_application(database_url: str, tmp_path: Path) -> None:
     assert "postgresql_concurrently=True" in revision.read_text()
     flask("db", "upgrade")
     flask("db", "check")
-    assert flask("perfkit", "indexes").startswith("0 to create, ")
+    again = json.loads(flask("perfkit", "indexes", "--json"))["create"]
+    assert [one["name"] for one in again if one["name"] in revision.read_text()] == []
+    assert again == [] or database_url.startswith("sqlite")  # which may find a still better one
     flask("db", "downgrade", "003")
