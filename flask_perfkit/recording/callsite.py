@@ -15,10 +15,11 @@ import sysconfig
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
+from itertools import islice
 from opcode import opmap
 from operator import attrgetter
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.orm import attributes
 from sqlalchemy.orm.state import InstanceState
@@ -29,6 +30,7 @@ _MOST_FILES = 10_000
 
 _VARARGS, _VARKEYWORDS, _COROUTINE = 0x04, 0x08, 0x80
 _CALL_WITH_ARGUMENTS = opmap["CALL_FUNCTION_EX"]
+_ITERATES = (opmap["GET_ITER"], opmap["FOR_ITER"])
 _INLINE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 _NO_FILE = "<template>"
 _PROMPTS = ("<stdin>", "<console>", "<python-input", "<ipython")
@@ -61,6 +63,19 @@ class Line:
         self.function = function
 
 
+class Span(NamedTuple):
+    """A place in a source file: lines from 1, columns in bytes from 0, the end not included.
+
+    ``iterated`` tells that a loop was walking what the expression gives.
+    """
+
+    lineno: int
+    end_lineno: int
+    column: int
+    end_column: int
+    iterated: bool = False
+
+
 class Site:
     """Where a statement was asked for: the deepest application line and its caller.
 
@@ -68,15 +83,30 @@ class Site:
     tells that it was known before and had to be read again.
     """
 
-    __slots__ = ("asked", "caller", "expired", "touched")
+    __slots__ = ("_position", "asked", "caller", "expired", "touched")
 
     def __init__(
-        self, asked: Line | None, caller: Line | None, touched: str | None, expired: bool
+        self,
+        asked: Line | None,
+        caller: Line | None,
+        touched: str | None,
+        expired: bool,
+        position: Position,
     ) -> None:
         self.asked = asked
         self.caller = caller
         self.touched = touched
         self.expired = expired
+        self._position = position
+
+    @property
+    def span(self) -> Span | None:
+        """The expression that asked; None where Python does not know its columns."""
+        code, _, instruction = self._position
+        places = next(islice(code.co_positions(), max(instruction, 0) // 2, None), None)
+        if places is None or None in places:
+            return None
+        return Span(*places, code.co_code[instruction] in _ITERATES)  # type: ignore[arg-type]
 
 
 Asked = tuple[str, Site]
@@ -157,7 +187,7 @@ def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
     key = (_position(asked), _position(ended))
     site = _sites.get((key, touched, expired))
     if site is None:
-        site = Site(_line(asked), _line(caller), touched, expired)
+        site = Site(_line(asked), _line(caller), touched, expired, key[0])
         if len(_sites) >= _MOST_KEPT:
             _sites.clear()
         _sites[key, touched, expired] = site

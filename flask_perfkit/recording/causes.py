@@ -42,6 +42,7 @@ invoked statement is made anew by each lazy load."""
 _MOST_CAUSES = 2_000
 _MOST_CALLERS = 1_000
 _MOST_REASONS = 1_000
+_MOST_SPANS = 10
 _SECONDS = 1e-9
 
 _asked, _compiled = itemgetter(0), itemgetter(5)
@@ -91,10 +92,12 @@ class Causes(dict[CauseKey, Cause]):
     ) -> None:
         _, parameters, started, ended, seen, compiled, options = zip(*records, strict=True)
         shape = shape_of(sql)
-        reason = _reason(shape, site, getattr(compiled[0], "statement", None), options[0])
+        reason = _reason(shape, site, compiled[0], options[0])
         cause = self._cause(shape, reason, site, allowances)
         count = len(records)
         cause.count += count
+        if len(cause.spans) < _MOST_SPANS:
+            cause.spans.add(site.span)
         cause.duration += (sum(ended) - sum(started)) * _SECONDS
         cause.slowest = max(cause.slowest, max(map(sub, ended, started)) * _SECONDS)
         cause.keys += shape.keys * count
@@ -210,9 +213,9 @@ def _add_values(cause: Cause, shape: Shape, parameters: Sequence[Any]) -> None:
 _reasons: dict[Any, Reason] = {}
 
 
-def _reason(shape: Shape, site: Site, statement: Any, options: Any) -> Reason:
+def _reason(shape: Shape, site: Site, compiled: Any, options: Any) -> Reason:
     try:
-        path = path_of(statement)
+        path = path_of(compiled.statement)
         refreshed = options["_sa_orm_load_options"]._refresh_state is not None
     except (AttributeError, KeyError):
         path, refreshed = None, False
@@ -222,6 +225,6 @@ def _reason(shape: Shape, site: Site, statement: Any, options: Any) -> Reason:
         if len(_reasons) >= _MOST_REASONS:
             _reasons.clear()
         reason = _reasons[key] = reason_of(
-            statement, options, shape.text, site.touched, site.expired
+            compiled, options, shape.text, site.touched, site.expired
         )
     return reason

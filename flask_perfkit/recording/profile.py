@@ -12,6 +12,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from flask_perfkit.recording.allowances import Allowance
+from flask_perfkit.recording.callsite import Span
 from flask_perfkit.recording.findings import AllowedFinding, Finding
 from flask_perfkit.recording.fingerprint import Comparison
 from flask_perfkit.recording.reason import Reason
@@ -76,7 +77,8 @@ class Cause:
     came last. ``joined`` is, of a select that joins,
     the largest number of rows and how many there would be without a product of collections;
     ``collections`` are those that it may be of. ``widths`` are the average lengths of columns,
-    where they are measured. ``allowances`` held while it was executed.
+    where they are measured. ``spans`` are the
+    expressions on the line that asked. ``allowances`` held while it was executed.
     """
 
     sql: str
@@ -103,6 +105,7 @@ class Cause:
     errors: int = 0
     joined: tuple[int, int] = (0, 0)
     collections: tuple[str, ...] = ()
+    spans: set[Span | None] = field(default_factory=set)
     widths: dict[str, float] = field(default_factory=dict)
     allowances: tuple[Allowance, ...] = ()
     executions: list[Executions] = field(default_factory=list)
@@ -145,6 +148,7 @@ class Cause:
             self,
             callers=self.callers.copy(),
             values=set(self.values),
+            spans=set(self.spans),
             widths=dict(self.widths),
             moves=dict(self.moves),
             flushed_at=set(self.flushed_at),
@@ -167,6 +171,7 @@ class Cause:
         self.widths.update(other.widths)
         self.callers.update(other.callers)
         self.values |= other.values
+        self.spans |= other.spans
         self.moves.update(other.moves)
         self.flushed_at |= other.flushed_at
         if self.count <= MOST_EXECUTIONS or not self.executions:

@@ -13,7 +13,20 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import JSON, Column, LargeBinary, String
+from sqlalchemy import (
+    JSON,
+    Column,
+    Date,
+    DateTime,
+    Float,
+    Integer,
+    Interval,
+    LargeBinary,
+    Numeric,
+    String,
+    Table,
+    Time,
+)
 from sqlalchemy.orm import Mapper, RelationshipProperty
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.orm.mapper import _all_registries
@@ -28,6 +41,8 @@ _NAMED_QUERY = re.compile(
 )
 _SHORT = 255
 _WIDE = (String, LargeBinary, JSON)
+_EXACT = (Integer, Numeric)
+_ORDERED = (Float, Date, DateTime, Time, Interval)
 _LOADERS = {
     "joined": "joinedload",
     "selectin": "selectinload",
@@ -90,7 +105,8 @@ class Reason:
     column had to be loaded: it was ``"deferred"`` (in ``group``, if it has one), ``"expired"``,
     or ``"polymorphic"`` (of a subclass's table, after a select of the base). ``eager`` is what a
     statement loads along. ``of_objects`` is false for a statement that brings no objects of
-    ``entity``: a count, or columns by themselves.
+    ``entity``: a count, or columns by themselves. ``uniqued`` tells that a ``Query`` may have
+    fewer objects than the statement has rows, since it gives each of them once.
     """
 
     kind: str
@@ -103,6 +119,7 @@ class Reason:
     eager: tuple[Eager, ...] = ()
     limited: bool = False
     of_objects: bool = True
+    uniqued: bool = False
 
 
 def path_of(statement: Any) -> Any:
@@ -120,19 +137,22 @@ def reads_one_row(statement: Any, options: Any) -> bool:
         return False
 
 
-def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expired: bool) -> Reason:
+def reason_of(compiled: Any, options: Any, sql: str, touched: str | None, expired: bool) -> Reason:
     """Return the reason of one execution.
 
-    :param statement: the statement that was compiled; None for SQL that went to the driver.
+    :param compiled: what was compiled; None for SQL that went to the driver.
     :param options: ``context.execution_options``.
     :param sql: the shape of the statement.
     :param touched: the mapped attribute that was being read, if one was.
     :param expired: whether that attribute had been loaded before.
     """
+    statement = getattr(compiled, "statement", None)
     limited = _is_limited(statement, sql)
+    uniqued = False
     try:
         load = options.get("_sa_orm_load_options")
         if load is not None:
+            uniqued = load._legacy_uniquing and not _reads_one_table(compiled)
             reason = _orm_reason(statement, load, touched, expired, limited)
             if reason is not None:
                 return replace(reason, kind="auto_batch") if AUTO_BATCH in options else reason
@@ -142,7 +162,7 @@ def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expir
     if mapper is None:
         return Reason("statement", table_of(sql), limited=limited)
     of_objects = _is_of_objects(statement, mapper)
-    eager = _eager(statement, mapper) if of_objects else ()
+    eager = _eager(compiled, mapper) if of_objects and statement is not None else ()
     return Reason(
         "statement",
         mapper.class_.__name__,
@@ -150,6 +170,7 @@ def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expir
         limited=limited,
         eager=(*_others(statement, mapper), *eager),
         of_objects=of_objects,
+        uniqued=uniqued,
     )
 
 
@@ -215,6 +236,31 @@ def join_between(entity: str, other: str) -> str:
                 key = next(found, None)
                 return other if key is None else f"{entity}.{key}"
     return ""
+
+
+def gives_same(entity: tuple[str, ...], aggregate: str, attribute: str) -> bool:
+    """Tell whether a database works out of a column what Python does of the attribute.
+
+    Numbers add up alike unless they are floats, whose order counts; texts are ordered by
+    collations, and what a type of the application's makes of a value is not known.
+
+    :param entity: the class and its mapped bases, as :class:`Reason` has them.
+    :param aggregate: ``"sum"``, ``"max"``, ``"min"``, or ``"count"`` by the attribute's values.
+    """
+    mappers = [
+        mapper
+        for registry in _all_registries()
+        for mapper in registry.mappers
+        if _names(mapper) == entity
+    ]
+    if len(mappers) != 1 or attribute not in mappers[0].column_attrs:
+        return False
+    column = mappers[0].column_attrs[attribute].columns[0]
+    if not isinstance(column, Column):
+        return False
+    if aggregate == "sum":
+        return isinstance(column.type, _EXACT) and not isinstance(column.type, Float)
+    return isinstance(column.type, (*_EXACT, *_ORDERED)) or aggregate == "count"
 
 
 def is_mapped(subject: str) -> bool:
@@ -291,9 +337,14 @@ def selected(statement: Any) -> Iterator[Mapper[Any]]:
             yield mapper
 
 
-def _eager(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
+def _reads_one_table(compiled: Any) -> bool:
+    sources = compiled.compile_state.statement.get_final_froms()
+    return len(sources) == 1 and isinstance(sources[0], Table)
+
+
+def _eager(compiled: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
     """Yield what a statement loads along: by its options, then by the mapping's defaults."""
-    for option in getattr(statement, "_with_options", ()):
+    for option in getattr(compiled.statement, "_with_options", ()):
         for element in getattr(option, "context", ()):
             path = element.path
             steps = tuple(_steps(path))
@@ -303,17 +354,55 @@ def _eager(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
                 if "eager_from_alias" in (element.local_opts or {}):
                     loader = "contains_eager"
                 yield Eager((*way, replace(last, loader=loader)), _names(path[-1]))
-    yield from _eager_by_default(mapper, ())
+    yield from _Defaults(compiled).below(mapper, (), joined=True)
 
 
-def _eager_by_default(mapper: Mapper[Any], way: tuple[Step, ...]) -> Iterator[Eager]:
-    for relationship in mapper.relationships:
-        loader = _LOADERS.get(str(relationship.lazy))
-        if loader is not None:
-            steps = (*way, replace(_step(relationship), loader=loader))
-            yield Eager(steps, _names(relationship.mapper), by_default=True)
-            if len(steps) < _DEEPEST_DEFAULT:
-                yield from _eager_by_default(relationship.mapper, steps)
+class _Defaults:
+    """The loaders of the mapping that hold for a statement, as SQLAlchemy compiled it.
+
+    An option overrules them, by the relationship's name or for all relationships.
+    """
+
+    def __init__(self, compiled: Any) -> None:
+        attributes = getattr(getattr(compiled, "compile_state", None), "attributes", {})
+        paths = [key for key in attributes if isinstance(key, tuple) and len(key) == 2]
+        self._joined = {_way(path) for name, path in paths if name == "eager_row_processor"}
+        options = [path for name, path in paths if name == "loader"]
+        self._said = {_way(path) for path in options if not _is_for_all(path)}
+        self._said_for_all = {_way(path) for path in options if _is_for_all(path)}
+
+    def below(
+        self, mapper: Mapper[Any], way: _Way, steps: tuple[Step, ...] = (), *, joined: bool
+    ) -> Iterator[Eager]:
+        """Yield what is loaded along with the objects at the end of a way.
+
+        :param joined: whether the same statement brings these objects.
+        """
+        if any(way[: len(each)] == each for each in self._said_for_all):
+            return
+        for relationship in mapper.relationships:
+            loader = _LOADERS.get(str(relationship.lazy))
+            further = (*way, relationship)
+            if loader is None or further in self._said:
+                continue
+            along = joined and loader == "joinedload"
+            if along and further not in self._joined:
+                continue
+            now = (*steps, replace(_step(relationship), loader=loader))
+            yield Eager(now, _names(relationship.mapper), by_default=True)
+            if len(now) < _DEEPEST_DEFAULT:
+                yield from self.below(relationship.mapper, further, now, joined=along)
+
+
+_Way = tuple[RelationshipProperty[Any], ...]
+
+
+def _way(path: Any) -> _Way:
+    return tuple(part for part in path if isinstance(part, RelationshipProperty))
+
+
+def _is_for_all(path: Any) -> bool:
+    return isinstance(path[-1], str) and path[-1].startswith("relationship:")
 
 
 def _steps(path: Any) -> Iterator[Step]:
