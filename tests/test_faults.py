@@ -126,7 +126,7 @@ HOOKED = {
         "moving", "operation_of", "reason_of", "path_of", "Cause", "Executions",
     ],
     "recording.fingerprint": ["_shape_of", "Shape", "Comparison"],
-    "detectors.analysis": ["Profile", "detect", "attribute_name"],
+    "detectors.analysis": ["Profile", "detect", "uses_of"],
     "recording.profile": ["most_common", "Query"],
     "sinks.headers": ["line", "_quoted", "_statements"],
 }  # fmt: skip

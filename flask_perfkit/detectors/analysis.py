@@ -13,8 +13,8 @@ from flask_perfkit.detectors import detect
 from flask_perfkit.recording.allowances import Allowance
 from flask_perfkit.recording.findings import AllowedFinding, Finding, worst_first
 from flask_perfkit.recording.profile import Profile
-from flask_perfkit.recording.reason import attribute_name
 from flask_perfkit.recording.recorder import Recorder
+from flask_perfkit.recording.uses import uses_of
 
 _NANOSECONDS = 1e9
 _FAILED = 400
@@ -39,11 +39,12 @@ def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
     :param facts: the fields of :class:`Profile` that the recorder cannot know.
     """
     causes, calls = recorder.fold(), recorder.calls
+    if recorder.touched is not None:
+        facts["touched"], facts["answered"] = uses_of(recorder.touched, recorder.started)
     profile = Profile(
         causes=causes,
         cache_calls=tuple(call for call in calls if call.kind in ("redis", "cache")),
         blocking_calls=tuple(call for call in calls if call.kind == "blocking"),
-        touched=_names(recorder.touched),
         zero=recorder.started,
         allowances=tuple(map(_allowance, recorder.spans)),
         **facts,
@@ -67,10 +68,6 @@ def _sorted_out(
     if recorder.closed:
         profile.unmatched = _unmatched(recorder.allowances, profile, settings)
     return profile
-
-
-def _names(touched: dict[int, Any] | None) -> frozenset[str] | None:
-    return None if touched is None else frozenset(map(attribute_name, list(touched.values())))
 
 
 def _unmatched(

@@ -18,7 +18,7 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
     """Find selects whose rows the code that asked only counts or adds up."""
     findings = []
     for cause in profile.causes:
-        if _may_be(cause):
+        if _may_be(cause) and not profile.answered[cause.reason.subject]:
             aggregates = tuple(aggregates_by(cause))
             if aggregates:
                 findings.append(_finding(cause, profile, aggregates))

@@ -252,7 +252,8 @@ class Profile:
 
     Durations are in seconds, ``memory_delta`` in bytes (None where it is not measured).
     ``sql_duration`` is the time to execute; fetching is apart in each query. ``touched``
-    are the mapped attributes that were read, None where nobody notes them; ``zero`` is the start
+    are the mapped attributes that were read, None where nobody notes them, ``answered`` counts by
+    model the objects that a session had already when it was asked for them; ``zero`` is the start
     on the clock of ``perf_counter_ns``, ``mount`` the prefix that the application is mounted
     under. ``allowances`` are what the code allowed, ``allowed`` the
     findings that they kept out of ``findings``, ``unmatched`` those of its own that have nothing
@@ -276,6 +277,7 @@ class Profile:
     unmatched: tuple[Allowance, ...] = ()
     memory_delta: int | None = None
     touched: frozenset[str] | None = None
+    answered: Counter[str] = field(default_factory=Counter)
     zero: int = 0
     mount: str = ""
 

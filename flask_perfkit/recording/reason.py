@@ -489,11 +489,6 @@ def _base_mapper(maps: Callable[[Mapper[Any]], bool]) -> Mapper[Any] | None:
     return found
 
 
-def attribute_name(attribute: Any) -> str:
-    """Return a mapped attribute as findings call it: ``Model.name``, the class that maps it."""
-    return f"{attribute.prop.parent.class_.__name__}.{attribute.key}"
-
-
 def texts_of(compiled: Any) -> Iterator[tuple[int, str]]:
     """Yield the columns of entities that may be wide: their places in a row and their names."""
     entities = getattr(getattr(compiled, "compile_state", None), "_entities", ())
