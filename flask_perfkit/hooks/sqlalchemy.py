@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.engine.cursor import _DEFAULT_FETCH, CursorFetchStrategy
 from sqlalchemy.engine.default import DefaultDialect
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, loading
 
 from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.attributes import are_watched
@@ -49,6 +49,8 @@ class Rows(CursorFetchStrategy):
     error: str | None = None
     branches: Branches | None = None
     widths: Mapping[str, float] = {}
+    dialect: Any = None
+    """Set for what went to the driver as it is: else what was compiled knows it."""
 
     def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
         try:
@@ -128,6 +130,10 @@ class _SeenApart:
 def watch_statements() -> None:
     """Listen to every engine; harmless when called again."""
     listen(ListenerOrder.RECORDER, _LISTENERS)
+    # The ORM gives each load a number of its own and each object that of its load. Where this is
+    # the moment, it tells which statement brought an object.
+    if hasattr(loading, "_new_runid"):
+        loading._new_runid = perf_counter_ns
     if not event.contains(Session, "before_flush", _before_flush):
         event.listen(Session, "before_flush", _before_flush)
         event.listen(Session, "after_flush", _after_flush)
@@ -221,6 +227,7 @@ def _record_rare(
     ended = _now()
     try:
         seen = see(outcome)
+        seen.dialect = context.dialect
         asked = (statement, walk(None, _getframe(), None))
         compiled, options = context.compiled, context.execution_options
         recorder.append((asked, None, started, ended, seen, compiled, options))
@@ -236,6 +243,8 @@ def _way_to_see(statement: str, context: Any) -> Rows | _SeenApart | None:
         return _SeenApart(_see_written)
     if context.cursor_fetch_strategy is not _DEFAULT_FETCH:
         return _NOTHING_SEEN
+    if context.compiled is None:
+        return _SeenApart(_see_uncompiled)
     if reads_one_row(context.invoked_statement, context.execution_options):
         return _NOTHING_SEEN
     try:
@@ -251,10 +260,19 @@ def _way_to_see(statement: str, context: Any) -> Rows | _SeenApart | None:
 
 def _see_written(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
     seen = _written(cursor)
+    seen.dialect = context.dialect
     if seen.rows == 0 and context.cursor_fetch_strategy is _DEFAULT_FETCH:
         context.cursor_fetch_strategy = seen  # RETURNING tells the rows when they are fetched
     # What is written is not looked at, and may be large: it is not kept.
     return None, seen
+
+
+def _see_uncompiled(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
+    seen = Rows()
+    seen.dialect = context.dialect
+    if not context._is_server_side:
+        context.cursor_fetch_strategy = seen
+    return parameters, seen
 
 
 def _see_studied(

@@ -32,6 +32,7 @@ from flask_perfkit.recording.profile import (
     Executions,
 )
 from flask_perfkit.recording.reason import Reason, path_of, reason_of
+from flask_perfkit.recording.targets import Target, by_target
 
 Record = tuple[Asked, Any, int, int, Any, Any, Any]
 """What a hook appends: statement and site, parameters, start and end in nanoseconds, what was
@@ -46,6 +47,8 @@ _MOST_SPANS = 10
 _SECONDS = 1e-9
 
 _asked, _compiled = itemgetter(0), itemgetter(5)
+_load_options = itemgetter("_sa_orm_load_options")
+_runid = attrgetter("_lazy_loaded_from.runid")
 _path = attrgetter("statement._compile_options._current_path")
 _rows, _fetched, _error = attrgetter("rows"), attrgetter("fetched"), attrgetter("error")
 
@@ -69,7 +72,8 @@ class Causes(dict[CauseKey, Cause]):
             groups[key] += run
         for (sql, site), same in groups.items():
             for group in _by_path(same):
-                self._add(sql, site, group, flushes, allowances)
+                for target, executions in by_target(group):
+                    self._add(sql, site, executions, flushes, (target, allowances))
 
     def absorb(self, causes: Iterable[Cause]) -> None:
         """Add the causes that another recorder saw."""
@@ -86,14 +90,14 @@ class Causes(dict[CauseKey, Cause]):
         self,
         sql: str,
         site: Site,
-        records: list[Record],
+        records: Sequence[Record],
         flushes: Sequence[int],
-        allowances: tuple[Allowance, ...],
+        held: tuple[Target, tuple[Allowance, ...]],
     ) -> None:
         _, parameters, started, ended, seen, compiled, options = zip(*records, strict=True)
         shape = shape_of(sql)
         reason = _reason(shape, site, compiled[0], options[0])
-        cause = self._cause(shape, reason, site, allowances)
+        cause = self._cause(shape, reason, site, *held)
         count = len(records)
         cause.count += count
         if len(cause.spans) < _MOST_SPANS:
@@ -101,6 +105,10 @@ class Causes(dict[CauseKey, Cause]):
         cause.duration += (sum(ended) - sum(started)) * _SECONDS
         cause.slowest = max(cause.slowest, max(map(sub, ended, started)) * _SECONDS)
         cause.keys += shape.keys * count
+        if shape.keys and len(cause.chunks) < MOST_VALUES:
+            cause.chunks[shape.keys] += count
+        cause.depths.add(len(reason.steps))
+        _add_bringers(cause, options, started)
         if site.caller is not None and len(cause.callers) < _MOST_CALLERS:
             cause.callers[site.caller.filename, site.caller.lineno] += count
         self._add_rows(cause, started, ended, seen)
@@ -133,11 +141,16 @@ class Causes(dict[CauseKey, Cause]):
             cause.executions.append(Executions(started, ended, fetched, rows, errors))
 
     def _cause(
-        self, shape: Shape, reason: Reason, site: Site, allowances: tuple[Allowance, ...]
+        self,
+        shape: Shape,
+        reason: Reason,
+        site: Site,
+        target: Target,
+        allowances: tuple[Allowance, ...],
     ) -> Cause:
         asked = site.asked
         line = (asked.filename, asked.lineno) if asked else (None, None)
-        cause = self.get((shape.text, reason.subject, *line, allowances))
+        cause = self.get((shape.text, reason.subject, *line, target, allowances))
         if cause is not None:
             return cause
         if len(self) >= _MOST_CAUSES:
@@ -149,6 +162,7 @@ class Causes(dict[CauseKey, Cause]):
             filename=line[0],
             lineno=line[1],
             function=asked.function if asked else None,
+            target=target,
             allowances=allowances,
         )
         self[cause.key] = cause
@@ -186,6 +200,20 @@ def _by_path(records: list[Record]) -> Iterator[list[Record]]:
     for record, path in zip(records, paths, strict=True):
         groups[path].append(record)
     yield from groups.values()
+
+
+def _add_bringers(cause: Cause, options: Sequence[Any], started: Sequence[int]) -> None:
+    """Note when the statements ended that brought the objects whose relationship was read."""
+    if cause.reason.kind not in ("lazy", "auto_batch"):
+        return
+    try:
+        moments = map(_runid, map(_load_options, options))
+        # One that was loaded anew since says nothing.
+        brought = {at for at, start in zip(moments, started, strict=True) if at and at < start}
+    except (AttributeError, KeyError):
+        return
+    if len(cause.brought_at) < MOST_VALUES:
+        cause.brought_at |= brought
 
 
 def _add_values(cause: Cause, shape: Shape, parameters: Sequence[Any]) -> None:

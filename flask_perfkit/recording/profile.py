@@ -16,6 +16,7 @@ from flask_perfkit.recording.callsite import Span
 from flask_perfkit.recording.findings import AllowedFinding, Finding
 from flask_perfkit.recording.fingerprint import Comparison
 from flask_perfkit.recording.reason import Reason
+from flask_perfkit.recording.targets import Target
 
 MOST_EXECUTIONS = 1_000
 """Executions of one cause that are kept one by one; beyond that they are counted."""
@@ -64,7 +65,7 @@ class Query(NamedTuple):
     error: str | None
 
 
-CauseKey = tuple[str, str, str | None, int | None, tuple[Allowance, ...]]
+CauseKey = tuple[str, str, str | None, int | None, Target, tuple[Allowance, ...]]
 
 
 @dataclass(slots=True)
@@ -78,7 +79,10 @@ class Cause:
     the largest number of rows and how many there would be without a product of collections;
     ``collections`` are those that it may be of. ``widths`` are the average lengths of columns,
     where they are measured. ``spans`` are the
-    expressions on the line that asked. ``allowances`` held while it was executed.
+    expressions on the line that asked. ``target`` is where the statement went, ``chunks`` count
+    the lengths of ``IN`` lists, ``depths`` are how many relationships were walked to it, and
+    ``brought_at`` the moments at which the objects had been loaded. ``allowances`` held while
+    it was executed.
     """
 
     sql: str
@@ -107,6 +111,10 @@ class Cause:
     collections: tuple[str, ...] = ()
     spans: set[Span | None] = field(default_factory=set)
     widths: dict[str, float] = field(default_factory=dict)
+    target: Target = ()
+    chunks: Counter[int] = field(default_factory=Counter)
+    depths: set[int] = field(default_factory=set)
+    brought_at: set[int] = field(default_factory=set)
     allowances: tuple[Allowance, ...] = ()
     executions: list[Executions] = field(default_factory=list)
 
@@ -118,7 +126,8 @@ class Cause:
     @property
     def key(self) -> CauseKey:
         """What makes two executions have one cause."""
-        return (self.sql, self.reason.subject, self.filename, self.lineno, self.allowances)
+        line = (self.filename, self.lineno)
+        return (self.sql, self.reason.subject, *line, self.target, self.allowances)
 
     @property
     def started(self) -> int:
@@ -152,6 +161,9 @@ class Cause:
             widths=dict(self.widths),
             moves=dict(self.moves),
             flushed_at=set(self.flushed_at),
+            chunks=self.chunks.copy(),
+            depths=set(self.depths),
+            brought_at=set(self.brought_at),
             executions=list(self.executions),
         )
 
@@ -174,6 +186,9 @@ class Cause:
         self.spans |= other.spans
         self.moves.update(other.moves)
         self.flushed_at |= other.flushed_at
+        self.chunks.update(other.chunks)
+        self.depths |= other.depths
+        self.brought_at |= other.brought_at
         if self.count <= MOST_EXECUTIONS or not self.executions:
             self.executions += other.executions
 
