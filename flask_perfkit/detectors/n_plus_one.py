@@ -9,7 +9,13 @@ from flask_perfkit.config import Settings
 from flask_perfkit.detectors.loading import loading_fix
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.profile import Cause, Profile
-from flask_perfkit.recording.reason import code_of, is_of_catalog, join_between
+from flask_perfkit.recording.reason import (
+    NO_TABLE,
+    code_of,
+    is_of_catalog,
+    is_primary_key,
+    join_between,
+)
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
 
 _GOING_ON = {"OFFSET", "LIMIT", "<", ">", "<=", ">=", "BETWEEN"}
@@ -17,7 +23,8 @@ _AGGREGATE = re.compile(
     r"SELECT\s+\(?(?P<name>count|sum|avg|min|max|exists)\s*\(\s*(?P<column>[\w.\"]+)?",
     re.IGNORECASE,
 )
-_FEW_KEYS = 4
+_LARGE_BATCH = 50
+_SMALL_BATCH = 10
 _FEW_VALUES = 3
 
 
@@ -42,13 +49,24 @@ def is_loop(cause: Cause) -> bool:
         return False  # the same few answers again: duplicate_query
     if cause.reason.kind in ("lazy", "column"):
         return True
-    if cause.keys > _FEW_KEYS * cause.count:
+    if _is_of_batches(cause) or (cause.reason.volatile and cause.reason.subject == NO_TABLE):
         return False
     return not _is_paging(cause)
 
 
+def _is_of_batches(cause: Cause) -> bool:
+    """Tell whether each execution asks for a batch of keys.
+
+    A batch is large, or the chunks are alike but for a rest: a few keys for each parent are not.
+    """
+    if cause.keys >= _LARGE_BATCH * cause.count:
+        return True
+    largest = max(cause.chunks, default=0)
+    return largest >= _SMALL_BATCH and cause.count - cause.chunks[largest] <= 1
+
+
 def _is_paging(cause: Cause) -> bool:
-    """Tell whether each execution goes on where the one before ended, with many rows each."""
+    """Tell whether each execution goes on where the one before ended."""
     ranges = {column for column, operator in cause.moves if operator in _GOING_ON}
     equal = {column for column, operator in cause.moves if operator not in _GOING_ON}
     # "day < ? OR (day = ? AND id < ?)" is a keyset spelled out: what is equal is a range too.
@@ -57,7 +75,24 @@ def _is_paging(cause: Cause) -> bool:
     if any(operator == "OFFSET" for _, operator in cause.moves):
         return True
     goes_on = any(cause.moves[move] for move in cause.moves if move.operator in _GOING_ON)
-    return cause.most_rows > 1 and goes_on
+    return goes_on and (cause.most_rows > 1 or _is_window(cause) or _is_poll(cause))
+
+
+def _is_window(cause: Cause) -> bool:
+    """Tell whether a range with two ends moves along one column, however many rows lie in it."""
+    lower = {column for column, operator in cause.moves if operator in (">", ">=", "BETWEEN")}
+    upper = {column for column, operator in cause.moves if operator in ("<", "<=", "BETWEEN")}
+    return bool(lower & upper)
+
+
+def _is_poll(cause: Cause) -> bool:
+    """Tell whether it asks for what comes after a primary key, a few rows at a time."""
+    moved = [move for move in cause.moves if move.operator in (">", "<")]
+    return (
+        cause.reason.limited
+        and len(moved) == len(cause.moves)
+        and all(is_primary_key(cause.reason.entity, column) for column, _ in moved)
+    )
 
 
 def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:

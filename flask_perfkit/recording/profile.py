@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,8 +15,8 @@ from typing import Any, NamedTuple
 from flask_perfkit.recording.allowances import Allowance
 from flask_perfkit.recording.callsite import Span
 from flask_perfkit.recording.findings import AllowedFinding, Finding
-from flask_perfkit.recording.fingerprint import Comparison
-from flask_perfkit.recording.reason import Reason
+from flask_perfkit.recording.fingerprint import WRITES, Comparison
+from flask_perfkit.recording.reason import Reason, Step, table_of
 from flask_perfkit.recording.targets import Target
 
 MOST_EXECUTIONS = 1_000
@@ -27,6 +28,7 @@ MOST_VALUES = 10_000
 MOST_CALLERS = 10
 """Callers that a finding names."""
 
+_MOST_LOOKED_AT = 100
 _SECONDS = 1e-9
 
 _started = attrgetter("started")
@@ -130,16 +132,24 @@ class Cause:
         return (self.sql, self.reason.subject, *line, self.target, self.allowances)
 
     @property
+    def ends(self) -> Iterator[int]:
+        """When the executions that were kept ended, on the clock of ``perf_counter_ns``."""
+        return chain.from_iterable(some.ended for some in self.executions)
+
+    @property
     def started(self) -> int:
         """When the first execution began, on the clock of ``perf_counter_ns``."""
         started: int = min(map(_started, self.executions))[0]
         return started
 
-    def has_between(self, moments: Iterable[int]) -> bool:
-        """Tell whether one of the moments lies between the executions that were kept."""
-        first = self.started
+    def has_between(self, moments: Sequence[int]) -> bool:
+        """Tell whether one of the moments lies between the executions that were kept.
+
+        :param moments: in order.
+        """
         last = max(some.started[-1] for some in self.executions)
-        return any(first < moment < last for moment in moments)
+        following = bisect_right(moments, self.started)
+        return following < len(moments) and moments[following] < last
 
     @property
     def time(self) -> float:
@@ -253,6 +263,13 @@ def most_common(callers: Mapping[tuple[str, int], int]) -> tuple[tuple[str, int,
     return tuple((*line, count) for line, count in counted[:MOST_CALLERS])
 
 
+class Bringer(NamedTuple):
+    """A select that brought objects, and the way that it loaded along to them."""
+
+    cause: Cause
+    way: tuple[Step, ...]
+
+
 class View(NamedTuple):
     """Where the function that answers a request is defined."""
 
@@ -311,6 +328,67 @@ class Profile:
         """The statements in the order in which they began."""
         queries = chain.from_iterable(cause.queries(self.zero) for cause in self.causes)
         return tuple(sorted(queries, key=lambda query: query.started))
+
+    @cached_property
+    def _ends(self) -> tuple[list[int], list[int]]:
+        """When executions ended that were kept, in order, each with the place of its cause."""
+        ends = sorted(
+            (moment, place) for place, cause in enumerate(self.causes) for moment in cause.ends
+        )
+        return [moment for moment, _ in ends], [place for _, place in ends]
+
+    def brought_by(self, moments: Iterable[int]) -> list[Cause]:
+        """Return the causes that brought objects which were loaded at these moments.
+
+        Those are the last to have ended before; the cause of most of them comes first.
+        """
+        ends, places = self._ends
+        before = (bisect_right(ends, moment) for moment in moments)
+        found = Counter(places[place - 1] for place in before if place)
+        return [self.causes[place] for place, _ in found.most_common()]
+
+    @cached_property
+    def _selects(self) -> tuple[list[int], list[Cause]]:
+        """When each select was first sent that may bring objects, in order, with its cause."""
+        causes = [
+            cause
+            for cause in self.causes
+            if cause.operation == "SELECT" and cause.reason.kind != "column"
+        ]
+        causes.sort(key=attrgetter("started"))
+        return [cause.started for cause in causes], causes
+
+    def bringers(self, parents: tuple[str, ...], moment: int) -> list[Bringer]:
+        """Return the selects before a moment that bring objects of a class, the last one first.
+
+        Only the last are looked at, since a request may have thousands of lines.
+
+        :param parents: the class and its mapped bases.
+        """
+        moments, causes = self._selects
+        end = bisect_left(moments, moment)
+        ways = (
+            Bringer(cause, way)
+            for cause in reversed(causes[max(end - _MOST_LOOKED_AT, 0) : end])
+            if (way := cause.reason.way_to(parents)) is not None
+        )
+        return list(ways)
+
+    @cached_property
+    def written(self) -> list[int]:
+        """The moments at which something was written, in order."""
+        return sorted(chain.from_iterable(self.written_to.values()))
+
+    @cached_property
+    def written_to(self) -> dict[str, list[int]]:
+        """The moments at which each table was written to, in order."""
+        tables: defaultdict[str, list[int]] = defaultdict(list)
+        for cause in self.causes:
+            if cause.operation in WRITES:
+                tables[table_of(cause.sql)] += chain.from_iterable(
+                    some.started for some in cause.executions
+                )
+        return {table: sorted(moments) for table, moments in tables.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data that JSON can hold."""

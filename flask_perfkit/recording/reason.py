@@ -31,6 +31,8 @@ from sqlalchemy.orm import Mapper, RelationshipProperty
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.orm.mapper import _all_registries
 
+from flask_perfkit.recording.volatility import is_volatile
+
 _TABLE = re.compile(
     r"\b(?:FROM|INTO|UPDATE)\s+(?:ONLY\s+)?((?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])"
     r"(?:\.(?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\]))?)",
@@ -106,7 +108,8 @@ class Reason:
     or ``"polymorphic"`` (of a subclass's table, after a select of the base). ``eager`` is what a
     statement loads along. ``of_objects`` is false for a statement that brings no objects of
     ``entity``: a count, or columns by themselves. ``uniqued`` tells that a ``Query`` may have
-    fewer objects than the statement has rows, since it gives each of them once.
+    fewer objects than the statement has rows, since it gives each of them once. ``volatile``
+    tells that the same question may get another answer: see :mod:`.volatility`.
     """
 
     kind: str
@@ -120,6 +123,21 @@ class Reason:
     limited: bool = False
     of_objects: bool = True
     uniqued: bool = False
+    volatile: bool = False
+
+    def way_to(self, parents: tuple[str, ...]) -> tuple[Step, ...] | None:
+        """Return by which way the statement brings objects of a class; None where it does not.
+
+        :param parents: the class and its mapped bases.
+        """
+        if self.of_objects and _is_one(self.entity, parents):
+            return ()
+        return next((each.steps for each in self.eager if _is_one(each.entity, parents)), None)
+
+
+def _is_one(loaded: tuple[str, ...], touched: tuple[str, ...]) -> bool:
+    """Tell whether rows of one class can be objects of another: a base brings subclasses."""
+    return bool(loaded and touched) and (loaded[0] in touched or touched[0] in loaded)
 
 
 def path_of(statement: Any) -> Any:
@@ -159,8 +177,9 @@ def reason_of(compiled: Any, options: Any, sql: str, touched: str | None, expire
     except (AttributeError, IndexError, KeyError, TypeError):
         pass  # another release keeps it elsewhere: the table still tells what was read
     mapper = _subject_mapper(statement, sql)
+    volatile = is_volatile(statement, sql)
     if mapper is None:
-        return Reason("statement", table_of(sql), limited=limited)
+        return Reason("statement", table_of(sql), limited=limited, volatile=volatile)
     of_objects = _is_of_objects(statement, mapper)
     eager = _eager(compiled, mapper) if of_objects and statement is not None else ()
     return Reason(
@@ -171,6 +190,7 @@ def reason_of(compiled: Any, options: Any, sql: str, touched: str | None, expire
         eager=(*_others(statement, mapper), *eager),
         of_objects=of_objects,
         uniqued=uniqued,
+        volatile=volatile,
     )
 
 
@@ -247,12 +267,7 @@ def gives_same(entity: tuple[str, ...], aggregate: str, attribute: str) -> bool:
     :param entity: the class and its mapped bases, as :class:`Reason` has them.
     :param aggregate: ``"sum"``, ``"max"``, ``"min"``, or ``"count"`` by the attribute's values.
     """
-    mappers = [
-        mapper
-        for registry in _all_registries()
-        for mapper in registry.mappers
-        if _names(mapper) == entity
-    ]
+    mappers = _mappers_of(entity)
     if len(mappers) != 1 or attribute not in mappers[0].column_attrs:
         return False
     column = mappers[0].column_attrs[attribute].columns[0]
@@ -261,6 +276,24 @@ def gives_same(entity: tuple[str, ...], aggregate: str, attribute: str) -> bool:
     if aggregate == "sum":
         return isinstance(column.type, _EXACT) and not isinstance(column.type, Float)
     return isinstance(column.type, (*_EXACT, *_ORDERED)) or aggregate == "count"
+
+
+def is_primary_key(entity: tuple[str, ...], column: str) -> bool:
+    """Tell whether a column of a statement is the primary key of a class, by itself.
+
+    :param entity: the class and its mapped bases, as :class:`Reason` has them.
+    :param column: as the statement has it, with or without its table.
+    """
+    name = column.replace('"', "").replace("`", "").rpartition(".")[2]
+    keys = [mapper.primary_key for mapper in _mappers_of(entity)]
+    return len(keys) == 1 and [key.name for key in keys[0]] == [name]
+
+
+def _mappers_of(entity: tuple[str, ...]) -> list[Mapper[Any]]:
+    registries = _all_registries()
+    return [
+        mapper for registry in registries for mapper in registry.mappers if _names(mapper) == entity
+    ]
 
 
 def is_mapped(subject: str) -> bool:
