@@ -99,6 +99,8 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
     if cause.reason.kind == "statement":
         fix, origin = _statement_fix(cause), None
         advice = f"ask once before the loop: {fix} (1 query)"
+        if not _keys_given(cause):
+            fix = advice = "ask for all of them in one statement before the loop"
         what = f"{cause.count} executions of {short_sql(cause.sql)}"
     else:
         loading = loading_fix(cause, profile)
@@ -112,9 +114,14 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
     return finding_of("n_plus_one", cause, profile, message=message, fix=fix, origin=origin)
 
 
+def _keys_given(cause: Cause) -> bool:
+    """Tell whether the loop asks by the values of a column, so that one IN can hold them."""
+    return any(operator in ("=", "IN") for _, operator in cause.moves)
+
+
 def _statement_fix(cause: Cause) -> str:
     entity = cause.reason.subject
-    column = next((column for column, operator in cause.moves if operator == "="), "")
+    column = next((column for column, operator in cause.moves if operator in ("=", "IN")), "")
     key = code_of(column, entity)
     aggregate = _AGGREGATE.match(cause.sql)
     owner, is_of_table, _ = key.partition(".c.")
