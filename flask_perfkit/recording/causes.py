@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, groupby
-from operator import attrgetter, itemgetter, sub
+from operator import attrgetter, itemgetter, lt, sub
 from typing import Any
 
 from flask_perfkit.recording.allowances import Allowance
@@ -207,11 +207,11 @@ def _add_bringers(cause: Cause, options: Sequence[Any], started: Sequence[int]) 
     if cause.reason.kind not in ("lazy", "auto_batch"):
         return
     try:
-        moments = map(_runid, map(_load_options, options))
+        moments = tuple(map(_runid, map(_load_options, options)))
         # One that was loaded anew since says nothing.
-        brought = {at for at, start in zip(moments, started, strict=True) if at and at < start}
-    except (AttributeError, KeyError):
-        return
+        brought = set(compress(moments, map(lt, moments, started)))
+    except (AttributeError, KeyError, TypeError):
+        return  # such as an object that no statement brought
     if len(cause.brought_at) < MOST_VALUES:
         cause.brought_at |= brought
 

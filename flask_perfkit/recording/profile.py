@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import chain
+from itertools import chain, repeat
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
@@ -330,18 +330,19 @@ class Profile:
         return tuple(sorted(queries, key=lambda query: query.started))
 
     @cached_property
-    def _ends(self) -> tuple[list[int], list[int]]:
+    def _ends(self) -> tuple[Sequence[int], Sequence[int]]:
         """When executions ended that were kept, in order, each with the place of its cause."""
-        ends = sorted(
-            (moment, place) for place, cause in enumerate(self.causes) for moment in cause.ends
-        )
-        return [moment for moment, _ in ends], [place for _, place in ends]
+        each = (zip(cause.ends, repeat(place)) for place, cause in enumerate(self.causes))
+        moments, places = zip(*sorted(chain.from_iterable(each)), strict=True)
+        return moments, places
 
-    def brought_by(self, moments: Iterable[int]) -> list[Cause]:
+    def brought_by(self, moments: Collection[int]) -> list[Cause]:
         """Return the causes that brought objects which were loaded at these moments.
 
         Those are the last to have ended before; the cause of most of them comes first.
         """
+        if not moments:
+            return []
         ends, places = self._ends
         before = (bisect_right(ends, moment) for moment in moments)
         found = Counter(places[place - 1] for place in before if place)

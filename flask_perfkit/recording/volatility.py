@@ -19,8 +19,9 @@ _STABLE_NAMES = """
     abs any array_agg array_length array_position array_remove array_to_string array_upper avg
     bool_and bool_or btrim cardinality cast ceil ceiling char_length character_length coalesce
     concat concat_ws count cume_dist date date_add date_bin date_format date_part date_sub
-    date_trunc datediff datetime day dayofmonth decode dense_rank distinct encode every exists extract
-    first_value floor format glob greatest group_concat grouping hex hour if ifnull iif instr
+    date_trunc datediff datetime day dayofmonth decode dense_rank distinct encode every exists
+    extract first_value
+    floor format glob greatest group_concat grouping hex hour if ifnull iif instr
     json json_agg json_array json_array_length json_build_array json_build_object json_each
     json_extract json_extract_path json_extract_path_text json_group_array json_group_object
     json_object json_object_agg json_query json_type json_valid json_value jsonb_agg
