@@ -6,15 +6,20 @@ import re
 
 from flask_perfkit.batching.growth import statements
 from flask_perfkit.config import Settings
+from flask_perfkit.detectors.aggregation import aggregate_select, aggregates_by
 from flask_perfkit.detectors.loading import loading_fix
+from flask_perfkit.detectors.usage import Aggregate
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.profile import Cause, Profile
 from flask_perfkit.recording.reason import (
     NO_TABLE,
     code_of,
+    has_plain_join,
     is_of_catalog,
     is_primary_key,
     join_between,
+    owner_keys,
+    relationship_of,
 )
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
 
@@ -102,16 +107,48 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
         if not _keys_given(cause):
             fix = advice = "ask for all of them in one statement before the loop"
         what = f"{cause.count} executions of {short_sql(cause.sql)}"
+    elif aggregates := _only_aggregated(cause):
+        model = cause.reason.entity[0].rpartition(".")[2]
+        what = f"{cause.reason.subject} loaded {cause.count} times"
+        fix = aggregate_select(model, owner_keys(cause.reason), aggregates)
+        origin = loading_fix(cause, profile).origin
+        advice = (
+            f"its {cause.rows:,} {model} objects are only counted or added up: let the database "
+            f"do it with {fix} (1 query, where a loader option would still build each object)"
+        )
     else:
         loading = loading_fix(cause, profile)
         fix, advice, origin = loading.code, loading.advice, loading.origin
         what = f"{cause.reason.subject} loaded {cause.count} times"
         if cause.reason.kind == "auto_batch":
             what += f" by auto-batching, for {cause.keys} objects"
-        elif cause.reason.kind == "lazy" and loading.at_once and settings.auto_batch is False:
+        elif loading.at_once and settings.auto_batch is False and _would_batch(cause, profile):
             advice += f", or set PERFKIT_AUTO_BATCH (about {statements(cause.count)} queries)"
     message = f"{what} ({milliseconds(cause.time)}) {place(cause)}; {advice}"
     return finding_of("n_plus_one", cause, profile, message=message, fix=fix, origin=origin)
+
+
+def _only_aggregated(cause: Cause) -> tuple[Aggregate, ...]:
+    """Return what the code makes of a collection's members, where it needs none of them."""
+    if cause.reason.kind != "lazy" or not owner_keys(cause.reason):
+        return ()
+    return aggregates_by(cause)
+
+
+def _would_batch(cause: Cause, profile: Profile) -> bool:
+    """Tell whether auto-batching would help.
+
+    It loads for objects of one query at a time, by the columns of the relationship, outside of
+    AUTOCOMMIT, and gives up what it has where something is written in between.
+    """
+    if cause.reason.kind != "lazy" or len(cause.brought_at) > 1:
+        return False
+    relationship = relationship_of(cause.reason)
+    if relationship is not None and not has_plain_join(relationship):
+        return False
+    if ("isolation_level", "AUTOCOMMIT") in cause.target:
+        return False
+    return not cause.has_between(profile.written)
 
 
 def _keys_given(cause: Cause) -> bool:

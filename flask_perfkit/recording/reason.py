@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from operator import eq
 from typing import Any
 
 from sqlalchemy import (
@@ -30,6 +31,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapper, RelationshipProperty
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.orm.mapper import _all_registries
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import BinaryExpression
 
 from flask_perfkit.recording.volatility import is_volatile
 
@@ -294,6 +297,48 @@ def _mappers_of(entity: tuple[str, ...]) -> list[Mapper[Any]]:
     return [
         mapper for registry in registries for mapper in registry.mappers if _names(mapper) == entity
     ]
+
+
+def relationship_of(reason: Reason) -> RelationshipProperty[Any] | None:
+    """Return the relationship that a reason is about; None where it cannot be told for certain."""
+    mappers = _mappers_of(reason.parents)
+    key = reason.steps[-1].name if reason.steps else ""
+    return mappers[0].relationships.get(key) if len(mappers) == 1 else None
+
+
+def has_plain_join(relationship: RelationshipProperty[Any]) -> bool:
+    """Tell whether a relationship compares its pairs of columns and nothing else."""
+    conditions = [relationship.primaryjoin, relationship.secondaryjoin]
+    compared = [
+        element
+        for condition in conditions
+        if condition is not None
+        for element in visitors.iterate(condition)
+        if isinstance(element, BinaryExpression)
+    ]
+    pairs = relationship.local_remote_pairs or ()
+    return len(compared) == len(pairs) and all(each.operator is eq for each in compared)
+
+
+def owner_keys(reason: Reason) -> list[str]:
+    """Return, as code, the columns of a collection's members that name their owner.
+
+    Nothing where no such columns of the members alone tell it.
+    """
+    relationship = relationship_of(reason)
+    if relationship is None or relationship.secondary is not None:
+        return []
+    if not relationship.uselist or not has_plain_join(relationship):
+        return []
+    members = relationship.mapper
+    try:
+        keys = [
+            members.get_property_by_column(column).key
+            for _, column in relationship.local_remote_pairs or ()
+        ]
+    except UnmappedColumnError:
+        return []
+    return [f"{members.class_.__name__}.{key}" for key in keys]
 
 
 def is_mapped(subject: str) -> bool:

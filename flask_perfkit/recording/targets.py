@@ -35,7 +35,8 @@ def by_target(records: Sequence[Any]) -> Iterator[tuple[Target, Sequence[Any]]]:
         return
     groups: defaultdict[Target, list[Any]] = defaultdict(list)
     for record, dialect, each in zip(records, dialects, options, strict=True):
-        groups[dialect, *(_value(each.get(name)) for name in names)].append(record)
+        values = ((name, _value(each.get(name))) for name in names)
+        groups[dialect, *values].append(record)
     yield from groups.items()
 
 

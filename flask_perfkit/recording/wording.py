@@ -62,6 +62,12 @@ def milliseconds(seconds: float) -> str:
     return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"
 
 
+def statement_count(profile: Profile) -> str:
+    """Return how many statements there were, for reading: ``1 statement``, ``12 statements``."""
+    count = profile.query_count
+    return f"{count} statement{'' if count == 1 else 's'}"
+
+
 def short_sql(sql: str, length: int = 160) -> str:
     """Return the beginning of a shape; the values are not in it to begin with."""
     return sql if len(sql) <= length else sql[: length - 3] + "..."
