@@ -45,6 +45,6 @@ def _finding(cause: Cause, profile: Profile) -> Finding:
     message = (
         f"{cause.count} executions of {short_sql(cause.sql)} with "
         f"{'the same parameters' if different == 1 else f'only {different} sets of parameters'} "
-        f"({milliseconds(cause.time)}) {place(cause)}; {fix}"
+        f"({milliseconds(cause.time)}) {place(cause, profile)}; {fix}"
     )
     return finding_of("duplicate_query", cause, profile, message=message, fix=fix)

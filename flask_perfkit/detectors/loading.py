@@ -49,7 +49,13 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
         return Loading(*_refresh_at_once(cause), origin)
     code = ".".join(_options(steps, cause.reason, _descends(cause, source)))
     where = f"the select at {line(*origin)}" if origin else "the select of the parents"
+    if source is not None and source.filename is None and profile.view is not None:
+        # As a decorator does that pages the query which a view returns.
+        origin = (profile.view.filename, profile.view.lineno)
+        where = f"the select that {profile.view.function} returns"
     advice = f"add {code} to {where} (instead of {cause.count} queries)"
+    if cause.flushing:
+        advice += ', or set passive_deletes="all" where the database itself cascades'
     return Loading(code, advice, origin, source is not None and source.count == 1)
 
 

@@ -28,6 +28,7 @@ _AGGREGATE = re.compile(
     r"SELECT\s+\(?(?P<name>count|sum|avg|min|max|exists)\s*\(\s*(?P<column>[\w.\"]+)?",
     re.IGNORECASE,
 )
+_MANY_OBJECTS = 1_000
 _LARGE_BATCH = 50
 _SMALL_BATCH = 10
 _FEW_VALUES = 3
@@ -85,6 +86,8 @@ def _is_paging(cause: Cause) -> bool:
 
 def _is_window(cause: Cause) -> bool:
     """Tell whether a range with two ends moves along one column, however many rows lie in it."""
+    if cause.reason.one_row:
+        return False  # a number for each window is a GROUP BY
     lower = {column for column, operator in cause.moves if operator in (">", ">=", "BETWEEN")}
     upper = {column for column, operator in cause.moves if operator in ("<", "<=", "BETWEEN")}
     return bool(lower & upper)
@@ -124,13 +127,17 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
             what += f" by auto-batching, for {cause.keys} objects"
         elif loading.at_once and settings.auto_batch is False and _would_batch(cause, profile):
             advice += f", or set PERFKIT_AUTO_BATCH (about {statements(cause.count)} queries)"
-    message = f"{what} ({milliseconds(cause.time)}) {place(cause)}; {advice}"
+    message = f"{what} ({milliseconds(cause.time)}) {place(cause, profile)}; {advice}"
     return finding_of("n_plus_one", cause, profile, message=message, fix=fix, origin=origin)
 
 
 def _only_aggregated(cause: Cause) -> tuple[Aggregate, ...]:
-    """Return what the code makes of a collection's members, where it needs none of them."""
-    if cause.reason.kind != "lazy" or not owner_keys(cause.reason):
+    """Return what the code makes of a collection's members, where it needs none of them.
+
+    Where there are few, a loader option is the smaller change; of many, building the objects is
+    what takes the time.
+    """
+    if cause.rows < _MANY_OBJECTS or cause.reason.kind != "lazy" or not owner_keys(cause.reason):
         return ()
     return aggregates_by(cause)
 
@@ -141,7 +148,8 @@ def _would_batch(cause: Cause, profile: Profile) -> bool:
     It loads for objects of one query at a time, by the columns of the relationship, outside of
     AUTOCOMMIT, and gives up what it has where something is written in between.
     """
-    if cause.reason.kind != "lazy" or len(cause.brought_at) > 1:
+    brought = cause.brought_at
+    if cause.reason.kind != "lazy" or 2 * max(brought.values(), default=0) < brought.total():
         return False
     relationship = relationship_of(cause.reason)
     if relationship is not None and not has_plain_join(relationship):

@@ -38,9 +38,11 @@ def _writes_many(cause: Cause) -> bool:
 
 def _finding(cause: Cause, profile: Profile) -> Finding:
     fix = _fix(cause)
+    if cause.library is not None:
+        fix = f"{cause.library} sends each by itself: see whether it can send them together"
     message = (
         f"{cause.count} {cause.operation}s of {cause.reason.subject}, one by one "
-        f"({milliseconds(cause.time)}) {place(cause)}; {fix}"
+        f"({milliseconds(cause.time)}) {place(cause, profile)}; {fix}"
     )
     return finding_of("n_plus_one_write", cause, profile, message=message, fix=fix)
 

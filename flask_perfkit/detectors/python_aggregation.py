@@ -42,6 +42,6 @@ def _finding(cause: Cause, profile: Profile, aggregates: tuple[Aggregate, ...]) 
     what = "counted" if aggregate.function == "count" else f"put into {aggregate.function}()"
     message = (
         f"{cause.rows:,} rows of {entity} fetched only to be {what} "
-        f"({milliseconds(cause.time)}) {place(cause)}; let the database do it: {fix}"
+        f"({milliseconds(cause.time)}) {place(cause, profile)}; let the database do it: {fix}"
     )
     return finding_of("python_aggregation", cause, profile, message=message, fix=fix)

@@ -88,8 +88,8 @@ def _finding(along: _Along, cause: Cause, profile: Profile) -> Finding:
         fix = ".".join([*way, f"lazyload({along})"])
         advice = f'add {fix} to the select, or say lazy="select" in the mapping'
     message = (
-        f"{along} was loaded in {loader} ({milliseconds(cause.time)}) {place(cause)} and nothing "
-        f"touched it; {advice}"
+        f"{along} was loaded in {loader} ({milliseconds(cause.time)}) {place(cause, profile)} "
+        f"and nothing touched it; {advice}"
     )
     subject = str(along)
     return finding_of(

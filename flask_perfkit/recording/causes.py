@@ -7,7 +7,7 @@ statements must not cost a hundred times what one costs.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, groupby
 from operator import attrgetter, itemgetter, lt, sub
@@ -113,7 +113,7 @@ class Causes(dict[CauseKey, Cause]):
             cause.callers[site.caller.filename, site.caller.lineno] += count
         self._add_rows(cause, started, ended, seen)
         _add_values(cause, shape, parameters)
-        flushed, direct = _flushed(started, flushes)
+        flushed, direct = _flushed(started, flushes) if site.flushing else (set(), count)
         cause.flushes += len(flushed)
         cause.direct += direct
         if flushed and len(cause.flushed_at) < MOST_VALUES:
@@ -162,6 +162,8 @@ class Causes(dict[CauseKey, Cause]):
             filename=line[0],
             lineno=line[1],
             function=asked.function if asked else None,
+            library=site.library,
+            flushing=site.flushing,
             target=target,
             allowances=allowances,
         )
@@ -209,11 +211,11 @@ def _add_bringers(cause: Cause, options: Sequence[Any], started: Sequence[int]) 
     try:
         moments = tuple(map(_runid, map(_load_options, options)))
         # One that was loaded anew since says nothing.
-        brought = set(compress(moments, map(lt, moments, started)))
+        brought = Counter(compress(moments, map(lt, moments, started)))
     except (AttributeError, KeyError, TypeError):
         return  # such as an object that no statement brought
     if len(cause.brought_at) < MOST_VALUES:
-        cause.brought_at |= brought
+        cause.brought_at.update(brought)
 
 
 def _add_values(cause: Cause, shape: Shape, parameters: Sequence[Any]) -> None:

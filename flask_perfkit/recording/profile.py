@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -80,11 +80,11 @@ class Cause:
     came last. ``joined`` is, of a select that joins,
     the largest number of rows and how many there would be without a product of collections;
     ``collections`` are those that it may be of. ``widths`` are the average lengths of columns,
-    where they are measured. ``spans`` are the
-    expressions on the line that asked. ``target`` is where the statement went, ``chunks`` count
-    the lengths of ``IN`` lists, ``depths`` are how many relationships were walked to it, and
-    ``brought_at`` the moments at which the objects had been loaded. ``allowances`` held while
-    it was executed.
+    where they are measured. ``spans`` are the expressions on the line that asked. ``library`` and
+    ``flushing`` say who sent the statement, as ``Site`` does, ``target`` is where it went,
+    ``chunks`` count the lengths of ``IN`` lists, ``depths`` are how many relationships were walked
+    to it, and ``brought_at`` how many objects had been loaded at which moment. ``allowances`` held
+    while it was executed.
     """
 
     sql: str
@@ -113,17 +113,22 @@ class Cause:
     collections: tuple[str, ...] = ()
     spans: set[Span | None] = field(default_factory=set)
     widths: dict[str, float] = field(default_factory=dict)
+    library: str | None = None
+    flushing: bool = False
     target: Target = ()
     chunks: Counter[int] = field(default_factory=Counter)
     depths: set[int] = field(default_factory=set)
-    brought_at: set[int] = field(default_factory=set)
+    brought_at: Counter[int] = field(default_factory=Counter)
     allowances: tuple[Allowance, ...] = ()
     executions: list[Executions] = field(default_factory=list)
 
     @property
     def acts(self) -> int:
-        """How often the code did it: one flush is one act, however many statements it sent."""
-        return self.flushes + self.direct
+        """How often the code did it.
+
+        What one flush writes is one act, however many statements it sent; each read is one.
+        """
+        return self.count if self.operation == "SELECT" else self.flushes + self.direct
 
     @property
     def key(self) -> CauseKey:
@@ -173,7 +178,7 @@ class Cause:
             flushed_at=set(self.flushed_at),
             chunks=self.chunks.copy(),
             depths=set(self.depths),
-            brought_at=set(self.brought_at),
+            brought_at=self.brought_at.copy(),
             executions=list(self.executions),
         )
 
@@ -198,7 +203,7 @@ class Cause:
         self.flushed_at |= other.flushed_at
         self.chunks.update(other.chunks)
         self.depths |= other.depths
-        self.brought_at |= other.brought_at
+        self.brought_at.update(other.brought_at)
         if self.count <= MOST_EXECUTIONS or not self.executions:
             self.executions += other.executions
 
@@ -336,16 +341,18 @@ class Profile:
         moments, places = zip(*sorted(chain.from_iterable(each)), strict=True)
         return moments, places
 
-    def brought_by(self, moments: Collection[int]) -> list[Cause]:
-        """Return the causes that brought objects which were loaded at these moments.
+    def brought_by(self, moments: Mapping[int, int]) -> list[Cause]:
+        """Return the causes that brought objects, by how many were loaded at which moment.
 
         Those are the last to have ended before; the cause of most of them comes first.
         """
         if not moments:
             return []
         ends, places = self._ends
-        before = (bisect_right(ends, moment) for moment in moments)
-        found = Counter(places[place - 1] for place in before if place)
+        found: Counter[int] = Counter()
+        for moment, count in moments.items():
+            if before := bisect_right(ends, moment):
+                found[places[before - 1]] += count
         return [self.causes[place] for place, _ in found.most_common()]
 
     @cached_property

@@ -33,6 +33,7 @@ from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.orm.mapper import _all_registries
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import BinaryExpression
+from sqlalchemy.sql.functions import FunctionElement
 
 from flask_perfkit.recording.volatility import is_volatile
 
@@ -46,6 +47,7 @@ _NAMED_QUERY = re.compile(
 )
 _SHORT = 255
 _WIDE = (String, LargeBinary, JSON)
+_AGGREGATES = ("avg", "count", "max", "min", "sum")
 _EXACT = (Integer, Numeric)
 _ORDERED = (Float, Date, DateTime, Time, Interval)
 _LOADERS = {
@@ -112,7 +114,8 @@ class Reason:
     statement loads along. ``of_objects`` is false for a statement that brings no objects of
     ``entity``: a count, or columns by themselves. ``uniqued`` tells that a ``Query`` may have
     fewer objects than the statement has rows, since it gives each of them once. ``volatile``
-    tells that the same question may get another answer: see :mod:`.volatility`.
+    tells that the same question may get another answer: see :mod:`.volatility`. ``one_row``
+    tells that the answer is one row of aggregates, whatever is asked for.
     """
 
     kind: str
@@ -127,6 +130,7 @@ class Reason:
     of_objects: bool = True
     uniqued: bool = False
     volatile: bool = False
+    one_row: bool = False
 
     def way_to(self, parents: tuple[str, ...]) -> tuple[Step, ...] | None:
         """Return by which way the statement brings objects of a class; None where it does not.
@@ -194,6 +198,7 @@ def reason_of(compiled: Any, options: Any, sql: str, touched: str | None, expire
         of_objects=of_objects,
         uniqued=uniqued,
         volatile=volatile,
+        one_row=_gives_one_row(statement),
     )
 
 
@@ -413,6 +418,17 @@ def selected(statement: Any) -> Iterator[Mapper[Any]]:
         mapper = getattr(annotations.get("parententity"), "mapper", None)
         if mapper is not None and "proxy_key" not in annotations:
             yield mapper
+
+
+def _gives_one_row(statement: Any) -> bool:
+    """Tell whether a select brings nothing but aggregates of all its rows."""
+    columns = [getattr(each, "element", each) for each in getattr(statement, "_raw_columns", ())]
+    grouped = getattr(statement, "_group_by_clauses", ())
+    return bool(columns) and not grouped and all(map(_is_aggregate, columns))
+
+
+def _is_aggregate(column: Any) -> bool:
+    return isinstance(column, FunctionElement) and getattr(column, "name", "") in _AGGREGATES
 
 
 def _reads_one_table(compiled: Any) -> bool:
