@@ -14,12 +14,9 @@ from flask_perfkit.recording.profile import Cause, Profile
 from flask_perfkit.recording.reason import (
     NO_TABLE,
     code_of,
-    has_plain_join,
     is_of_catalog,
     is_primary_key,
     join_between,
-    owner_keys,
-    relationship_of,
 )
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
 
@@ -113,7 +110,7 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
     elif aggregates := _only_aggregated(cause):
         model = cause.reason.entity[0].rpartition(".")[2]
         what = f"{cause.reason.subject} loaded {cause.count} times"
-        fix = aggregate_select(model, owner_keys(cause.reason), aggregates)
+        fix = aggregate_select(model, cause.reason.owner_keys, aggregates)
         origin = loading_fix(cause, profile).origin
         advice = (
             f"its {cause.rows:,} {model} objects are only counted or added up: let the database "
@@ -137,7 +134,7 @@ def _only_aggregated(cause: Cause) -> tuple[Aggregate, ...]:
     Where there are few, a loader option is the smaller change; of many, building the objects is
     what takes the time.
     """
-    if cause.rows < _MANY_OBJECTS or cause.reason.kind != "lazy" or not owner_keys(cause.reason):
+    if cause.rows < _MANY_OBJECTS or cause.reason.kind != "lazy" or not cause.reason.owner_keys:
         return ()
     return aggregates_by(cause)
 
@@ -151,8 +148,7 @@ def _would_batch(cause: Cause, profile: Profile) -> bool:
     brought = cause.brought_at
     if cause.reason.kind != "lazy" or 2 * max(brought.values(), default=0) < brought.total():
         return False
-    relationship = relationship_of(cause.reason)
-    if relationship is not None and not has_plain_join(relationship):
+    if not cause.reason.plain_join:
         return False
     if ("isolation_level", "AUTOCOMMIT") in cause.target:
         return False

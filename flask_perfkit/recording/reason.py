@@ -115,7 +115,9 @@ class Reason:
     ``entity``: a count, or columns by themselves. ``uniqued`` tells that a ``Query`` may have
     fewer objects than the statement has rows, since it gives each of them once. ``volatile``
     tells that the same question may get another answer: see :mod:`.volatility`. ``one_row``
-    tells that the answer is one row of aggregates, whatever is asked for.
+    tells that the answer is one row of aggregates, whatever is asked for. ``plain_join`` tells
+    that a relationship compares its pairs of columns and nothing else, and ``owner_keys`` are, as
+    code, the columns by which the members of such a collection name their owner.
     """
 
     kind: str
@@ -131,6 +133,8 @@ class Reason:
     uniqued: bool = False
     volatile: bool = False
     one_row: bool = False
+    plain_join: bool = True
+    owner_keys: tuple[str, ...] = ()
 
     def way_to(self, parents: tuple[str, ...]) -> tuple[Step, ...] | None:
         """Return by which way the statement brings objects of a class; None where it does not.
@@ -304,48 +308,6 @@ def _mappers_of(entity: tuple[str, ...]) -> list[Mapper[Any]]:
     ]
 
 
-def relationship_of(reason: Reason) -> RelationshipProperty[Any] | None:
-    """Return the relationship that a reason is about; None where it cannot be told for certain."""
-    mappers = _mappers_of(reason.parents)
-    key = reason.steps[-1].name if reason.steps else ""
-    return mappers[0].relationships.get(key) if len(mappers) == 1 else None
-
-
-def has_plain_join(relationship: RelationshipProperty[Any]) -> bool:
-    """Tell whether a relationship compares its pairs of columns and nothing else."""
-    conditions = [relationship.primaryjoin, relationship.secondaryjoin]
-    compared = [
-        element
-        for condition in conditions
-        if condition is not None
-        for element in visitors.iterate(condition)
-        if isinstance(element, BinaryExpression)
-    ]
-    pairs = relationship.local_remote_pairs or ()
-    return len(compared) == len(pairs) and all(each.operator is eq for each in compared)
-
-
-def owner_keys(reason: Reason) -> list[str]:
-    """Return, as code, the columns of a collection's members that name their owner.
-
-    Nothing where no such columns of the members alone tell it.
-    """
-    relationship = relationship_of(reason)
-    if relationship is None or relationship.secondary is not None:
-        return []
-    if not relationship.uselist or not has_plain_join(relationship):
-        return []
-    members = relationship.mapper
-    try:
-        keys = [
-            members.get_property_by_column(column).key
-            for _, column in relationship.local_remote_pairs or ()
-        ]
-    except UnmappedColumnError:
-        return []
-    return [f"{members.class_.__name__}.{key}" for key in keys]
-
-
 def is_mapped(subject: str) -> bool:
     """Tell whether a subject is a model, and not a table by itself."""
     return _mapper_named(subject) is not None
@@ -367,6 +329,8 @@ def _orm_reason(
         return None
     lazy = load._lazy_loaded_from
     root = lazy.mapper if lazy is not None and len(steps) == 1 else path[0].mapper
+    relationship = path[-2] if isinstance(path[-1], Mapper) else path[-1]
+    plain = _has_plain_join(relationship)
     return Reason(
         "batch" if lazy is None else "lazy",
         str(steps[-1]),
@@ -374,7 +338,38 @@ def _orm_reason(
         _names(root),
         steps,
         limited=limited,
+        plain_join=plain,
+        owner_keys=_owner_keys(relationship) if plain else (),
     )
+
+
+def _has_plain_join(relationship: RelationshipProperty[Any]) -> bool:
+    """Tell whether a relationship compares its pairs of columns and nothing else."""
+    conditions = [relationship.primaryjoin, relationship.secondaryjoin]
+    compared = [
+        element
+        for condition in conditions
+        if condition is not None
+        for element in visitors.iterate(condition)
+        if isinstance(element, BinaryExpression)
+    ]
+    pairs = relationship.local_remote_pairs or ()
+    return len(compared) == len(pairs) and all(each.operator is eq for each in compared)
+
+
+def _owner_keys(relationship: RelationshipProperty[Any]) -> tuple[str, ...]:
+    """Return, as code, the columns of a collection's members that name their owner."""
+    if relationship.secondary is not None or not relationship.uselist:
+        return ()
+    members = relationship.mapper
+    try:
+        keys = [
+            members.get_property_by_column(column).key
+            for _, column in relationship.local_remote_pairs or ()
+        ]
+    except UnmappedColumnError:
+        return ()
+    return tuple(f"{members.class_.__name__}.{key}" for key in keys)
 
 
 def _column_reason(
