@@ -26,6 +26,7 @@ _AGGREGATE = re.compile(
     re.IGNORECASE,
 )
 _MANY_OBJECTS = 1_000
+_FEW_KEYS = 4
 _LARGE_BATCH = 50
 _SMALL_BATCH = 10
 _FEW_VALUES = 3
@@ -37,8 +38,9 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
     return [
         _finding(cause, profile, settings)
         for cause in profile.causes
-        if (cause.acts >= threshold and is_loop(cause))
+        if (cause.acts >= threshold and is_loop(cause) and not is_scattered(cause, threshold))
         or (cause.keys >= threshold and cause.reason.kind == "auto_batch")
+        or _is_chain(cause, threshold)
     ]
 
 
@@ -55,6 +57,28 @@ def is_loop(cause: Cause) -> bool:
     if _is_of_batches(cause) or (cause.reason.volatile and cause.reason.subject == NO_TABLE):
         return False
     return not _is_paging(cause)
+
+
+def is_scattered(cause: Cause, threshold: int) -> bool:
+    """Tell whether a function that many lines call asked, and no line called it often."""
+    if len(cause.callers) < threshold:
+        return False
+    counts = cause.callers.values()
+    return (
+        cause.reason.kind == "statement" and sum(counts) == cause.count and max(counts) < threshold
+    )
+
+
+def _is_chain(cause: Cause, threshold: int) -> bool:
+    """Tell whether a loader walks on from object to object, with a batch for each step.
+
+    That is how far apart the objects lie; a loader of many objects has few and large batches.
+    """
+    return (
+        cause.reason.kind == "batch"
+        and len(cause.depths) >= threshold
+        and cause.keys < _FEW_KEYS * cause.count
+    )
 
 
 def _is_of_batches(cause: Cause) -> bool:
@@ -107,6 +131,10 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
         if not _keys_given(cause):
             fix = advice = "ask for all of them in one statement before the loop"
         what = f"{cause.count} executions of {short_sql(cause.sql)}"
+    elif cause.reason.kind == "batch":
+        fix, origin = "read the whole chain at once, by a recursive CTE: select().cte()", None
+        what = f"{cause.reason.subject} loaded {cause.count} times, one step of a chain each"
+        advice = f"{fix} (1 query, where the loader needs one for each step)"
     elif aggregates := _only_aggregated(cause):
         model = cause.reason.entity[0].rpartition(".")[2]
         what = f"{cause.reason.subject} loaded {cause.count} times"

@@ -22,9 +22,9 @@ from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.hooks.execution import Listener, ListenerOrder, listen, listeners_after, pass_on
 from flask_perfkit.recording.callsite import memory, position_of, walk
-from flask_perfkit.recording.fingerprint import WRITES, operation_of
+from flask_perfkit.recording.fingerprint import WRITES, bounded, operation_of
 from flask_perfkit.recording.joins import Branches, branches_of
-from flask_perfkit.recording.reason import reads_one_row, texts_of
+from flask_perfkit.recording.reason import may_be_large, reads_one_row, texts_of
 from flask_perfkit.recording.recorder import MOST_RECORDS, Recorder, current
 
 _now = perf_counter_ns
@@ -238,6 +238,14 @@ def _record_rare(
 
 
 def _way_to_see(statement: str, context: Any) -> Rows | _SeenApart | None:
+    """Choose how a statement is seen, and whether its parameters may be too large to keep."""
+    way = _way_to_count(statement, context)
+    if may_be_large(context.compiled):
+        return _SeenApart(partial(_see_bounded, way))
+    return way
+
+
+def _way_to_count(statement: str, context: Any) -> Rows | _SeenApart | None:
     """Choose how the rows of a statement are counted: as fetched, as written, or not at all."""
     if operation_of(statement) in WRITES:
         return _SeenApart(_see_written)
@@ -256,6 +264,18 @@ def _way_to_see(statement: str, context: Any) -> Rows | _SeenApart | None:
     if branches is None and not texts:
         return _FETCHED
     return _SeenApart(partial(_see_studied, branches, texts))
+
+
+def _see_bounded(
+    way: Rows | _SeenApart | None, cursor: Any, parameters: Any, context: Any
+) -> tuple[Any, Rows]:
+    if isinstance(way, _SeenApart):
+        parameters, seen = way.see(cursor, parameters, context)
+    elif way is not None or context._is_server_side:
+        seen = way or _NOTHING_SEEN
+    else:
+        context.cursor_fetch_strategy = seen = Rows()
+    return None if parameters is None else bounded(parameters), seen
 
 
 def _see_written(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:

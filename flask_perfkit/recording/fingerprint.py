@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from sys import getsizeof
 from typing import Any, NamedTuple
 
 LONGEST_SHAPE = 4_000
@@ -13,6 +14,9 @@ LONGEST_READ = 50_000
 """Characters of a statement that are read token by token; the rest is hashed as a whole."""
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE")
+
+LARGEST_KEPT = 10_000
+"""Bytes of one set of parameters that are kept until the request is over."""
 
 _MOST_KEPT = 1_000
 _LONGEST_KEPT = 10_000
@@ -179,6 +183,22 @@ def operation_of(sql: str) -> str:
         writes = {write.upper() for write in _WRITE.findall(sql)}
         return next((write for write in WRITES if write in writes), "SELECT")
     return word
+
+
+def bounded(parameters: Any) -> Any:
+    """Return parameters as they are; if they take much memory, numbers that stand for them."""
+    named = isinstance(parameters, dict)
+    values = tuple(parameters.values()) if named else tuple(parameters)
+    if sum(map(_size, values)) <= LARGEST_KEPT:
+        return parameters
+    marks = marks_of(values)
+    return dict(zip(parameters, marks, strict=True)) if named else marks
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, list | tuple | set):
+        return sum(map(_size, value))
+    return getsizeof(value)
 
 
 def in_rows(parameters: Sequence[Any]) -> list[Any]:

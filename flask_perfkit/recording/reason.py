@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     Date,
     DateTime,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     String,
     Table,
     Time,
+    Uuid,
 )
 from sqlalchemy.orm import Mapper, RelationshipProperty
 from sqlalchemy.orm.exc import UnmappedColumnError
@@ -48,6 +50,7 @@ _NAMED_QUERY = re.compile(
 _SHORT = 255
 _WIDE = (String, LargeBinary, JSON)
 _AGGREGATES = ("avg", "count", "max", "min", "sum")
+_SMALL = (Boolean, Date, DateTime, Float, Integer, Interval, Numeric, Time, Uuid)
 _EXACT = (Integer, Numeric)
 _ORDERED = (Float, Date, DateTime, Time, Interval)
 _LOADERS = {
@@ -576,6 +579,14 @@ def _base_mapper(maps: Callable[[Mapper[Any]], bool]) -> Mapper[Any] | None:
             if maps(mapper) and (found is None or found.isa(mapper)):
                 found = mapper
     return found
+
+
+def may_be_large(compiled: Any) -> bool:
+    """Tell whether a parameter of a statement may be a long text or the like."""
+    binds = getattr(compiled, "binds", None)
+    if binds is None:
+        return True  # what went to the driver has parameters of no known type
+    return not all(isinstance(bind.type, _SMALL) for bind in binds.values())
 
 
 def texts_of(compiled: Any) -> Iterator[tuple[int, str]]:
