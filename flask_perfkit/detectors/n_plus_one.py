@@ -40,7 +40,7 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
         for cause in profile.causes
         if (cause.acts >= threshold and is_loop(cause) and not is_scattered(cause, threshold))
         or (cause.keys >= threshold and cause.reason.kind == "auto_batch")
-        or _is_chain(cause, threshold)
+        or _is_chain(cause, profile, threshold)
     ]
 
 
@@ -69,16 +69,19 @@ def is_scattered(cause: Cause, threshold: int) -> bool:
     )
 
 
-def _is_chain(cause: Cause, threshold: int) -> bool:
-    """Tell whether a loader walks on from object to object, with a batch for each step.
+def _is_chain(cause: Cause, profile: Profile, threshold: int) -> bool:
+    """Tell whether a loader walks on from object to object, with a statement for each step.
 
-    That is how far apart the objects lie; a loader of many objects has few and large batches.
+    It sends more than the statements that brought objects to it by another way, and each asks
+    for a few keys; a loader of many objects has few and large batches.
     """
-    return (
-        cause.reason.kind == "batch"
-        and len(cause.depths) >= threshold
-        and cause.keys < _FEW_KEYS * cause.count
-    )
+    if cause.reason.kind != "batch" or cause.count < threshold:
+        return False
+    if cause.keys >= _FEW_KEYS * cause.count:
+        return False
+    others = profile.bringers(cause.reason.parents, max(cause.ends))
+    begun = sum(each.cause.count for each in others if each.cause is not cause)
+    return cause.count - begun >= threshold - 1
 
 
 def _is_of_batches(cause: Cause) -> bool:

@@ -13,9 +13,8 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
-from itertools import islice
 from opcode import opmap
 from operator import attrgetter
 from types import CodeType, FrameType
@@ -130,10 +129,10 @@ class Site:
     def span(self) -> Span | None:
         """The expression that asked; None where Python does not know its columns."""
         code, _, instruction = self._position
-        places = next(islice(code.co_positions(), max(instruction, 0) // 2, None), None)
-        if places is None or None in places:
+        places = _positions(code)[max(instruction, 0) // 2]
+        if None in places:
             return None
-        return Span(*places, code.co_code[instruction] in _ITERATES)  # type: ignore[arg-type]
+        return Span(*places, code.co_code[instruction] in _ITERATES)
 
 
 Asked = tuple[str, Site]
@@ -266,6 +265,12 @@ def _position(frame: FrameType | None) -> Position:
         # Templates without a file differ by name; this never agrees with the hook's look.
         filename = _source(frame)[0]
     return (code, filename, instruction)
+
+
+@lru_cache(maxsize=50)
+def _positions(code: CodeType) -> tuple[Any, ...]:
+    """Return where each instruction lies; they can only be walked from the first one on."""
+    return tuple(code.co_positions()) or ((None,),)
 
 
 def _line(frame: FrameType | None) -> Line | None:

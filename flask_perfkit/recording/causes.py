@@ -107,7 +107,6 @@ class Causes(dict[CauseKey, Cause]):
         cause.keys += shape.keys * count
         if shape.keys and len(cause.chunks) < MOST_VALUES:
             cause.chunks[shape.keys] += count
-        cause.depths.add(len(reason.steps))
         _add_bringers(cause, options, started)
         if site.caller is not None and len(cause.callers) < _MOST_CALLERS:
             cause.callers[site.caller.filename, site.caller.lineno] += count

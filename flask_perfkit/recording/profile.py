@@ -82,9 +82,8 @@ class Cause:
     ``collections`` are those that it may be of. ``widths`` are the average lengths of columns,
     where they are measured. ``spans`` are the expressions on the line that asked. ``library`` and
     ``flushing`` say who sent the statement, as ``Site`` does, ``target`` is where it went,
-    ``chunks`` count the lengths of ``IN`` lists, ``depths`` are how many relationships were walked
-    to it, and ``brought_at`` how many objects had been loaded at which moment. ``allowances`` held
-    while it was executed.
+    ``chunks`` count the lengths of ``IN`` lists, and ``brought_at`` how many objects had been
+    loaded at which moment. ``allowances`` held while it was executed.
     """
 
     sql: str
@@ -117,7 +116,6 @@ class Cause:
     flushing: bool = False
     target: Target = ()
     chunks: Counter[int] = field(default_factory=Counter)
-    depths: set[int] = field(default_factory=set)
     brought_at: Counter[int] = field(default_factory=Counter)
     allowances: tuple[Allowance, ...] = ()
     executions: list[Executions] = field(default_factory=list)
@@ -177,7 +175,6 @@ class Cause:
             moves=dict(self.moves),
             flushed_at=set(self.flushed_at),
             chunks=self.chunks.copy(),
-            depths=set(self.depths),
             brought_at=self.brought_at.copy(),
             executions=list(self.executions),
         )
@@ -202,7 +199,6 @@ class Cause:
         self.moves.update(other.moves)
         self.flushed_at |= other.flushed_at
         self.chunks.update(other.chunks)
-        self.depths |= other.depths
         self.brought_at.update(other.brought_at)
         if self.count <= MOST_EXECUTIONS or not self.executions:
             self.executions += other.executions
