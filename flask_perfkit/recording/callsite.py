@@ -132,7 +132,7 @@ class Site:
         places = _positions(code)[max(instruction, 0) // 2]
         if None in places:
             return None
-        return Span(*places, code.co_code[instruction] in _ITERATES)
+        return Span(*places)._replace(iterated=code.co_code[instruction] in _ITERATES)
 
 
 Asked = tuple[str, Site]
