@@ -34,17 +34,15 @@ class Replay(NamedTuple):
 class State:
     """The settings of an application and where its profiles go.
 
-    ``watches_all`` says that the sinks want every profile, not only those with findings or
-    while somebody listens to the signal. ``early_sinks`` tells, during a request, which sinks
-    must hear before its response leaves. ``notes_reads`` says that reads of attributes are
-    noted, ``replays`` are GETs with findings by endpoint, kept in debug and tests. ``edge`` is
-    where requests pass; ``monitor`` is there once there is an alert.
+    ``early_sinks`` tells, during a request, which sinks must hear before its response leaves.
+    ``notes_reads`` says that reads of attributes are noted, ``replays`` are GETs with findings
+    by endpoint, kept in debug and tests. ``edge`` is where requests pass; ``monitor`` is there
+    once there is an alert.
     """
 
     settings: Settings
     db: Any
     sinks: tuple[Sink, ...]
-    watches_all: bool = False
     early_sinks: Callable[[], tuple[Sink, ...]] = tuple
     notes_reads: bool = False
     replays: dict[str, Replay] = field(default_factory=dict)

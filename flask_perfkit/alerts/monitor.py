@@ -1,7 +1,7 @@
-"""Watches conditions over what requests and findings tell, and tells whom it concerns.
+"""Counts requests and findings, judges the conditions of alerts, and calls who is to be told.
 
 A request only adds to counters. At most once a second, at the end of a request, the counters are
-judged; who is told is called in a thread of its own, so that no request waits for it.
+judged. Who is to be told is called in a thread of its own, so no request waits for it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ask each endpoint once, collect what is found, and prove the fixes that can be."""
+"""Ask each endpoint once, collect what is found, and try the fixes that can be tried."""
 
 from __future__ import annotations
 

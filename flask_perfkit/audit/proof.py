@@ -1,7 +1,7 @@
-"""Does a loader option hold? A recorded GET is asked again with it, and nothing is kept.
+"""Tries a loader option: a recorded GET is asked again with it, and nothing of that is kept.
 
-The option goes into the statement that the finding names as its origin. It holds if the
-response is the same to the byte and takes fewer statements.
+The option goes into the statement that the finding names as its origin. The fix holds if
+the response is the same to the byte and takes fewer statements.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What was loaded in advance, and how long it is as good as loading it now.
+"""What was loaded in advance, and for how long it may be given out.
 
-It lives with the connection, that is with the transaction, and until the transaction writes.
+It is kept with the connection. It ends with the transaction, or as soon as the transaction writes.
 """
 
 from __future__ import annotations

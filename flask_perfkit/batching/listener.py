@@ -2,9 +2,9 @@
 
 The first object of a query whose relationship is touched gets it by a statement of its own. A
 second one shows a loop: its statement asks for siblings too. What belongs to a sibling waits
-beside the session and answers the sibling's own load, when that comes. No attribute of an
-object is set that nobody touched, so that everything between, such as a pending change, an
-expiry or a write, has the effect that it always has.
+beside the session and answers the sibling's own load, when that comes. An attribute that
+nobody touched is never set. So everything between, such as a pending change, an expiry or a
+write, has the effect that it always has.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""From the statement that loads a relationship for one object to that for many.
+"""Turns the statement that loads a relationship for one object into the one for many.
 
 Nothing is built anew: it stays the statement of SQLAlchemy's own lazy loader, with its order,
-options and criteria. The comparison with one object's key becomes an ``IN``, and the key is
-selected too, which tells to whom a row belongs. What SQLAlchemy has no public name for is here.
+options and criteria. The comparison with one object's key becomes an ``IN``. The key is
+selected too: it tells to whom a row belongs. What SQLAlchemy has no public name for is here.
 """
 
 from __future__ import annotations

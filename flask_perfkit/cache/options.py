@@ -1,4 +1,4 @@
-"""What the decorators and the cache share: the options that both take, and how they meet."""
+"""What the decorators use of a cache, and the options that both take."""
 
 from __future__ import annotations
 

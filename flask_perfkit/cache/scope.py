@@ -1,7 +1,7 @@
 """Whose entries they are: applications on one server keep theirs apart by their databases.
 
-Two applications, or two tests, may run the same functions on different data. What is told
-apart is values only: tokens go by the table's name, so a write reaches every entry.
+Two applications, or two tests, may run the same functions on different data. Only values are
+kept apart. A token is named by its table alone, so a write reaches the entries of all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""From a recorder that has ended to a profile with findings, once, after the response."""
+"""Makes a profile with its findings of what a recorder has seen.
+
+That is done once, after the response, unless something must be said before it leaves. In
+production hardly a request comes that far: most are seen to be unremarkable first.
+"""
 
 from __future__ import annotations
 

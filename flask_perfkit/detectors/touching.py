@@ -1,4 +1,4 @@
-"""Which loaded attributes were for nothing."""
+"""Which attributes were loaded and never read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""unused_eager_load: a relationship loaded along that nothing touched.
+"""unused_eager_load: a relationship that was loaded eagerly and never touched.
 
 Found where reads of attributes are noted, in debug and tests.
 """

@@ -1,1 +1,1 @@
-"""What watches Flask and SQLAlchemy: each hook only feeds the recorder."""
+"""What watches Flask, SQLAlchemy and Redis: each hook feeds the recorder and judges nothing."""

@@ -2,8 +2,8 @@
 
 That is an attribute which the code reads, one for which SQLAlchemy itself would send a statement
 if it were not there (to delete an object, or to replace a collection), and an object that the
-session has already when it is asked for it. Each costs a function call more, so this is for debug
-and tests; it is what tells an eager load or a wide column that nobody needs.
+session has already when it is asked for it. Each costs one more function call, so this is for
+debug and tests. It shows which eager loads and which wide columns nobody needs.
 """
 
 from __future__ import annotations

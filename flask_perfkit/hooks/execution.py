@@ -1,7 +1,7 @@
-"""Executing a statement with others: who listens to it, and in which order.
+"""Executes statements beside other listeners: who listens, and in which order.
 
 SQLAlchemy's ``do_execute`` events end at the first listener that executed the statement, so each
-of ours lets those after it execute, and the cursor where there is none.
+of ours lets those after it execute, or the dialect where there is none.
 """
 
 from __future__ import annotations

@@ -79,12 +79,10 @@ class RequestRecorder(Passage):
         if response is None or not response.is_sequence:
             return False
         try:
-            state = self.state
             if (
                 self.parent is not None
                 or request_profiled.receivers
-                or state.watches_all
-                or not is_unremarkable(self, state.settings)
+                or not is_unremarkable(self, self.state.settings)
             ):
                 return False
         except Exception:

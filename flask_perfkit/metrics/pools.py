@@ -1,6 +1,6 @@
 """Counts connections as pools open, lend and close them, and how long it takes to get one.
 
-Another worker cannot look into a pool, so that its state is written down as it changes.
+Another worker cannot look into a pool, so its state is written down as it changes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Watches what a process has one of, whatever the number of its applications."""
+"""Watches what all applications of a process share: pools, caches and measured blocks."""
 
 from __future__ import annotations
 

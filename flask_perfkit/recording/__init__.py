@@ -1,1 +1,1 @@
-"""What happened: the open recorder, the profile that becomes of it, and the plain data of both."""
+"""What happened: the open recorder, the profile that is made of it, and the plain data of both."""

@@ -1,4 +1,4 @@
-"""Calls that are no statements: commands to a cache, and calls that block an event loop."""
+"""Calls that are no statements: to Redis, to the cache, and those that block an event loop."""
 
 from __future__ import annotations
 

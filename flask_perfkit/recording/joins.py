@@ -1,8 +1,8 @@
-"""How the tables of a joined select hang together, to tell a product from a list.
+"""How the tables of a joined select are connected, which tells a product from a list.
 
-Joining two collections of one parent gives a row for each pair of their members. The rows
-that there would be without that are those of each branch by itself: the distinct keys along
-the way from the first table to a last one.
+Joining two collections of one parent gives a row for each pair of their members. Without
+that, each branch would bring its own rows only: one for each different set of keys on the way
+from the first table to the last one of the branch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Which tables a creator was seen to read, so that the next one's tokens are fetched at once.
+"""Which tables a creator was seen to read, so that the next call fetches their tokens at once.
 
-Only guesses: an entry names its own tokens, and a creator's are made when it first reads a table.
+These are guesses only: an entry names its own tokens, and those that a creator needs are made
+when it first reads a table.
 """
 
 from __future__ import annotations

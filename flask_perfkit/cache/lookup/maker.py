@@ -1,4 +1,7 @@
-"""The way of a miss: one creator a key, its value stored under the tokens read before it."""
+"""What a miss does: one creator runs for each key, and its value is stored.
+
+It is stored under the tokens that were read before the creator ran.
+"""
 
 from __future__ import annotations
 

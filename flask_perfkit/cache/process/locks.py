@@ -1,4 +1,4 @@
-"""One creator a key: a lock among the threads of this process."""
+"""A lock for each key among the threads of this process, so that one creator runs at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a creator was seen to read: tables with their tokens, and how old it may be."""
+"""What a creator was seen to read: tables with their tokens, and how old that may be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hot entries kept in this process, good while pushes from the server keep them true.
+"""Entries kept in this process too, good for as long as the server pushes what has changed.
 
 Each token has an epoch here, a number that changes whenever the token may have changed: as
 the server pushed, or by a commit of this process itself, before and after it. An entry holds

@@ -1,9 +1,9 @@
 """Listen to the server's pushes, which say that a token has changed (CLIENT TRACKING, RESP3).
 
-One connection a process, in broadcast mode for the tokens' prefix alone: a message a commit
-and table, not one a key. A path that has died is silent, and silence looks like "no change",
-so the connection is asked to answer several times a second; the near entries count only for
-as long as the last answer is young.
+One connection a process, in broadcast mode for the tokens' prefix alone: one message for
+each commit and table, not one for each key. A path that has died is silent, and silence looks
+like "no change". So the connection is asked to answer several times a second, and the near
+entries count only for as long as the last answer is young.
 """
 
 from __future__ import annotations

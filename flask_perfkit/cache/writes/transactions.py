@@ -1,9 +1,9 @@
 """The transactions that drivers' connections are in, and the marks around their end.
 
-No event comes after a commit, and none of the dialect's is about transactions, so a dialect's
-own ``do_commit`` and its like are wrapped, once for each dialect that is seen to execute
-something. They are the last step before the driver: whoever commits, by session, connection
-or pool, passes them.
+No event of an engine comes after a commit, and a dialect has none about transactions. So a
+dialect's own ``do_commit`` and its like are wrapped, once for each dialect that is seen to
+execute something. They are the last step before the driver: whoever commits, by session,
+connection or pool, passes them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The files of all workers in one directory.
 
 Each worker holds a lock on its file for as long as it lives, however it ends. The files of the
-dead are folded into an archive and removed, so that there are never more than workers.
+dead are folded into an archive and removed, so there are never more files than workers.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What this process has counted: the rows, and how to add to them.
 
-There is one in a process, whatever the number of applications: they share one page.
+A process has one set of them, however many applications it runs: they share one page.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Label values that no request can add to."""
+"""The values of labels, which are few whatever clients ask for."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Cursors: signed, bound to their statement, sealed where they would tell."""
+"""Cursors: signed, bound to their query, encrypted where they carry what must not be read."""

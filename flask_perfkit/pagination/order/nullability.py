@@ -1,4 +1,4 @@
-"""Which terms of an order may be NULL: the query says it, not the column alone."""
+"""Which terms of an order may be NULL: that depends on the query, not on the column alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statements whose rows change when they are touched: paged from outside, as a subquery."""
+"""Statements in which another order or limit would pick other rows: paged as a subquery."""
 
 from __future__ import annotations
 

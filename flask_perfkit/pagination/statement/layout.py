@@ -1,4 +1,4 @@
-"""How the rows of a statement are put in order: worked out once for all that differ in values."""
+"""How a statement is put in order, worked out once for all statements of its shape."""
 
 from __future__ import annotations
 
