@@ -16,7 +16,7 @@ from flask_perfkit.config import Settings
 from flask_perfkit.detectors import detect
 from flask_perfkit.recording.allowances import Allowance
 from flask_perfkit.recording.findings import AllowedFinding, Finding, worst_first
-from flask_perfkit.recording.profile import Profile
+from flask_perfkit.recording.profile import Call, Profile
 from flask_perfkit.recording.recorder import Recorder
 from flask_perfkit.recording.uses import uses_of
 
@@ -43,12 +43,12 @@ def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
     :param facts: the fields of :class:`Profile` that the recorder cannot know.
     """
     causes, calls = recorder.fold(), recorder.calls
+    if calls:
+        facts |= _by_use(calls)
     if recorder.touched is not None:
         facts["touched"], facts["answered"] = uses_of(recorder.touched, recorder.started)
     profile = Profile(
         causes=causes,
-        cache_calls=tuple(call for call in calls if call.kind in ("redis", "cache")),
-        blocking_calls=tuple(call for call in calls if call.kind == "blocking"),
         zero=recorder.started,
         allowances=tuple(map(_allowance, recorder.spans)),
         **facts,
@@ -58,6 +58,15 @@ def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
         return _sorted_out(profile, found, recorder, settings)
     profile.findings = worst_first(found)
     return profile
+
+
+def _by_use(calls: tuple[Call, ...]) -> dict[str, tuple[Call, ...]]:
+    """Return the fields of a profile that hold its calls."""
+    return {
+        "cache_calls": tuple(call for call in calls if call.kind in ("redis", "cache")),
+        "blocking_calls": tuple(call for call in calls if call.kind == "blocking"),
+        "refused_loads": tuple(call for call in calls if call.kind.startswith("refused_")),
+    }
 
 
 def _sorted_out(

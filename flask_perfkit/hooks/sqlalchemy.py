@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session, loading
 from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.hooks.execution import Listener, ListenerOrder, listen, listeners_after, pass_on
+from flask_perfkit.hooks.refusals import watch_refusals
 from flask_perfkit.recording.callsite import memory, position_of, walk
 from flask_perfkit.recording.fingerprint import WRITES, bounded, operation_of
 from flask_perfkit.recording.joins import Branches, branches_of
@@ -134,6 +135,7 @@ def watch_statements() -> None:
     # the moment, it tells which statement brought an object.
     if hasattr(loading, "_new_runid"):
         loading._new_runid = perf_counter_ns
+    watch_refusals()
     if not event.contains(Session, "before_flush", _before_flush):
         event.listen(Session, "before_flush", _before_flush)
         event.listen(Session, "after_flush", _after_flush)

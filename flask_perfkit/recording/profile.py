@@ -225,7 +225,9 @@ class Cause:
 class Call:
     """All calls of one name at one line that are no statements.
 
-    ``kind`` is ``"redis"``, ``"cache"`` or ``"blocking"``; of the keys only fingerprints are kept.
+    ``kind`` is ``"redis"``, ``"cache"``, ``"blocking"``, ``"refused_relationship"`` or
+    ``"refused_column"``; of the keys only fingerprints are kept, of what was refused to load the
+    moment at which its object had been loaded.
     ``allowances`` held while it was called.
     """
 
@@ -304,6 +306,7 @@ class Profile:
     view: View | None = None
     cache_calls: tuple[Call, ...] = ()
     blocking_calls: tuple[Call, ...] = ()
+    refused_loads: tuple[Call, ...] = ()
     findings: tuple[Finding, ...] = ()
     allowances: tuple[Allowance, ...] = ()
     allowed: tuple[AllowedFinding, ...] = ()
