@@ -27,6 +27,7 @@ _AGGREGATE = re.compile(
 )
 _MANY_OBJECTS = 1_000
 _FEW_KEYS = 4
+_LONG_CHAIN = 10
 _LARGE_BATCH = 50
 _SMALL_BATCH = 10
 _FEW_VALUES = 3
@@ -72,16 +73,19 @@ def is_scattered(cause: Cause, threshold: int) -> bool:
 def _is_chain(cause: Cause, profile: Profile, threshold: int) -> bool:
     """Tell whether a loader walks on from object to object, with a statement for each step.
 
-    It sends more than the statements that brought objects to it by another way, and each asks
-    for a few keys; a loader of many objects has few and large batches.
+    Its relationship leads back to its own class, and each statement asks for a few keys. The
+    levels of a tree are fewer than the links of a chain.
     """
-    if cause.reason.kind != "batch" or cause.count < threshold:
+    if cause.reason.kind != "batch" or cause.count < max(threshold, _LONG_CHAIN):
+        return False
+    owner = cause.reason.steps[-1].owner
+    if all(name.rpartition(".")[2] != owner for name in cause.reason.entity):
         return False
     if cause.keys >= _FEW_KEYS * cause.count:
         return False
     others = profile.bringers(cause.reason.parents, max(cause.ends))
     begun = sum(each.cause.count for each in others if each.cause is not cause)
-    return cause.count - begun >= threshold - 1
+    return cause.count - begun >= _LONG_CHAIN - 1
 
 
 def _is_of_batches(cause: Cause) -> bool:
