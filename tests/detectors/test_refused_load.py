@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,7 +66,9 @@ def test_what_nothing_awaits(path: Path) -> None:
         await engine.dispose()
         return counter
 
-    finding = next(each for each in asyncio.run(ask()).findings if each.kind == "n_plus_one")
+    counter = asyncio.run(ask())
+    gc.collect()
+    finding = next(each for each in counter.findings if each.kind == "n_plus_one")
     assert (finding.subject, finding.fix) == ("Book.tags", "selectinload(Book.tags)")
     assert finding.origin is not None
     assert (finding.count, finding.origin[0]) == (1, __file__)
