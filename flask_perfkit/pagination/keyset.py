@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Integer, bindparam, or_, select, tuple_, union_all
 
 from flask_perfkit.pagination.app import current_endpoint, current_secrets
-from flask_perfkit.pagination.cursor.fingerprint import fingerprint
+from flask_perfkit.pagination.cursor.fingerprint import (
+    compiled_with_values,
+    fingerprint,
+    options_text,
+    type_text,
+)
 from flask_perfkit.pagination.cursor.sealing import require_sealing
 from flask_perfkit.pagination.cursor.token import CursorPosition, read_cursor, write_cursor
 from flask_perfkit.pagination.pages import CursorPage
@@ -18,14 +23,16 @@ from flask_perfkit.pagination.statement.totals import count_rows
 from flask_perfkit.pagination.statement.visibility import hides_any
 
 if TYPE_CHECKING:
-    from sqlalchemy import BindParameter, Dialect, Select
+    from sqlalchemy import BindParameter, Select
 
     from flask_perfkit.pagination.http.params import CursorParams
     from flask_perfkit.pagination.order.ranges import Direction, Range
-    from flask_perfkit.pagination.order.terms import Expression, Term
+    from flask_perfkit.pagination.order.sortable import Ordered
+    from flask_perfkit.pagination.order.terms import Expression
     from flask_perfkit.pagination.statement.rows import Source
     from flask_perfkit.pagination.statement.statement import AnySelect
     from flask_perfkit.pagination.statement.totals import Total
+    from flask_perfkit.pagination.statement.visibility import Shown
 
 # By name, so that all statements of a shape share their compiled form.
 _LIMIT: BindParameter[int] = bindparam("perfkit_limit", type_=Integer())
@@ -34,17 +41,17 @@ _LIMIT: BindParameter[int] = bindparam("perfkit_limit", type_=Integer())
 def keyset_page(
     source: Source,
     statement: AnySelect,
-    terms: Sequence[Term],
+    ordered: Ordered,
     params: CursorParams,
     total: Total,
-    dumped: Collection[str] | None,
+    shown: Shown,
 ) -> CursorPage:
     """Return the page that the cursor leads to, or the first one.
 
-    :param dumped: the names that the response shows of an item; None for all.
+    :param shown: what the response shows of an item.
     """
-    laid = lay_out(statement, terms, source.bind.dialect.name, for_cursor=True)
-    text = _Text.of(laid, source.bind.dialect, dumped)
+    laid = lay_out(ordered, source.bind.dialect.name, for_cursor=True)
+    text = _Text.of(laid, source, shown)
     place = text.read(params.cursor) if params.cursor else None
     backward = place is not None and place.backward
     rows = _rows(source, laid, place, params.page_size + 1)
@@ -56,12 +63,14 @@ def keyset_page(
     nearest, furthest = _ends(rows, len(items))
     first, last = (furthest, nearest) if backward else (nearest, furthest)
     is_tied = first[:-1] == last[:-1]
+    count = count_rows(source, statement, total)
     return CursorPage(
         items[::-1] if backward else items,
         params.page_size,
         next_cursor=text.write(CursorPosition(False, is_tied, last)) if has_next else None,
         previous_cursor=text.write(CursorPosition(True, is_tied, first)) if has_previous else None,
-        total=count_rows(source, statement, total),
+        total=count.number,
+        total_is_capped=count.is_capped,
     )
 
 
@@ -77,11 +86,11 @@ class _Text(NamedTuple):
     is_sealed: bool
 
     @classmethod
-    def of(cls, laid: Laid, dialect: Dialect, dumped: Collection[str] | None) -> _Text:
-        is_sealed = hides_any(laid.layout.names, dumped)
+    def of(cls, laid: Laid, source: Source, shown: Shown) -> _Text:
+        is_sealed = hides_any(laid.layout.terms, laid.layout.names, shown)
         if is_sealed:
             require_sealing()
-        return cls(_fingerprint(laid, dialect), current_secrets(), is_sealed)
+        return cls(_fingerprint(laid, source), current_secrets(), is_sealed)
 
     def write(self, place: CursorPosition) -> str:
         return write_cursor(place, self.fingerprint, self.secrets, sealed=self.is_sealed)
@@ -90,21 +99,23 @@ class _Text(NamedTuple):
         return read_cursor(text, self.fingerprint, self.secrets)
 
 
-def _fingerprint(laid: Laid, dialect: Dialect) -> bytes:
-    layout, parameters = laid.layout, laid.parameters
-    if layout.sql is None or parameters is None:
-        compiled = laid.statement.order_by(*layout.order_by).compile(dialect=dialect)
-        layout.sql = str(compiled)
-        parameters = list(compiled.bind_names) if parameters is None else parameters
-    return fingerprint(layout.sql, parameters, dialect, current_endpoint())
+def _fingerprint(laid: Laid, source: Source) -> bytes:
+    layout, values, dialect = laid.layout, laid.values, source.bind.dialect
+    if layout.sql is None or values is None:
+        ordered = laid.statement.order_by(*layout.order_by)
+        sql, found = compiled_with_values(ordered, dialect)
+        types = (type_text(term.value.type, dialect) for term in layout.terms)
+        layout.sql = "\0".join((sql, *types))
+        values = found if values is None else values
+    options = options_text(source.options_of(laid.statement))
+    return fingerprint(layout.sql, values, dialect, current_endpoint() or "", options)
 
 
 def _rows(source: Source, laid: Laid, place: CursorPosition | None, limit: int) -> Fetched:
     page = _page(laid, place)
     parameters: dict[str, Any] = {_LIMIT.key: limit}
     if page.names:
-        values = (parameter.effective_value for parameter in laid.parameters or ())
-        parameters |= zip(page.names, values, strict=True)
+        parameters |= zip(page.names, (item.value for item in laid.values or ()), strict=True)
     if place is not None:
         parameters |= laid.layout.keyset.forward.parameters(place)
     return Fetched(source.execute(page.statement, parameters), laid.layout.items)
@@ -124,7 +135,7 @@ def _page(laid: Laid, place: CursorPosition | None) -> PageStatement:
     statement = statement.add_columns(*keyset.columns).limit(_LIMIT)
     if not laid.is_as_before:
         return PageStatement(statement)
-    page = PageStatement(statement, [parameter.key for parameter in laid.parameters or ()])
+    page = PageStatement(statement, [item.parameter.key for item in laid.values or ()])
     laid.layout.pages[key] = page
     return page
 

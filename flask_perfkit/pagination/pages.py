@@ -15,6 +15,7 @@ class Page:
     :param page: the number of this page; the first one is 1.
     :param page_size: how many items a page holds at most.
     :param has_next: whether a page with items follows.
+    :param total_is_capped: whether there are more than ``total``, which nobody counted.
     """
 
     items: list[Any]
@@ -22,11 +23,14 @@ class Page:
     page: int
     page_size: int
     has_next: bool
+    total_is_capped: bool = False
 
     @property
     def total_pages(self) -> int | None:
-        """How many pages there are; None where nobody counted."""
-        return None if self.total is None else -(-self.total // self.page_size)
+        """How many pages there are; None where nobody counted all of them."""
+        return (
+            None if self.total is None or self.total_is_capped else -(-self.total // self.page_size)
+        )
 
     @property
     def has_previous(self) -> bool:
@@ -43,6 +47,7 @@ class CursorPage:
     :param next_cursor: leads to the page behind this one, if there is one.
     :param previous_cursor: leads to the page before this one, if there is one.
     :param total: how many items there are on all pages, where it was asked for.
+    :param total_is_capped: whether there are more than ``total``, which nobody counted.
     """
 
     items: list[Any]
@@ -50,6 +55,7 @@ class CursorPage:
     next_cursor: str | None
     previous_cursor: str | None
     total: int | None = None
+    total_is_capped: bool = False
 
     @property
     def has_next(self) -> bool:

@@ -101,7 +101,7 @@ def test_parameters_are_described_with_their_limits(spec: APISpec) -> None:
         "user_id": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
         "title": {
             "type": "array",
-            "items": {"type": "string"},
+            "items": {"type": "string", "maxLength": 80},
             "minItems": 1,
             "maxItems": 100,
         },

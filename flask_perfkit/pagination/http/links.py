@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -16,15 +17,21 @@ if TYPE_CHECKING:
 _LONGEST_HEADER = 8_000
 
 
-def link_header(page: Page | CursorPage) -> str | None:
+def link_header(page: Page | CursorPage, names: Mapping[str, str]) -> str | None:
     """Return the header of a page of the current request; None where it is the only one.
 
     The links have no host: a proxy may have changed it, and a client can forge it.
+
+    :param names: of query parameters, by what they are called without it.
     """
     if not page.has_next and not page.has_previous:
         return None
     targets = _numbers(page) if isinstance(page, Page) else _cursors(page)
-    header = ", ".join(f'<{_url(**target)}>; rel="{rel}"' for rel, target in targets.items())
+    urls = {
+        rel: _url({names.get(name, name): value for name, value in target.items()})
+        for rel, target in targets.items()
+    }
+    header = ", ".join(f'<{url}>; rel="{rel}"' for rel, url in urls.items())
     return header if len(header) <= _LONGEST_HEADER else None
 
 
@@ -44,7 +51,7 @@ def _cursors(page: CursorPage) -> dict[str, dict[str, Any]]:
     return {rel: {"cursor": cursor} for rel, cursor in cursors.items() if cursor is not None}
 
 
-def _url(**changes: Any) -> str:
+def _url(changes: Mapping[str, Any]) -> str:
     path = (request.root_path + request.path).lstrip("/")
     arguments = {**request.args.to_dict(flat=False), **changes}
     return f"/{quote(path)}?{urlencode(arguments, doseq=True)}"

@@ -20,12 +20,14 @@ from sqlalchemy import (
 from sqlalchemy.sql.elements import ColumnClause, Grouping
 from sqlalchemy.types import UserDefinedType
 
+from flask_perfkit.pagination.order.terms import Term, require_lasting
+
 if TYPE_CHECKING:
     from sqlalchemy import BindParameter
 
     from flask_perfkit.pagination.cursor.token import CursorPosition
     from flask_perfkit.pagination.order.dialects import Ways
-    from flask_perfkit.pagination.order.terms import Expression, Term
+    from flask_perfkit.pagination.order.terms import Expression
 
 
 class _AsStored(UserDefinedType[Any]):
@@ -45,8 +47,8 @@ class Keyset:
     """The terms of an order as columns to read and as conditions to meet."""
 
     def __init__(self, terms: Sequence[Term], nullable: Sequence[bool], ways: Ways) -> None:
-        if any(term.is_text for term in terms):
-            raise ValueError("a cursor cannot follow text() in an ORDER BY: name a column instead")
+        for term in terms:
+            require_lasting(term)
         self.columns = [
             _read(term, ways).label(f"perfkit_key_{number}") for number, term in enumerate(terms)
         ]

@@ -52,6 +52,7 @@ def enclose_compound(statement: CompoundSelect[Any], terms: Sequence[Term]) -> E
         identity = list(subquery.c)
     columns = list(subquery.c)[: len(statement.selected_columns)]
     outer = select(*columns).options(*statement._with_options)
+    outer = outer.execution_options(**statement._execution_options)
     return Enclosed(outer, [_in_union(term, subquery) for term in terms], identity)
 
 
