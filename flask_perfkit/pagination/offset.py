@@ -42,7 +42,7 @@ def offset_page(
 def _items(source: Source, ordered: Ordered, offset: int, size: int) -> tuple[list[Any], bool]:
     if offset > _LARGEST_OFFSET:
         return [], False
-    laid = lay_out(ordered, source.bind.dialect.name, for_cursor=False)
+    laid = lay_out(ordered, source.bind.dialect, for_cursor=False)
     layout = laid.layout
     page = laid.statement.order_by(*layout.order_by).limit(size + 1).offset(offset)
     rows = Fetched(source.execute(page.add_columns(*layout.added)), layout.items)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 
@@ -48,6 +50,8 @@ class CursorPage:
     :param previous_cursor: leads to the page before this one, if there is one.
     :param total: how many items there are on all pages, where it was asked for.
     :param total_is_capped: whether there are more than ``total``, which nobody counted.
+    :param write_end: writes :attr:`end_cursor`, once somebody asks for it.
+    :param write_all: writes :attr:`cursors`, once somebody asks for them.
     """
 
     items: list[Any]
@@ -56,6 +60,21 @@ class CursorPage:
     previous_cursor: str | None
     total: int | None = None
     total_is_capped: bool = False
+    write_end: Callable[[], str | None] = field(default=lambda: None, repr=False, compare=False)
+    write_all: Callable[[], list[str]] = field(default=list, repr=False, compare=False)
+
+    @cached_property
+    def end_cursor(self) -> str | None:
+        """Leads behind the last item, also where nothing is there yet: to ask again later.
+
+        None where there is no item and was no cursor.
+        """
+        return self.write_end()
+
+    @cached_property
+    def cursors(self) -> list[str]:
+        """For each item the cursor that leads behind it."""
+        return self.write_all()
 
     @property
     def has_next(self) -> bool:

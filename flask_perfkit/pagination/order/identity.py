@@ -20,6 +20,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import AliasedReturnsRows, _CompoundSelectKeyword
 
 from flask_perfkit.pagination.order.froms import columns_of, read_froms
+from flask_perfkit.pagination.order.keys import comparable
 from flask_perfkit.pagination.order.terms import resolved
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def row_identity(
         column
         for source, key in keys
         if source not in froms.nameless
-        for column in (source.c if key is None else key)
+        for column in (map(comparable, source.c) if key is None else key)
     ]
     is_unique = all(key is not None and source not in froms.nameless for source, key in keys)
     return Identity(columns, is_unique)

@@ -34,6 +34,8 @@ from flask_perfkit.pagination.statement.statement import require_whole_collectio
 from flask_perfkit.pagination.statement.visibility import names_of_selected
 
 if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+
     from flask_perfkit.pagination.order.dialects import Ways
     from flask_perfkit.pagination.order.froms import Froms
     from flask_perfkit.pagination.order.identity import Identity
@@ -100,6 +102,12 @@ class Layout:
         return [column.label(f"perfkit_key_{number}") for number, column in enumerate(expressions)]
 
     @cached_property
+    def identity_positions(self) -> list[int]:
+        """Where among the terms the identity is, all of which they have."""
+        at = {hash(term.value): number for number, term in enumerate(self.terms)}
+        return [at[hash(column)] for column in self.identity]
+
+    @cached_property
     def keyset(self) -> Keyset:
         """The terms as rows are compared by them."""
         return Keyset(self.terms, self.nullable, self.ways)
@@ -128,17 +136,17 @@ class _Shape(NamedTuple):
 _kept: LRUCache[tuple[Any, ...], Layout] = LRUCache(_MOST_KEPT)
 
 
-def lay_out(ordered: Ordered, dialect_name: str, *, for_cursor: bool) -> Laid:
+def lay_out(ordered: Ordered, dialect: Dialect, *, for_cursor: bool) -> Laid:
     """Put a statement in the order of the terms, or in its own where there are none."""
     statement, terms = ordered
-    ways = ways_of(dialect_name)
+    ways = ways_of(dialect)
     if isinstance(statement, CompoundSelect):
         enclosed = enclose_compound(statement, terms or own_terms(statement))
         return _laid_outside(enclosed, names_of_selected(enclosed.statement), ways)
     if must_be_enclosed(statement):
         return _laid_around(statement, _order(statement, terms), ways)
     shape = _shape(statement, terms)
-    key = None if shape is None else (shape.key, dialect_name, for_cursor)
+    key = None if shape is None else (shape.key, dialect.name, dialect.driver, for_cursor)
     layout = None if key is None else _kept.get(key)
     if layout is None:
         terms = _order(statement, terms)
@@ -253,7 +261,9 @@ def _needs_subquery(
 ) -> bool:
     """Whether the statement itself can hold no condition that begins a page."""
     is_grouped = bool(statement._group_by_clauses) and not ways.has_groups
-    return is_grouped or not identity.is_unique or _has_window(statement, terms)
+    # A text is no value among others of a DISTINCT: equal values may have several.
+    is_distinct = bool(statement._distinct) and ways.reads_text_as_any_type
+    return is_grouped or is_distinct or not identity.is_unique or _has_window(statement, terms)
 
 
 def _has_window(statement: Select[Any], terms: Sequence[Term]) -> bool:
