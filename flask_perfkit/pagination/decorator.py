@@ -15,6 +15,7 @@ from sqlalchemy.orm import Query
 from flask_perfkit.errors import ParameterError
 from flask_perfkit.pagination.http.links import link_header
 from flask_perfkit.pagination.http.listing import Listing
+from flask_perfkit.pagination.http.openapi import describe
 from flask_perfkit.pagination.http.schemas import cursor_page_schema, page_schema
 from flask_perfkit.pagination.http.shown import read_shows
 from flask_perfkit.pagination.pages import Page
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         page_size: int | None
         max_page_size: int | None
         parameters: Mapping[str, str] | None
+        around: bool
         envelope: Envelope | None
         session: AnySession | None
 
@@ -58,6 +60,7 @@ def paginated(
     page_size: int | None = None,
     max_page_size: int | None = None,
     parameters: Mapping[str, str] | None = None,
+    around: bool = False,
     envelope: Envelope | None = None,
     session: AnySession | None = None,
 ) -> Callable[[View], View]:
@@ -73,6 +76,7 @@ def paginated(
     :param page_size: items a page unless the client asks; ``PERFKIT_PAGE_SIZE`` where None.
     :param max_page_size: the most it may ask for; ``PERFKIT_MAX_PAGE_SIZE`` where None.
     :param parameters: other names of query parameters: ``{"page_size": "per_page"}``.
+    :param around: whether ``?around=`` with an item's primary key asks for the page round it.
     :param envelope: called with the page and its dumped items, returns the body; its cursors
         are sealed, because it may leave out what the schema shows.
     :raises ValueError: ``default_sort``, ``total``, a page size or a filter's operator is not
@@ -92,12 +96,14 @@ def paginated(
         parameters or {},
         page_size,
         max_page_size,
+        around=around,
     )
+    is_capped = isinstance(total, int)
+    pages = (page_schema(schema, capped=is_capped), cursor_page_schema(schema, capped=is_capped))
     shown = read_shows(schema if envelope is None else None)
 
     def answer(page: Page | CursorPage) -> Response:
-        whole = page_schema if isinstance(page, Page) else cursor_page_schema
-        body = whole(schema, capped=isinstance(total, int))().dump(page)
+        body = pages[0 if isinstance(page, Page) else 1]().dump(page)
         if envelope is not None:
             body = envelope(page, body["items"])
         response = cast(Response, current_app.json.response(body))
@@ -112,7 +118,10 @@ def paginated(
 
         @wraps(view)
         def paginated_view(*args: Any, **kwargs: Any) -> Any:
-            asked = listing.read(request.args)
+            try:
+                asked = listing.read(request.args)
+            except ParameterError as error:
+                return _refusal(error)
             query = current_app.ensure_sync(view)(*args, **kwargs)
             if not isinstance(query, Select | CompoundSelect | Query):
                 return _left_alone(query, view)
@@ -121,12 +130,23 @@ def paginated(
             try:
                 page = cut(statement, asked.params, asked.keys, total, used_session, shown)
             except ParameterError as error:
-                raise listing.renamed(error) from None
+                return _refusal(listing.renamed(error))
             return answer(page)
 
+        describe(paginated_view, listing.schema, pages if envelope is None else ())
         return paginated_view
 
     return decorate
+
+
+def _refusal(error: ParameterError) -> Response:
+    """Answer with the problem itself, unless the application handles such errors.
+
+    Flask would answer just so; Flask-RESTX would put what is raised into an answer of its own.
+    """
+    if current_app._find_error_handler(error, request.blueprints) is not None:
+        raise error
+    return cast(Response, error.get_response())
 
 
 def _require_schema(schema: Any) -> None:

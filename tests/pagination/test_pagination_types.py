@@ -116,7 +116,8 @@ def check(column: Any, key: Any, plain: Any = None) -> None:
         ("weight", [100.0, 200.0, 300.0, 1 / 3, 100.0, None, None]),
         ("ratio", [0.1, 0.2, 1 / 3, 16777217.0, 0.1, None]),
         ("price", [Decimal("2.50"), Decimal("10.00"), Decimal("2.50"), None]),
-        ("label", ["x" * 5000, "x" * 5000 + "y", "x" * 5000, "a", None]),
+        # MariaDB sorts by the first 1,024 bytes of a text.
+        ("label", ["b" + "x" * 5000, "a" + "x" * 5000, "b" + "x" * 5000, "a", None]),
     ],
 )
 def test_a_type_that_the_application_converts(name: str, values: list[Any]) -> None:

@@ -53,7 +53,11 @@ class Listing:
         names: Mapping[str, str],
         page_size: int | None,
         max_page_size: int | None,
+        *,
+        around: bool,
     ) -> None:
+        if not isinstance(around, bool):
+            raise TypeError(f"around={around!r:.80}: must be True or False")
         self.names = _checked_names(names)
         _require_sizes(page_size=page_size, max_page_size=max_page_size)
         self._sortable = read_sortable(sortable)
@@ -66,6 +70,7 @@ class Listing:
             names=self.names,
             page_size=page_size,
             max_page_size=max_page_size,
+            around=around,
         )
         self._is_tried = False
 
@@ -116,7 +121,7 @@ class Listing:
 
 
 def _checked_names(names: Any) -> dict[str, str]:
-    allowed = list(AnyPageParamsSchema._declared_fields)
+    allowed = [*AnyPageParamsSchema._declared_fields, "around"]
     if not isinstance(names, Mapping):
         raise TypeError(f'parameters={names!r:.80}: must be a mapping such as {{"sort": "order"}}')
     for name, called in names.items():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 AnySchema = Schema | type[Schema]
 
+_AROUND_HELP = "The key of an item: the page round it."
 _SORT_HELP = 'Names by commas, "-" in front for descending.'
 
 
@@ -83,9 +84,13 @@ class AnyPageParamsSchema(PaginationParamsSchema, CursorParamsSchema):
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def one_way(self, _: Any, original: Mapping[str, Any], **__: Any) -> None:
-        page, cursor = (self.fields[name].data_key or name for name in ("page", "cursor"))
-        if page in original and cursor in original:
-            raise ValidationError(f"Not together with {cursor}.", page)
+        given = [
+            called
+            for name in ("around", "cursor", "page")
+            if name in self.fields and (called := self.fields[name].data_key or name) in original
+        ]
+        if len(given) > 1:
+            raise ValidationError(f"Not together with {given[0]}.", given[1])
 
 
 def params_schema(
@@ -95,15 +100,19 @@ def params_schema(
     names: Mapping[str, str] = MappingProxyType({}),
     page_size: int | None = None,
     max_page_size: int | None = None,
+    around: bool = False,
 ) -> type[AnyPageParamsSchema]:
     """Return the schema class of a list's query parameters: page, order and filters.
 
     :param names: other names for page, page_size, sort and cursor.
     :param page_size: items a page unless asked for; ``PERFKIT_PAGE_SIZE`` where None.
     :param max_page_size: the most that may be asked for; ``PERFKIT_MAX_PAGE_SIZE`` where None.
-    :raises ValueError: a filter has the name of a parameter of the page, or two have the same.
+    :param around: whether ``around`` is one of them.
+    :raises ValueError: a filter has the name of a parameter of the page.
     """
-    own = AnyPageParamsSchema._declared_fields
+    own = dict(AnyPageParamsSchema._declared_fields)
+    if around:
+        own["around"] = fields.String(load_default=_nothing, metadata={"description": _AROUND_HELP})
     called = {name: names.get(name, name) for name in own}
     taken = called.values() & filters.keys() | own.keys() & filters.keys()
     if taken:

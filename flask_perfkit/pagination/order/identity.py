@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import (
@@ -158,32 +158,44 @@ def _key(source: FromClause) -> list[Expression] | None:
 
 
 def _keys(froms: Froms, preferred: Collection[FromClause | None]) -> list[FromClause]:
-    """Leave out each source that the others fix; the nameless and the last ones go first."""
-    keys = list(froms.sources)
-    candidates = [
-        source
-        for is_nameless in (True, False)
-        for is_preferred in (False, True)
-        for source in reversed(froms.sources)
-        if (source in froms.nameless, source in preferred) == (is_nameless, is_preferred)
-    ]
+    """Leave out each source that the others fix, the last ones first.
+
+    A nameless source that nothing fixes stays, but fixes nothing: its columns tell no rows apart.
+    """
+    free = _without_fixed(froms.nameless, froms.sources, froms)
+    loose = [source for source in free if source in froms.nameless]
+    named = [source for source in froms.sources if source not in froms.nameless]
+    others = [source for source in froms.sources if source not in loose]
+    first = [source for source in reversed(named) if source not in preferred]
+    last = [source for source in reversed(named) if source in preferred]
+    return [*_without_fixed([*first, *last], others, froms, named), *loose]
+
+
+def _without_fixed(
+    candidates: Iterable[FromClause],
+    sources: list[FromClause],
+    froms: Froms,
+    keys: list[FromClause] | None = None,
+) -> list[FromClause]:
+    """Leave out of the keys, or of all sources, each candidate without which all are known."""
+    keys = list(sources if keys is None else keys)
     for source in candidates:
         rest = [key for key in keys if key is not source]
-        if _reaches_all(rest, froms):
+        if _reaches_all(rest, sources, froms):
             keys = rest
     return keys
 
 
-def _reaches_all(keys: list[FromClause], froms: Froms) -> bool:
+def _reaches_all(keys: list[FromClause], sources: list[FromClause], froms: Froms) -> bool:
     known = list(keys)
-    pending = [source for source in froms.sources if source not in known]
+    pending = [source for source in sources if source not in known]
     while pending:
         found = [source for source in pending if _is_fixed(source, known, froms)]
         if not found:
-            break
+            return False
         known.extend(found)
         pending = [source for source in pending if source not in found]
-    return len(known) == len(froms.sources)
+    return True
 
 
 def _is_fixed(source: FromClause, known: list[FromClause], froms: Froms) -> bool:

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import and_, false, tuple_
+from sqlalchemy import and_, false, or_, tuple_
 from sqlalchemy.sql.elements import ColumnClause
 
 from flask_perfkit.pagination.order.keys import bound_key, compared, read_key
@@ -82,6 +82,20 @@ class Direction:
             ]
             self._kept[shape] = found or [Range(false(), self.order_by)]
         return self._kept[shape]
+
+    def bound(self, place: CursorPosition) -> Expression | None:
+        """Return what the first term of all rows beyond the place has in common, if anything.
+
+        An index has that where a condition over several terms, with its OR, is none of its ranges.
+        """
+        key, value = self._keys[0], place.values[0]
+        if value is None:
+            return key.value.is_(None) if key.nulls_last else None
+        bound = _COMPARISONS[key.descending, True](key.value, key.bind)
+        if key.nullable and key.nulls_last:
+            return or_(bound, key.value.is_(None))
+        found: Expression = bound
+        return found
 
     def shape_of(self, place: CursorPosition) -> Shape:
         """Return what the ranges for a place depend on beside its values."""

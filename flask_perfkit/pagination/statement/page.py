@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Integer, bindparam, or_, select, tuple_, union_all
+from sqlalchemy import Integer, and_, bindparam, or_, select, tuple_, union_all
 
 from flask_perfkit.pagination.statement.layout import Laid, PageStatement
 from flask_perfkit.pagination.statement.rows import Fetched
@@ -56,7 +56,7 @@ def _page(laid: Laid, place: CursorPosition | None) -> PageStatement:
     if place is None:
         statement = laid.statement.order_by(*direction.order_by)
     else:
-        statement = _beyond(laid, direction, direction.ranges(place))
+        statement = _beyond(laid, direction, place)
     statement = statement.add_columns(*keyset.columns).limit(_LIMIT)
     if not laid.is_as_before:
         return PageStatement(statement)
@@ -65,15 +65,18 @@ def _page(laid: Laid, place: CursorPosition | None) -> PageStatement:
     return page
 
 
-def _beyond(laid: Laid, direction: Direction, ranges: Sequence[Range]) -> Select[Any]:
-    """Select the rows of the ranges, in the form that is flat on this database."""
+def _beyond(laid: Laid, direction: Direction, place: CursorPosition) -> Select[Any]:
+    """Select the rows beyond a place, in the form that is flat on this database."""
+    ranges = direction.ranges(place)
     if len(ranges) == 1:
         return _where(laid.statement, ranges[0].condition).order_by(*ranges[0].order_by)
     if laid.layout.finds_by_key and laid.layout.ways.ranges_rows:
-        condition = _among(laid, ranges)
+        conditions = [_among(laid, ranges)]
     else:
-        condition = or_(*(part.condition for part in ranges))
-    return _where(laid.statement, condition).order_by(*direction.order_by)
+        bound = direction.bound(place)
+        conditions = [] if bound is None else [bound]
+        conditions.append(or_(*(part.condition for part in ranges)))
+    return _where(laid.statement, and_(*conditions)).order_by(*direction.order_by)
 
 
 def _where(statement: Select[Any], condition: Expression) -> Select[Any]:
