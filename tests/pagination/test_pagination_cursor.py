@@ -16,7 +16,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, post_dump
 from paging_models import Color, Document, Everything, User, add_documents, create_app, db
 from paging_walk import walk
 from sqlalchemy import func, select
@@ -330,6 +330,70 @@ def test_what_the_schema_dumps_decides(app: Flask) -> None:
             view = paginated(schema)(lambda: select(Document).order_by(Document.title))
             body = view().json
             assert (payload_of(body["next_cursor"])[1] == 1) == is_sealed
+
+
+class _Masked(fields.String):
+    """Shows less than it is given."""
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        return str(value)[:1]
+
+
+def _shown(**shown: Any) -> type[Schema]:
+    return Schema.from_dict({"id": fields.Integer(), **shown})
+
+
+class _Yearly(Schema):
+    class Meta:
+        datetimeformat = "%Y"
+
+    id = fields.Integer()
+    uploaded_at = fields.DateTime()
+
+
+class _Stripping(Schema):
+    id = fields.Integer()
+    title = fields.String()
+
+    @post_dump
+    def strip(self, item: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {"id": item["id"]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "order", "is_sealed"),
+    [
+        (_shown(title=_Masked()), Document.title, True),
+        (_Stripping, Document.title, True),
+        (_Yearly, Document.uploaded_at, True),
+        (Schema.from_dict({"id": fields.Integer(), "size": fields.Float()}), Document.size, True),
+        (
+            Schema.from_dict({"id": fields.Integer(), "size": fields.Integer()}),
+            Document.size,
+            False,
+        ),
+        (_shown(uploaded_at=fields.DateTime("%Y")), Document.uploaded_at, True),
+        (_shown(uploaded_at=fields.DateTime()), Document.uploaded_at, False),
+    ],
+    ids=["mask", "hook", "year of all", "other type", "number", "year", "moment"],
+)
+def test_only_a_value_that_is_certainly_shown_is_left_readable(
+    app: Flask, schema: Any, order: Any, is_sealed: bool
+) -> None:
+    page = paginate(select(Document).order_by(order), CursorParams(page_size=2), shows=schema)
+    assert page.next_cursor is not None
+    assert (payload_of(page.next_cursor)[1] == 1) == is_sealed
+
+
+def test_who_does_not_say_what_is_shown_has_sealed_cursors(app: Flask) -> None:
+    page = paginate(select(Document).order_by(Document.title), CursorParams(page_size=2))
+    assert page.next_cursor is not None
+    assert payload_of(page.next_cursor)[1] == 1
+    with app.test_request_context("/?cursor=&page_size=2"):
+        bare = paginated(DocumentSchema, envelope=lambda page, items: page.next_cursor)
+        assert payload_of(bare(lambda: select(Document))().json)[1] == 1
+    with pytest.raises(TypeError, match="shows='title': must be a marshmallow schema, or the"):
+        paginate(select(Document), CursorParams(), shows="title")
 
 
 def test_sealed_cursors_outlive_a_change_of_secret(app: Flask) -> None:
