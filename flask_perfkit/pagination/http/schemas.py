@@ -173,12 +173,16 @@ def _capped(capped: bool) -> dict[str, fields.Field[Any]]:
     return {"total_is_capped": fields.Boolean(required=True)} if capped else {}
 
 
-@lru_cache
 def page_schema(item_schema: AnySchema, *, capped: bool = False) -> type[Schema]:
     """Return the schema class of a :class:`Page` whose items that schema dumps.
 
     :param capped: whether it says ``total_is_capped``, for totals that stop at a number.
     """
+    return _page_schema(item_schema, capped)
+
+
+@lru_cache
+def _page_schema(item_schema: AnySchema, capped: bool) -> type[Schema]:
     return _envelope(
         item_schema,
         "Page",
@@ -201,12 +205,16 @@ class _CursorEnvelope(Schema):
         return page
 
 
-@lru_cache
 def cursor_page_schema(item_schema: AnySchema, *, capped: bool = False) -> type[Schema]:
     """Return the schema class of a :class:`CursorPage` whose items that schema dumps.
 
     :param capped: as for :func:`page_schema`.
     """
+    return _cursor_page_schema(item_schema, capped)
+
+
+@lru_cache
+def _cursor_page_schema(item_schema: AnySchema, capped: bool) -> type[Schema]:
     return _envelope(
         item_schema,
         "CursorPage",
