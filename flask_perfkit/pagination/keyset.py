@@ -83,7 +83,7 @@ def _beyond(source: Source, laid: Laid, place: CursorPosition | None, size: int)
     items = rows.items(size)
     if place is not None and not items:
         return _emptied(source, laid, place)
-    values = [rows.added(number) for number in range(len(items))]
+    values = rows.added(size)
     goes_on = len(rows) > size
     # What lies where the cursor came from need not be looked up: its row, or one beside it.
     came_from = place is not None
@@ -130,11 +130,10 @@ def _around(source: Source, laid: Laid, key: Any, size: int) -> _Part:
     left = size - len(items_before)
     rows = rows_beyond(source, laid, place, left + 1)
     items = rows.items(left)
-    all_values = [rows_before.added(number) for number in reversed(range(len(items_before)))]
-    all_values += [rows.added(number) for number in range(len(items))]
+    values_before = rows_before.added(half)
     return _part(
         [*items_before[::-1], *items],
-        all_values,
+        [*values_before[::-1], *rows.added(left)],
         has_next=len(rows) > left,
         has_previous=len(rows_before) > half,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 from collections.abc import Collection
 from datetime import date, datetime, time
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -42,14 +43,21 @@ def read_shows(shows: Shows | None) -> Shown:
     """
     if shows is None:
         return Shown({})
-    if isinstance(shows, Schema) or (isinstance(shows, type) and issubclass(shows, Schema)):
-        return _of_schema(shows() if isinstance(shows, type) else shows)
+    if isinstance(shows, type) and issubclass(shows, Schema):
+        return _of_class(shows)
+    if isinstance(shows, Schema):
+        return _of_schema(shows)
     if isinstance(shows, Collection) and not isinstance(shows, str):
         return Shown(dict.fromkeys(shows, frozenset({object})))
     raise TypeError(
         f"shows={shows!r:.80}: must be a marshmallow schema, or the names of the attributes that "
         "the view shows as they are"
     )
+
+
+@lru_cache
+def _of_class(schema: type[Schema]) -> Shown:
+    return _of_schema(schema())
 
 
 def _of_schema(schema: Schema) -> Shown:

@@ -77,9 +77,10 @@ class Fetched:
             return [row[0] for row in rows]
         return list(IteratorResult(self._shape, iter([row[: self._width] for row in rows])))
 
-    def added(self, position: int) -> tuple[Any, ...]:
-        """Return the added columns of a row."""
-        return tuple(self._rows[position][self._width :])
+    def added(self, most: int) -> list[tuple[Any, ...]]:
+        """Return the added columns of the first items."""
+        width = self._width
+        return [tuple(row[width:]) for row in self._rows[:most]]
 
 
 def _shape_of(result: Result[Any], width: int) -> SimpleResultMetaData:
