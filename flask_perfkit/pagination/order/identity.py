@@ -90,7 +90,17 @@ def row_identity(
         for column in (map(comparable, source.c) if key is None else key)
     ]
     is_unique = all(key is not None and source not in froms.nameless for source, key in keys)
-    return Identity(columns, is_unique)
+    return Identity(_without_constants(columns, froms) or columns, is_unique)
+
+
+def _without_constants(columns: list[Expression], froms: Froms) -> list[Expression]:
+    """Leave out what the WHERE clause holds to one value: an index has the others behind it."""
+    constants = {
+        hash(fact.column)
+        for fact in froms.fixed
+        if fact.by is None and fact.column.table not in froms.optional
+    }
+    return [column for column in columns if hash(column) not in constants]
 
 
 def groups_of(statement: Select[Any]) -> Iterator[Expression]:
