@@ -28,6 +28,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     create_engine,
+    event,
     func,
     insert,
     literal,
@@ -38,7 +39,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.ext.horizontal_shard import ShardedSession
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import ORMExecuteState, aliased, with_loader_criteria
 
 from flask_perfkit import PerfKit
 from flask_perfkit.errors import CursorError
@@ -185,7 +186,7 @@ def test_a_value_that_nobody_gave_is_an_error_and_no_empty_page() -> None:
         paginate(forgotten.order_by(Like.stars.desc()), CursorParams())
 
 
-def test_kept_totals_of_other_values_and_other_options_are_others(app: Flask) -> None:
+def test_kept_totals_of_other_values_are_others(app: Flask) -> None:
     PerfKit(app, db)
     add_linked_documents()
     db.session.execute(Like.__table__.delete().where(Like.user_id == 2, Like.document_id > 3))
@@ -193,13 +194,29 @@ def test_kept_totals_of_other_values_and_other_options_are_others(app: Flask) ->
     for user, count in ((1, 8), (2, 3)):
         page = paginate(_liked_by(user), PaginationParams(page_size=1), total="cached")
         assert page.total == count
+
+
+def test_an_execution_option_that_the_application_goes_by_makes_another_query(app: Flask) -> None:
+    PerfKit(app, db)
+    add_documents(9)
+
+    def keep_tenants_apart(state: ORMExecuteState) -> None:
+        if state.execution_options.get("tenant") == "b":
+            state.statement = state.statement.options(
+                with_loader_criteria(Document, Document.id > 5)
+            )
+
+    event.listen(db.session, "do_orm_execute", keep_tenants_apart)
     first = select(Document)
-    assert paginate(first, PaginationParams(page_size=1), total="cached").total == 9
     other = first.execution_options(tenant="b")
-    db.session.execute(document_tag.delete())
+    for query, count in ((first, 9), (other, 4), (first, 9)):
+        assert paginate(query, PaginationParams(page_size=1), total="cached").total == count
+        assert paginate(query.distinct(), PaginationParams(page_size=1)).total == count
+        assert len(walk(query, 3)) == count
     cursor = paginate(first, CursorParams(page_size=1)).next_cursor
     with pytest.raises(CursorError, match="another query"):
         paginate(other, CursorParams(cursor, 1))
+    event.remove(db.session, "do_orm_execute", keep_tenants_apart)
 
 
 @pytest.mark.parametrize(
