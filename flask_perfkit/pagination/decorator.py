@@ -98,6 +98,7 @@ def paginated(
         max_page_size,
         around=around,
     )
+    left_out = [listing.names.get("around", "around")] if around else []
     is_capped = isinstance(total, int)
     pages = (page_schema(schema, capped=is_capped), cursor_page_schema(schema, capped=is_capped))
     shown = read_shows(schema if envelope is None else None)
@@ -107,7 +108,7 @@ def paginated(
         if envelope is not None:
             body = envelope(page, body["items"])
         response = cast(Response, current_app.json.response(body))
-        link = link_header(page, listing.names)
+        link = link_header(page, listing.names, left_out)
         if link is not None:
             response.headers["Link"] = link
         return response

@@ -131,6 +131,9 @@ def test_over_http_it_is_a_parameter_where_the_list_has_it(app: Flask) -> None:
     body: Any = client.get("/documents?around=5&page_size=3").json
     assert [item["id"] for item in body["items"]] == [4, 5, 6]
     assert body["total"] == 9
+    link = client.get("/documents?around=5&page_size=3").headers["Link"]
+    following: Any = client.get(link.rpartition("<")[2].partition(">")[0]).json
+    assert [item["id"] for item in following["items"]] == [7, 8, 9]
     for query in ("around=77", "around=x", f"around={10**30}", "around=5&page=1"):
         response = client.get(f"/documents?{query}")
         assert (response.status_code, len(response.json["errors"])) == (400, 1)  # type: ignore[index]

@@ -30,11 +30,13 @@ from sqlalchemy import (
     text,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB, NUMRANGE, TSVECTOR
+from sqlalchemy.dialects.postgresql import ARRAY, INET, JSONB, NUMRANGE, TSVECTOR, asyncpg
 from sqlalchemy.types import UserDefinedType
 
 from flask_perfkit.errors import CursorError
 from flask_perfkit.pagination import CursorParams, PaginationParams, paginate
+from flask_perfkit.pagination.order.sortable import Ordered
+from flask_perfkit.pagination.statement.layout import lay_out
 
 metadata = MetaData()
 
@@ -253,3 +255,13 @@ def test_a_cursor_of_another_type_is_refused(parcels_of: None) -> None:
     cursor = paginate(by(String(8000)), CursorParams(page_size=2)).next_cursor
     with pytest.raises(CursorError, match="another query"):
         paginate(by(Integer), CursorParams(cursor, 2))
+
+
+def test_what_a_driver_rounds_is_refused() -> None:
+    key = Column("id", Integer, primary_key=True)
+    spans = Table("spans", MetaData(), key, Column("it", Interval))
+    laid = lay_out(
+        Ordered(select(spans.c.id).order_by(spans.c.it)), asyncpg.dialect(), for_cursor=True
+    )
+    with pytest.raises(ValueError, match=r"spans\.it by asyncpg, which rounds the months"):
+        assert laid.layout.keyset

@@ -23,6 +23,7 @@ class Ways(NamedTuple):
     :param has_groups: whether HAVING knows each expression that is grouped by; MariaDB knows
         columns and what is selected.
     :param reads_text_as_any_type: whether a text is read as the type that it is compared with.
+    :param rounds_intervals: whether the driver makes days of an interval's months.
     :param floats_are_double: whether no column holds floats of less precision.
     :param enums_are_numbers: whether an ENUM is sorted by the position of its
         value, but compared with a text as a text.
@@ -34,6 +35,7 @@ class Ways(NamedTuple):
     stops_at_ties: bool = False
     has_groups: bool = False
     reads_text_as_any_type: bool = False
+    rounds_intervals: bool = False
     floats_are_double: bool = False
     enums_are_numbers: bool = False
 
@@ -78,5 +80,5 @@ def ways_of(dialect: Dialect) -> Ways:
     """Return the ways of a database; of one we do not know, those of plain SQL."""
     ways = _WAYS.get(dialect.name, Ways())
     if dialect.driver == "asyncpg":  # it turns values into the types that the server names
-        return ways._replace(reads_text_as_any_type=False)
+        return ways._replace(reads_text_as_any_type=False, rounds_intervals=True)
     return ways

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Enum,
     Float,
     Integer,
+    Interval,
     Text,
     TypeDecorator,
     bindparam,
@@ -17,7 +18,7 @@ from sqlalchemy import (
     type_coerce,
 )
 from sqlalchemy.dialects.mysql import SET
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import INTERVAL, JSONB
 from sqlalchemy.sql.elements import ColumnClause, Grouping
 from sqlalchemy.types import NullType, UserDefinedType
 
@@ -43,7 +44,7 @@ AS_STORED = _AsStored()
 
 def stored_type(kind: TypeEngine[Any]) -> TypeEngine[Any]:
     """Return the type that the database knows."""
-    while isinstance(kind, TypeDecorator):
+    while isinstance(kind, TypeDecorator) and not isinstance(kind, Interval):
         kind = kind.impl_instance
     return kind
 
@@ -54,11 +55,18 @@ def read_key(value: Expression, ways: Ways) -> Expression:
     PostgreSQL has types without end, and drivers round some of them: intervals of months, single
     floats, JSON. Its own text loses nothing, and a text whose type nobody names becomes the type
     that it is compared with.
+
+    :raises ValueError: the driver has no value for it that comes back as it was.
     """
     raw = type_coerce(value, AS_STORED)
     if ways.reads_text_as_any_type:
         return cast(raw, Text)
     kind = stored_type(value.type)
+    if ways.rounds_intervals and isinstance(kind, Interval | INTERVAL):
+        raise ValueError(
+            f"a cursor cannot carry {value} by asyncpg, which rounds the months of an interval: "
+            "use psycopg, or sort by a number of seconds"
+        )
     if ways.enums_are_numbers and (isinstance(kind, SET) or _is_native_enum(kind)):
         return type_coerce(value, Integer) + 0
     # A single-precision column is compared with doubles by its exact value, not by its text.
