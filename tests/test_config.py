@@ -46,13 +46,16 @@ DEFAULTS = {
     "PERFKIT_REDIS_URL": None,
     "PERFKIT_CACHE_TTL": 300,
     "PERFKIT_CACHE_NEAR": False,
+    "PERFKIT_CACHE_NAMESPACE": None,
     "PERFKIT_COUNT_TTL": 30,
-    "PERFKIT_METRICS_PATH": "/metrics",
+    "PERFKIT_METRICS_PATH": None,
+    "PERFKIT_METRICS_AUTH": None,
     "PERFKIT_METRICS_BUCKETS": (
         *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
     ),
     "PERFKIT_METRICS_INDEXES": False,
     "PERFKIT_TRACES": False,
+    "PERFKIT_TRACES_MESSAGES": False,
     "PERFKIT_SQL_COMMENTS": False,
     "PERFKIT_DASHBOARD_PATH": "/perfkit",
     "PERFKIT_DASHBOARD": False,
@@ -131,6 +134,8 @@ GOOD: list[tuple[str, Any]] = [
     ("metrics_buckets", (0.1, 1, 2.5)),
     ("metrics_path", None),
     ("metrics_path", "/internal/metrics"),
+    ("metrics_auth", None),
+    ("metrics_auth", sign_in),
     ("dashboard_auth", sign_in),
     ("storage_url", "sqlite:///profiles.db"),
     ("storage_url", "sqlite:////var/lib/profiles.db"),
@@ -199,6 +204,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("cache_ttl", None, SECONDS),
     ("cache_ttl", 10**400, SECONDS),
     ("cache_near", 0, "True or False"),
+    ("cache_namespace", 1, "a text, a callable that returns plain data, or None"),
     ("count_ttl", "30", SECONDS),
     *(
         ("metrics_buckets", value, "a tuple of at most 50 seconds above zero, in ascending order")
@@ -208,9 +214,11 @@ BAD: list[tuple[str, Any, str]] = [
     ("metrics_path", "metrics", 'a path that starts with "/"'),
     ("metrics_path", "/", 'a path that starts with "/"'),
     ("traces", "no", "True or False"),
+    ("traces_messages", 1, "True or False"),
     ("sql_comments", "no", "True or False"),
     ("dashboard_path", None, 'a path that starts with "/"'),
     ("dashboard", "yes", "True or False"),
+    ("metrics_auth", "prometheus", "a callable"),
     ("dashboard_auth", "admin", "a callable"),
     ("storage_url", "sqlite:///", '"memory://", "sqlite:///" with a file, or "redis://"'),
     ("storage_url", "postgresql://db", '"memory://", "sqlite:///" with a file, or "redis://"'),
@@ -346,4 +354,4 @@ def test_any_value_is_in_force_or_refused_with_its_key(name: str, value: Any) ->
         message = str(error)
         assert f"PERFKIT_{name.upper()}" in message
     else:
-        assert getattr(settings, name) == (() if value == [] else value)
+        assert getattr(settings, name) == (tuple(value) if isinstance(value, list) else value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from _thread import RLock
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from inspect import unwrap
@@ -11,9 +10,9 @@ from threading import Lock
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from flask import got_request_exception, request
+from flask import got_request_exception, has_request_context, request
 
-from flask_perfkit.detectors.analysis import analyse, is_unremarkable
+from flask_perfkit.detectors.analysis import analyse, first_look
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
 from flask_perfkit.recording.callsite import is_application
@@ -45,8 +44,9 @@ class RequestRecorder(Passage):
     """The recorder of one request, with what Flask made of it.
 
     ``app`` and ``state`` are the same for all requests of an application, which has a subclass
-    of its own. ``sampled`` says whether findings are looked for, ``failed`` whether the request
-    ended with an error that was passed on.
+    of its own, and so is ``is_unremarkable``, which tells that nothing can be found. ``sampled``
+    says whether findings are looked for, ``failed`` whether the request ended with an error that
+    was passed on.
     """
 
     app: Flask
@@ -56,15 +56,16 @@ class RequestRecorder(Passage):
     spoke = False
     sampled = True
     failed = False
+    is_unremarkable: Callable[[Recorder], bool]
 
     def __init__(self, environ: WSGIEnvironment) -> None:
         # What the recorder does, without the price of calling it.
         self.parent = current()
         self.started = perf_counter_ns()
-        self._lock = RLock()
         self.environ = environ
         if self.state.notes_reads:
             self.touched = {}
+            self.has_more = True
 
     @property
     def status(self) -> int:
@@ -76,13 +77,13 @@ class RequestRecorder(Passage):
     def is_let_go(self) -> bool:
         """Forget a request that is answered and worth no report; tell whether nobody waits."""
         response = self.response
-        if response is None or not response.is_sequence:
+        if response is None or response.response.__class__ is not list:
             return False
         try:
             if (
                 self.parent is not None
                 or request_profiled.receivers
-                or not is_unremarkable(self, self.state.settings)
+                or not self.is_unremarkable(self)
             ):
                 return False
         except Exception:
@@ -187,7 +188,9 @@ def _beginning(
     edge: Edge, kind: type[RequestRecorder], *, measures: bool
 ) -> Callable[[WSGIEnvironment], Passage | None]:
     """Return what opens the passage of a request: in production the class itself."""
-    rate = kind.state.settings.sample_rate
+    settings = kind.state.settings
+    kind.is_unremarkable = staticmethod(first_look(settings))
+    rate = settings.sample_rate
     if rate >= 1:
         return kind
     concerned = [kind] if measures else edge.visitors  # by requests that are not sampled too
@@ -234,12 +237,13 @@ def _noting_response(
 
     def noting(response: Response) -> Response:
         recorder = current()
-        if type(recorder) is not kind and (
+        if recorder.__class__ is not kind and (
             recorder is None or (recorder := request_of(recorder)) is None
         ):
             return process_response(response)
-        # Flask takes the request out of the environ before we are asked again.
-        recorder.asked = recorder.environ.get("werkzeug.request")
+        # Flask takes the request out of the environ before we are asked again, and sooner where
+        # a thread was given a copy of the request's context.
+        recorder.asked = recorder.environ.get("werkzeug.request") or _request_here()
         recorder.response = response  # if a hook fails this is what is sent
         response = recorder.response = process_response(response)
         if is_told_early and recorder.sampled and not recorder.spoke:
@@ -247,6 +251,11 @@ def _noting_response(
         return response
 
     return noting
+
+
+def _request_here() -> Request | None:
+    asked: Request | None = request._get_current_object() if has_request_context() else None  # type: ignore[attr-defined]
+    return asked
 
 
 def request_of(recorder: Recorder | None) -> RequestRecorder | None:
