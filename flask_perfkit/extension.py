@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-from flask import current_app
+from flask import current_app, has_app_context
 
 from flask_perfkit.batching import batch_lazy_loads
 from flask_perfkit.commands import perfkit as perfkit_commands
@@ -20,9 +20,11 @@ from flask_perfkit.errors import ExtraMissing, SetupError
 from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.commands import watch_commands
+from flask_perfkit.hooks.jobs import watch_jobs
 from flask_perfkit.hooks.redis import watch_redis
 from flask_perfkit.hooks.requests import FirstStep, RequestRecorder, watch_requests
 from flask_perfkit.hooks.sqlalchemy import watch_statements
+from flask_perfkit.hooks.work import Watch
 from flask_perfkit.recording.allow import Allow, allow
 from flask_perfkit.recording.callsite import claim
 from flask_perfkit.sinks import Sink
@@ -87,6 +89,7 @@ class PerfKit:
         if settings.redis_url is not None:
             state.open_cache()  # entries of other processes depend on what this one writes
         app.extensions["perfkit"] = state
+        self._apps.add(app)
         if not settings.enabled:
             return
         claim(app.import_name, app.root_path)
@@ -94,6 +97,7 @@ class PerfKit:
         if settings.auto_batch:
             batch_lazy_loads()
         watch_commands(app, state)
+        watch_jobs()
         app.cli.add_command(perfkit_commands)
         _watch_calls(app, state)
         at_first_request: list[FirstStep] = [lambda _: _watch_calls(app, state)]
@@ -108,7 +112,6 @@ class PerfKit:
             from flask_perfkit.hooks.comments import comment_statements
 
             comment_statements()
-        self._apps.add(app)
         for rule in self._rules:
             _alert(app, rule)
 
@@ -174,6 +177,39 @@ class PerfKit:
         from flask_perfkit.audit.proof import prove
 
         return prove(current_app, finding)
+
+    def watch(self, name: str) -> Watch:
+        """Watch a piece of work that is no request, under a name of its own.
+
+        ::
+
+            with perfkit.watch("nightly export"):
+                export()
+
+            @perfkit.watch("nightly export")
+            def export(): ...
+
+        It is watched as a request is: its profile has the name as its endpoint, and the method
+        ``JOB``. An application context outside of a request is watched without it.
+
+        :raises TypeError: no name was given.
+        :raises SetupError: when it begins, where it cannot be told which application it is of.
+        """
+        return Watch(self._state_of_work, name)
+
+    def _state_of_work(self) -> State:
+        if has_app_context():
+            state: State | None = current_app.extensions.get("perfkit")
+            if state is not None:
+                return state
+        apps = list(self._apps)
+        if len(apps) != 1:
+            raise SetupError(
+                f"watch() is used outside of an application context, and this PerfKit watches "
+                f"{len(apps)} applications: write it inside of with app.app_context():"
+            )
+        own: State = apps[0].extensions["perfkit"]
+        return own
 
     def allow(self, kind: str, subject: str = "*", *, reason: str = "") -> Allow:
         """Allow findings of a kind about a subject: :func:`flask_perfkit.recording.allow.allow`."""

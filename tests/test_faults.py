@@ -118,7 +118,7 @@ HOOKED = {
     ],
     "recording.recorder": ["Causes", "Calls"],
     "recording.callsite": [
-        "_upwards", "_touched", "_position", "_line", "_source", "_function", "_passes_on",
+        "upwards", "_touched", "_position", "_line", "_source", "function_of", "passes_on",
         "_is_around", "is_application", "_is_application", "Site", "Line",
     ],
     "recording.causes": [
@@ -126,9 +126,9 @@ HOOKED = {
         "moving", "operation_of", "reason_of", "path_of", "Cause", "Executions",
     ],
     "recording.fingerprint": ["_shape_of", "Shape", "Comparison"],
-    "detectors.analysis": ["Profile", "detect", "attribute_name", "perf_counter_ns"],
+    "detectors.analysis": ["Profile", "detect", "uses_of", "perf_counter_ns"],
     "recording.profile": ["most_common", "Query"],
-    "sinks.headers": ["line", "_quoted", "_statements"],
+    "sinks.headers": ["line", "_quoted"],
 }  # fmt: skip
 
 PLACES = [(module, name) for module, names in HOOKED.items() for name in names]

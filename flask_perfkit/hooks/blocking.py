@@ -20,6 +20,7 @@ from flask_perfkit.recording.callsite import is_application, walk
 from flask_perfkit.recording.recorder import current
 
 _sleep = time.sleep
+_ours: set[Callable[..., Any]] = set()
 
 
 class _Thread(threading.local):
@@ -32,16 +33,25 @@ _thread = _Thread()
 
 
 def watch_blocking_calls() -> None:
-    """Watch ``time.sleep``, connecting sockets and waiting for processes; harmless again."""
-    if time.sleep is _sleep:
-        time.sleep = _noting(_sleep, "time.sleep")
-        socket.socket.connect = _noting(  # type: ignore[method-assign]
-            socket.socket.connect, "socket.connect", blocks=_waits
-        )
-        subprocess.Popen.communicate = _noting(  # type: ignore[method-assign]
-            subprocess.Popen.communicate, "subprocess"
-        )
+    """Watch ``time.sleep``, connecting sockets and waiting for processes; harmless again.
+
+    Again finds what somebody has put in their place since, as gevent does when a server patches
+    late: it lets other greenlets run, and blocks the event loop all the same.
+    """
+    _watch(time, "sleep", "time.sleep")
+    _watch(socket.socket, "connect", "socket.connect", blocks=_waits)
+    _watch(subprocess.Popen, "communicate", "subprocess")
     _replace_copies(time.sleep)
+
+
+def _watch(
+    owner: Any, attribute: str, name: str, blocks: Callable[..., bool] = lambda *_: True
+) -> None:
+    call = getattr(owner, attribute)
+    if call not in _ours:
+        noting = _noting(call, name, blocks=blocks)
+        _ours.add(noting)
+        setattr(owner, attribute, noting)
 
 
 def _replace_copies(replacement: Callable[..., Any]) -> None:
@@ -61,7 +71,7 @@ def _waits(connection: socket.socket, *_: Any) -> bool:
 
 
 def _noting(
-    call: Callable[..., Any], name: str, *, blocks: Callable[..., bool] = lambda *_: True
+    call: Callable[..., Any], name: str, *, blocks: Callable[..., bool]
 ) -> Callable[..., Any]:
     @wraps(call)
     def noting(*args: Any, **kwargs: Any) -> Any:
