@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import TYPE_CHECKING
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
 
-from flask_perfkit.errors import ExtraMissing
+from flask_perfkit.errors import ExtraMissing, PerfKitError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from flask_perfkit.advice.advice import Advice
+    from flask_perfkit.advice.planners.access import Method
 
 _MOST_NAMED = 5
 _SEVERITIES = ("error", "warning", "info")
@@ -60,11 +67,8 @@ def audit_command(
     from flask_perfkit.audit.audit import audit
     from flask_perfkit.audit.report import lines_of
 
-    if "perfkit" not in current_app.extensions:
-        raise click.ClickException("this application has no PerfKit: call PerfKit(app) first")
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
     result = audit(
-        app,
+        _app(),
         paths=paths,
         headers=headers,
         prove_fixes=prove_fixes,
@@ -85,6 +89,86 @@ def audit_command(
         raise click.exceptions.Exit(1)
     if any(finding.severity in bad for finding in result.findings):
         raise click.exceptions.Exit(1)
+
+
+@perfkit.command("indexes")
+@click.option("--sql", "as_sql", is_flag=True, help="Print the advice as DDL.")
+@click.option("--json", "as_json", is_flag=True, help="Print the advice as JSON.")
+@click.option("--verify", is_flag=True, help="Execute the statements with and without them.")
+@click.option("--migration", is_flag=True, help="Write a Flask-Migrate revision.")
+@click.option("--apply", is_flag=True, help="With --migration: write the models' lines too.")
+@click.option(
+    "--method",
+    type=click.Choice(["build", "ghost"]),
+    help="How indexes are tried on PostgreSQL; building them holds up writers meanwhile.",
+)
+@click.option("--path", "paths", multiple=True, help="An address to ask for as well.")
+@click.option(
+    "--header",
+    "headers",
+    multiple=True,
+    callback=lambda _context, _option, values: [_header(value) for value in values],
+    help='Sent with each request: "Cookie: session=..." or "Authorization: Bearer ...".',
+)
+@with_appcontext
+def indexes_command(
+    as_sql: bool,
+    as_json: bool,
+    verify: bool,
+    migration: bool,
+    apply: bool,
+    method: Method | None,
+    paths: tuple[str, ...],
+    headers: list[tuple[str, str]],
+) -> None:
+    """Say which indexes to create and to drop, and write them as a revision."""
+    from flask_perfkit.advice.output import report
+    from flask_perfkit.audit.indexes import index_advice
+
+    if apply and not migration:
+        raise click.UsageError("--apply needs --migration: models and revision go together")
+    app = _app()
+    try:
+        advice = index_advice(
+            app,
+            paths=paths,
+            headers=headers,
+            verify=verify,
+            method=method,
+            progress=lambda path: click.echo(f"GET {path}", err=True),
+        )
+        if as_json:
+            click.echo(json.dumps(advice.to_dict(), indent=2, default=str))
+        else:
+            lines = report.statements_of(advice) if as_sql else report.lines_of(advice)
+            click.echo("\n".join(lines))
+        if migration:
+            _write_migration(app, advice, apply=apply)
+    except PerfKitError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _write_migration(app: Flask, advice: Advice, *, apply: bool) -> None:
+    """Write the revision; the models' lines are shown, or written too."""
+    from flask_perfkit.advice.output.models import model_patches
+    from flask_perfkit.advice.output.revision import write_revision
+
+    click.echo(f"written: {write_revision(app, advice)}", err=True)
+    for patch in model_patches(advice):
+        if apply:
+            patch.apply()
+            click.echo(f"written: {patch.path}", err=True)
+        else:
+            click.echo(patch.diff)
+        for words in patch.by_hand:
+            click.echo(f"by hand, in {patch.path}: {words}", err=True)
+
+
+def _app() -> Flask:
+    if "perfkit" not in current_app.extensions:
+        raise click.ClickException("this application has no PerfKit: call PerfKit(app) first")
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    return app
 
 
 def _header(text: str) -> tuple[str, str]:

@@ -135,6 +135,7 @@ def paginated(
             return answer(page)
 
         describe(paginated_view, listing.schema, pages if envelope is None else ())
+        paginated_view.filters = listing.filters  # type: ignore[attr-defined]
         return paginated_view
 
     return decorate

@@ -63,10 +63,10 @@ class Listing:
         self._sortable = read_sortable(sortable)
         require_default_sort(default_sort, self._sortable)
         self._default_sort = default_sort
-        self._filters = read_filters(filters)
+        self.filters = read_filters(filters)
         self.schema = params_schema(
             self._sortable,
-            {name: item.field for name, item in self._filters.items()},
+            {name: item.field for name, item in self.filters.items()},
             names=self.names,
             page_size=page_size,
             max_page_size=max_page_size,
@@ -95,7 +95,7 @@ class Listing:
         :raises TypeError: the statement is a UNION.
         """
         if isinstance(statement, CompoundSelect):
-            if self._filters:
+            if self.filters:
                 raise TypeError(
                     "filters need a select: put the UNION into a subquery and select from it"
                 )
@@ -103,13 +103,13 @@ class Listing:
         if not self._is_tried:
             self._try(statement)
             self._is_tried = True
-        return narrow(statement, self._filters, asked.values)
+        return narrow(statement, self.filters, asked.values)
 
     def _try(self, statement: Any) -> None:
         for reached in self._sortable.values():
             reached.require_start(statement)
             reached.join(statement, set())
-        for item in self._filters.values():
+        for item in self.filters.values():
             item.reached.require_start(statement)
 
     def renamed(self, error: ParameterError) -> ParameterError:
