@@ -66,16 +66,20 @@ class ParameterError(PerfKitError, BadRequest, ValueError):
     def __str__(self) -> str:
         return str(self.description)
 
-    def get_response(self, environ: Any = None, scope: Any = None) -> Response:
-        """Return the problem+json answer that Flask sends for this error."""
-        problem = {
+    @property
+    def data(self) -> dict[str, Any]:
+        """The problem as plain data, by the name under which Flask-RESTX looks for a body."""
+        return {
             "type": "about:blank",
             "title": HTTP_STATUS_CODES[400],
             "status": 400,
             "detail": self.description,
             "errors": self.errors,
         }
-        return Response(json.dumps(problem), status=400, content_type="application/problem+json")
+
+    def get_response(self, environ: Any = None, scope: Any = None) -> Response:
+        """Return the problem+json answer that Flask sends for this error."""
+        return Response(json.dumps(self.data), status=400, content_type="application/problem+json")
 
 
 class CursorError(ParameterError):

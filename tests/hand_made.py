@@ -57,6 +57,7 @@ def cause(
         "duration": count / 1000,
         "slowest": 0.001,
         "keys": shape_of(sql).keys * count,
+        "chunks": Counter({keys: count} if (keys := shape_of(sql).keys) else ()),
         "values": set(range(count if different is None else different)),
         "moves": dict.fromkeys((Comparison(*move) for move in moves), True),
         "callers": Counter({(VIEWS, line): times for line, times in (callers or {}).items()}),

@@ -126,9 +126,9 @@ HOOKED = {
         "moving", "operation_of", "reason_of", "path_of", "Cause", "Executions",
     ],
     "recording.fingerprint": ["_shape_of", "Shape", "Comparison"],
-    "detectors.analysis": ["Profile", "detect", "attribute_name", "perf_counter_ns"],
+    "detectors.analysis": ["Profile", "detect", "uses_of", "perf_counter_ns"],
     "recording.profile": ["most_common", "Query"],
-    "sinks.headers": ["line", "_quoted", "_statements"],
+    "sinks.headers": ["line", "_quoted"],
 }  # fmt: skip
 
 PLACES = [(module, name) for module, names in HOOKED.items() for name in names]

@@ -17,7 +17,7 @@ PLAN = """
     extension
     commands  pytest_plugin
     audit  testing
-    metrics  traces
+    advice  metrics  traces
     measuring
     hooks
     state

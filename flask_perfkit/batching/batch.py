@@ -21,6 +21,7 @@ from flask_perfkit.batching.siblings import (
 )
 from flask_perfkit.batching.statement import Key, Lookup, are_told_apart, lookup_of, shape_of
 from flask_perfkit.recording.reason import AUTO_BATCH
+from flask_perfkit.recording.recorder import current
 
 _MOST_BEGUN = 10_000
 
@@ -152,6 +153,9 @@ class Batch:
             brought += 1
             return (id(row[0]), *row[1:])
 
+        recorder = current()
+        if recorder is not None:
+            recorder.fold()  # few statements are left of a loop: it is to be judged all the same
         result = self._execution.invoke_statement(
             lookup.for_many(keys, None if one_each else MOST_ROWS + 1),
             execution_options={AUTO_BATCH: True},

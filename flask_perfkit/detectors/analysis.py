@@ -20,9 +20,9 @@ from flask_perfkit.recording.allowances import Allowance
 from flask_perfkit.recording.causes import Record
 from flask_perfkit.recording.findings import AllowedFinding, Finding, worst_first
 from flask_perfkit.recording.joins import MANY_ROWS
-from flask_perfkit.recording.profile import Profile
-from flask_perfkit.recording.reason import attribute_name
+from flask_perfkit.recording.profile import Call, Profile
 from flask_perfkit.recording.recorder import Recorder
+from flask_perfkit.recording.uses import uses_of
 
 _NANOSECONDS = 1e9
 _FAILED = 400
@@ -47,11 +47,12 @@ def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
     :param facts: the fields of :class:`Profile` that the recorder cannot know.
     """
     causes, calls = recorder.fold(), recorder.calls
+    if calls:
+        facts |= _by_use(calls)
+    if recorder.touched is not None:
+        facts["touched"], facts["answered"] = uses_of(recorder.touched, recorder.started)
     profile = Profile(
         causes=causes,
-        cache_calls=tuple(call for call in calls if call.kind in ("redis", "cache")),
-        blocking_calls=tuple(call for call in calls if call.kind == "blocking"),
-        touched=_names(recorder.touched),
         zero=recorder.started,
         allowances=tuple(map(_allowance, recorder.spans)),
         **facts,
@@ -61,6 +62,15 @@ def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
         return _sorted_out(profile, found, recorder, settings)
     profile.findings = worst_first(found)
     return profile
+
+
+def _by_use(calls: tuple[Call, ...]) -> dict[str, tuple[Call, ...]]:
+    """Return the fields of a profile that hold its calls."""
+    return {
+        "cache_calls": tuple(call for call in calls if call.kind in ("redis", "cache")),
+        "blocking_calls": tuple(call for call in calls if call.kind == "blocking"),
+        "refused_loads": tuple(call for call in calls if call.kind.startswith("refused_")),
+    }
 
 
 def _sorted_out(
@@ -75,10 +85,6 @@ def _sorted_out(
     if recorder.closed:
         profile.unmatched = _unmatched(recorder.allowances, profile, settings)
     return profile
-
-
-def _names(touched: dict[int, Any] | None) -> frozenset[str] | None:
-    return None if touched is None else frozenset(map(attribute_name, list(touched.values())))
 
 
 def _unmatched(

@@ -23,6 +23,6 @@ def _finding(call: Call, profile: Profile) -> Finding:
     fix = _FIXES[call.name]
     message = (
         f"{call.name} blocked the event loop {call.count}x for "
-        f"{milliseconds(call.duration)} {place(call)}; use {fix}"
+        f"{milliseconds(call.duration)} {place(call, profile)}; use {fix}"
     )
     return finding_of("blocking_call", call, profile, message=message, fix=fix)

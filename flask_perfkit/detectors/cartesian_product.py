@@ -26,6 +26,7 @@ def _finding(cause: Cause, profile: Profile) -> Finding:
     fix = loaders[-1] if loaders else f"select({cause.reason.subject}).distinct(), or exists()"
     message = (
         f"{rows:,} rows fetched where {expected:,} would do "
-        f"({milliseconds(cause.time)}) {place(cause)}: the joins multiply each other; use {fix}"
+        f"({milliseconds(cause.time)}) {place(cause, profile)}: the joins multiply each other; "
+        f"use {fix}"
     )
     return finding_of("cartesian_product", cause, profile, message=message, fix=fix)

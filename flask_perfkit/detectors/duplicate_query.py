@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.loading import ONE_COMMIT, forgets_in_loop
 from flask_perfkit.detectors.n_plus_one import is_loop
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.fingerprint import WRITES
 from flask_perfkit.recording.profile import MOST_VALUES, Cause, Profile
 from flask_perfkit.recording.reason import NO_TABLE, is_of_catalog, table_of
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
@@ -16,7 +13,6 @@ from flask_perfkit.recording.wording import finding_of, milliseconds, place, sho
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:
     """Find reads that were repeated though nothing was written to their table between."""
-    writes = [cause for cause in profile.causes if cause.operation in WRITES]
     return [
         _finding(cause, profile)
         for cause in profile.causes
@@ -26,20 +22,19 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
         and len(cause.values) < min(cause.count, MOST_VALUES)
         and not is_loop(cause)
         and not is_of_catalog(cause.sql)
-        and not _may_change(cause, writes)
+        and not _may_change(cause, profile)
     ]
 
 
-def _may_change(cause: Cause, writes: list[Cause]) -> bool:
-    """Tell whether the answer may be another each time: its table was written in between."""
+def _may_change(cause: Cause, profile: Profile) -> bool:
+    """Tell whether the answer may be another each time.
+
+    It may if a function gives another value, and if the table was written in between.
+    """
     table = table_of(cause.sql)
-    if table == NO_TABLE:
-        return True  # such as the next value of a sequence
-    return any(
-        cause.has_between(chain.from_iterable(some.started for some in write.executions))
-        for write in writes
-        if table_of(write.sql) == table
-    )
+    if table == NO_TABLE or cause.reason.volatile:
+        return True
+    return cause.has_between(profile.written_to.get(table, ()))
 
 
 def _finding(cause: Cause, profile: Profile) -> Finding:
@@ -50,6 +45,6 @@ def _finding(cause: Cause, profile: Profile) -> Finding:
     message = (
         f"{cause.count} executions of {short_sql(cause.sql)} with "
         f"{'the same parameters' if different == 1 else f'only {different} sets of parameters'} "
-        f"({milliseconds(cause.time)}) {place(cause)}; {fix}"
+        f"({milliseconds(cause.time)}) {place(cause, profile)}; {fix}"
     )
     return finding_of("duplicate_query", cause, profile, message=message, fix=fix)

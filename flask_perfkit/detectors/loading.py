@@ -5,13 +5,11 @@ from __future__ import annotations
 from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import chain
-from operator import itemgetter
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 from flask_perfkit.cures.loaders import LoaderOption, column_step, loader_step, option_for
 from flask_perfkit.cures.selects import primary_key_in
-from flask_perfkit.recording.fingerprint import WRITES
 from flask_perfkit.recording.issued import Issued, known
 from flask_perfkit.recording.profile import Cause, Profile
 from flask_perfkit.recording.reason import Reason, Step
@@ -59,6 +57,10 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
             return Loading(ONE_COMMIT, f"{_FORGETS}: {ONE_COMMIT}, {_OR_KEEP}", None)
         return Loading(*_refresh_at_once(cause), origin)
     where = f"the select at {line(*origin)}" if origin else "the select of the parents"
+    if source is not None and source.filename is None and profile.view is not None:
+        # As a decorator does that pages the query which a view returns.
+        origin = (profile.view.filename, profile.view.lineno)
+        where = f"the select that {profile.view.function} returns"
     at_once = source is not None and source.count == 1
     descends = steps[-1:] != steps[-2:-1] and _descends(cause, source)
     words = _hindrance(cause, source, steps, where, descends=descends)
@@ -74,6 +76,8 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
     code = cure.code if cure is not None else ".".join(_named(steps, cause.reason))
     instead = " in the place of the option that contradicts it" if cure and cure.replaces else ""
     advice = f"add {code} to {where}{instead} (instead of {cause.count} queries)"
+    if cause.flushing:
+        advice += ', or set passive_deletes="all" where the database itself cascades'
     return Loading(code, advice, origin, at_once, cure)
 
 
@@ -153,14 +157,10 @@ def forgets_in_loop(cause: Cause, profile: Profile) -> bool:
     A commit is no statement; that something was written between most executions shows it.
     """
     started = sorted(chain.from_iterable(some.started for some in cause.executions))
-    gaps = {
-        bisect(started, moment)
-        for write in profile.causes
-        if write.operation in WRITES
-        for moment in chain.from_iterable(some.started for some in write.executions)
-    }
-    between = gaps - {0, len(started)}
-    return 2 * len(between) >= len(started) - 1 > 0
+    written = profile.written
+    before = [bisect(written, moment) for moment in started]
+    gaps = sum(one < other for one, other in pairwise(before))
+    return 2 * gaps >= len(started) - 1 > 0
 
 
 def _refresh_at_once(cause: Cause) -> tuple[str, str]:
@@ -209,41 +209,17 @@ def _bringer(
 ) -> tuple[Cause | None, tuple[Step, ...]]:
     """Return the cause that brought the objects, and the way that it loaded along to them.
 
-    That is the last one before with rows for all of them, or the one with the most rows.
+    The ORM knows it by the moment of the load. Where it does not tell, that is the last one
+    before with rows for all of them, or the one with the most rows.
     """
-    found: list[tuple[bool, int, int, Cause, tuple[Step, ...]]] = []
-    for place, other in enumerate(profile.causes):
-        if (
-            other is cause
-            or other.operation != "SELECT"
-            or other.reason.kind == "column"
-            or other.started >= cause.started
-        ):
-            continue
-        way = _way_brought(other.reason, wanted)
-        if way is not None:
-            enough = other.rows >= len(cause.values)
-            rank = other.started if enough else other.rows
-            found.append((enough, rank, place, other, way))
-    if not found:
-        return None, ()
-    *_, source, way = max(found, key=itemgetter(0, 1, 2))
-    return source, way
-
-
-def _way_brought(source: Reason, wanted: Reason) -> tuple[Step, ...] | None:
-    """Return by which way a statement brings the objects; None where it does not."""
-    if source.of_objects and _is_one(source.entity, wanted.parents):
-        return ()
-    for eager in source.eager:
-        if _is_one(eager.entity, wanted.parents):
-            return eager.steps
-    return None
-
-
-def _is_one(loaded: tuple[str, ...], touched: tuple[str, ...]) -> bool:
-    """Tell whether rows of one class can be objects of another: a base brings subclasses."""
-    return bool(loaded and touched) and (loaded[0] in touched or touched[0] in loaded)
+    for source in profile.brought_by(cause.brought_at):
+        way = source.reason.way_to(wanted.parents)
+        if way is not None and source is not cause:
+            return source, way
+    before = profile.bringers(wanted.parents, cause.started)
+    enough = next((each for each in before if each.cause.rows >= len(cause.values)), None)
+    most = enough or max(before, key=lambda each: each.cause.rows, default=None)
+    return (most.cause, most.way) if most is not None else (None, ())
 
 
 def _named(steps: tuple[Step, ...], reason: Reason) -> Iterator[str]:

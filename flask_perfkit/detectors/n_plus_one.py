@@ -13,15 +13,21 @@ from flask_perfkit.cures.selects import (
     prefetch_of,
     written,
 )
+from flask_perfkit.detectors.aggregation import aggregate_select, aggregates_by
 from flask_perfkit.detectors.loading import loading_fix
+from flask_perfkit.detectors.usage import Aggregate
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.issued import known
 from flask_perfkit.recording.profile import Cause, Profile
-from flask_perfkit.recording.reason import is_of_catalog
+from flask_perfkit.recording.reason import NO_TABLE, is_of_catalog, is_primary_key
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
 
 _GOING_ON = {"OFFSET", "LIMIT", "<", ">", "<=", ">=", "BETWEEN"}
+_MANY_OBJECTS = 1_000
 _FEW_KEYS = 4
+_LONG_CHAIN = 10
+_LARGE_BATCH = 50
+_SMALL_BATCH = 10
 _FEW_VALUES = 3
 
 
@@ -31,8 +37,9 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
     return [
         _finding(cause, profile, settings)
         for cause in profile.causes
-        if (cause.acts >= threshold and is_loop(cause))
+        if (cause.acts >= threshold and is_loop(cause) and not is_scattered(cause, threshold))
         or (cause.keys >= threshold and cause.reason.kind == "auto_batch")
+        or _is_chain(cause, profile, threshold)
     ]
 
 
@@ -46,13 +53,52 @@ def is_loop(cause: Cause) -> bool:
         return False  # the same few answers again: duplicate_query
     if cause.reason.kind in ("lazy", "column"):
         return True
-    if cause.keys > _FEW_KEYS * cause.count:
+    if _is_of_batches(cause) or (cause.reason.volatile and cause.reason.subject == NO_TABLE):
         return False
     return not _is_paging(cause)
 
 
+def is_scattered(cause: Cause, threshold: int) -> bool:
+    """Tell whether a function that many lines call asked, and no line called it often."""
+    if len(cause.callers) < threshold:
+        return False
+    counts = cause.callers.values()
+    return (
+        cause.reason.kind == "statement" and sum(counts) == cause.count and max(counts) < threshold
+    )
+
+
+def _is_chain(cause: Cause, profile: Profile, threshold: int) -> bool:
+    """Tell whether a loader walks on from object to object, with a statement for each step.
+
+    Its relationship leads back to its own class, and each statement asks for a few keys. The
+    levels of a tree are fewer than the links of a chain.
+    """
+    if cause.reason.kind != "batch" or cause.count < max(threshold, _LONG_CHAIN):
+        return False
+    owner = cause.reason.steps[-1].owner
+    if all(name.rpartition(".")[2] != owner for name in cause.reason.entity):
+        return False
+    if cause.keys >= _FEW_KEYS * cause.count:
+        return False
+    others = profile.bringers(cause.reason.parents, max(cause.ends))
+    begun = sum(each.cause.count for each in others if each.cause is not cause)
+    return cause.count - begun >= _LONG_CHAIN - 1
+
+
+def _is_of_batches(cause: Cause) -> bool:
+    """Tell whether each execution asks for a batch of keys.
+
+    A batch is large, or the chunks are alike but for a rest: a few keys for each parent are not.
+    """
+    if cause.keys >= _LARGE_BATCH * cause.count:
+        return True
+    largest = max(cause.chunks, default=0)
+    return largest >= _SMALL_BATCH and cause.count - cause.chunks[largest] <= 1
+
+
 def _is_paging(cause: Cause) -> bool:
-    """Tell whether each execution goes on where the one before ended, with many rows each."""
+    """Tell whether each execution goes on where the one before ended."""
     ranges = {column for column, operator in cause.moves if operator in _GOING_ON}
     equal = {column for column, operator in cause.moves if operator not in _GOING_ON}
     # "day < ? OR (day = ? AND id < ?)" is a keyset spelled out: what is equal is a range too.
@@ -61,7 +107,26 @@ def _is_paging(cause: Cause) -> bool:
     if any(operator == "OFFSET" for _, operator in cause.moves):
         return True
     goes_on = any(cause.moves[move] for move in cause.moves if move.operator in _GOING_ON)
-    return cause.most_rows > 1 and goes_on
+    return goes_on and (cause.most_rows > 1 or _is_window(cause) or _is_poll(cause))
+
+
+def _is_window(cause: Cause) -> bool:
+    """Tell whether a range with two ends moves along one column, however many rows lie in it."""
+    if cause.reason.one_row:
+        return False  # a number for each window is a GROUP BY
+    lower = {column for column, operator in cause.moves if operator in (">", ">=", "BETWEEN")}
+    upper = {column for column, operator in cause.moves if operator in ("<", "<=", "BETWEEN")}
+    return bool(lower & upper)
+
+
+def _is_poll(cause: Cause) -> bool:
+    """Tell whether it asks for what comes after a primary key, a few rows at a time."""
+    moved = [move for move in cause.moves if move.operator in (">", "<")]
+    return (
+        cause.reason.limited
+        and len(moved) == len(cause.moves)
+        and all(is_primary_key(cause.reason.entity, column) for column, _ in moved)
+    )
 
 
 def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
@@ -69,19 +134,67 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
     if cause.reason.kind == "statement":
         (fix, cure), origin = _statement_fix(cause), None
         advice = f"ask once before the loop: {fix} (1 query)"
+        if not _keys_given(cause):
+            fix = advice = "ask for all of them in one statement before the loop"
+            cure = None
         what = f"{cause.count} executions of {short_sql(cause.sql)}"
+    elif cause.reason.kind == "batch":
+        fix, origin = "read the whole chain at once, by a recursive CTE: select().cte()", None
+        what = f"{cause.reason.subject} loaded {cause.count} times, one step of a chain each"
+        advice = f"{fix} (1 query, where the loader needs one for each step)"
+    elif aggregates := _only_aggregated(cause):
+        model = cause.reason.entity[0].rpartition(".")[2]
+        what = f"{cause.reason.subject} loaded {cause.count} times"
+        fix = aggregate_select(model, cause.reason.owner_keys, aggregates)
+        origin = loading_fix(cause, profile).origin
+        advice = (
+            f"its {cause.rows:,} {model} objects are only counted or added up: let the database "
+            f"do it with {fix} (1 query, where a loader option would still build each object)"
+        )
     else:
         loading = loading_fix(cause, profile)
         fix, advice, origin, cure = loading.code, loading.advice, loading.origin, loading.cure
         what = f"{cause.reason.subject} loaded {cause.count} times"
         if cause.reason.kind == "auto_batch":
             what += f" by auto-batching, for {cause.keys} objects"
-        elif cause.reason.kind == "lazy" and loading.at_once and settings.auto_batch is False:
+        elif loading.at_once and settings.auto_batch is False and _would_batch(cause, profile):
             advice += f", or set PERFKIT_AUTO_BATCH (about {statements(cause.count)} queries)"
-    message = f"{what} ({milliseconds(cause.time)}) {place(cause)}; {advice}"
+    message = f"{what} ({milliseconds(cause.time)}) {place(cause, profile)}; {advice}"
     return finding_of(
         "n_plus_one", cause, profile, message=message, fix=fix, origin=origin, cure=cure
     )
+
+
+def _only_aggregated(cause: Cause) -> tuple[Aggregate, ...]:
+    """Return what the code makes of a collection's members, where it needs none of them.
+
+    Where there are few, a loader option is the smaller change; of many, building the objects is
+    what takes the time.
+    """
+    if cause.rows < _MANY_OBJECTS or cause.reason.kind != "lazy" or not cause.reason.owner_keys:
+        return ()
+    return aggregates_by(cause)
+
+
+def _would_batch(cause: Cause, profile: Profile) -> bool:
+    """Tell whether auto-batching would help.
+
+    It loads for objects of one query at a time, by the columns of the relationship, outside of
+    AUTOCOMMIT, and gives up what it has where something is written in between.
+    """
+    brought = cause.brought_at
+    if cause.reason.kind != "lazy" or 2 * max(brought.values(), default=0) < brought.total():
+        return False
+    if not cause.reason.plain_join:
+        return False
+    if ("isolation_level", "AUTOCOMMIT") in cause.target:
+        return False
+    return not cause.has_between(profile.written)
+
+
+def _keys_given(cause: Cause) -> bool:
+    """Tell whether the loop asks by the values of a column, so that one IN can hold them."""
+    return any(operator in ("=", "IN") for _, operator in cause.moves)
 
 
 def _statement_fix(cause: Cause) -> tuple[str, Prefetch | None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from flask_perfkit.config import Settings
 from flask_perfkit.cures.writes import write_advice
 from flask_perfkit.recording.findings import Finding
@@ -17,22 +19,16 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
     A flush that writes several tables is one cause all the same: its first table stands for it.
     """
     findings: list[Finding] = []
-    flushed: list[Cause] = []
+    flushed: defaultdict[tuple[str | None, int | None], set[int]] = defaultdict(set)
     for cause in sorted(profile.causes, key=lambda cause: cause.started):
         if cause.operation not in WRITES or cause.acts < settings.n_plus_one_threshold:
             continue
-        if _writes_many(cause) or any(_is_of_flushes(cause, other) for other in flushed):
+        same_line = flushed[cause.filename, cause.lineno]
+        if _writes_many(cause) or not same_line.isdisjoint(cause.flushed_at):
             continue
-        if cause.flushes:
-            flushed.append(cause)
+        same_line |= cause.flushed_at
         findings.append(_finding(cause, profile))
     return findings
-
-
-def _is_of_flushes(cause: Cause, other: Cause) -> bool:
-    """Tell whether the same flushes sent both."""
-    same_line = (cause.filename, cause.lineno) == (other.filename, other.lineno)
-    return same_line and bool(cause.flushed_at & other.flushed_at)
 
 
 def _writes_many(cause: Cause) -> bool:
@@ -44,8 +40,10 @@ def _writes_many(cause: Cause) -> bool:
 def _finding(cause: Cause, profile: Profile) -> Finding:
     flushed = cause.flushes > cause.direct
     fix = write_advice(known(cause.issued), cause.varying, cause.operation, flushed=flushed)
+    if cause.library is not None:
+        fix = f"{cause.library} sends each by itself: see whether it can send them together"
     message = (
         f"{cause.count} {cause.operation}s of {cause.reason.subject}, one by one "
-        f"({milliseconds(cause.time)}) {place(cause)}; {fix}"
+        f"({milliseconds(cause.time)}) {place(cause, profile)}; {fix}"
     )
     return finding_of("n_plus_one_write", cause, profile, message=message, fix=fix)

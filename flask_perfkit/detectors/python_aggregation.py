@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from flask_perfkit.config import Settings
-from flask_perfkit.detectors.usage import Aggregate, aggregate_of
+from flask_perfkit.detectors.aggregation import aggregate_select, aggregates_by
+from flask_perfkit.detectors.usage import Aggregate
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.profile import Cause, Profile
 from flask_perfkit.recording.wording import finding_of, milliseconds, place
@@ -12,13 +13,13 @@ _MANY_ROWS = 10
 
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:
-    """Find selects whose rows the code at that line only counts or adds up."""
+    """Find selects whose rows the code that asked only counts or adds up."""
     findings = []
     for cause in profile.causes:
-        if _may_be(cause) and cause.filename is not None and cause.lineno is not None:
-            aggregate = aggregate_of(cause.filename, cause.lineno)
-            if aggregate is not None:
-                findings.append(_finding(cause, profile, aggregate))
+        if _may_be(cause) and not profile.answered[cause.reason.subject]:
+            aggregates = aggregates_by(cause)
+            if aggregates:
+                findings.append(_finding(cause, profile, aggregates))
     return findings
 
 
@@ -28,17 +29,19 @@ def _may_be(cause: Cause) -> bool:
         and cause.most_rows >= _MANY_ROWS
         and cause.reason.kind == "statement"
         and not cause.reason.limited
+        and not cause.reason.uniqued
     )
 
 
-def _finding(cause: Cause, profile: Profile, aggregate: Aggregate) -> Finding:
+def _finding(cause: Cause, profile: Profile, aggregates: tuple[Aggregate, ...]) -> Finding:
     entity = cause.reason.subject
+    aggregate = next((each for each in aggregates if each.attribute is not None), aggregates[0])
     fix = f"select(func.count()).select_from({entity})"
-    if aggregate.function != "count":
-        fix = f"select(func.{aggregate.function}({entity}.{aggregate.attribute or '<column>'}))"
+    if aggregate.attribute is not None or aggregate.by is not None:
+        fix = aggregate_select(entity, (), [aggregate])
     what = "counted" if aggregate.function == "count" else f"put into {aggregate.function}()"
     message = (
         f"{cause.rows:,} rows of {entity} fetched only to be {what} "
-        f"({milliseconds(cause.time)}) {place(cause)}; let the database do it: {fix}"
+        f"({milliseconds(cause.time)}) {place(cause, profile)}; let the database do it: {fix}"
     )
     return finding_of("python_aggregation", cause, profile, message=message, fix=fix)

@@ -20,7 +20,7 @@ def _finding(cause: Cause, profile: Profile, limit: float) -> Finding:
     fix = "look at the statement's plan with EXPLAIN: an index may be missing"
     message = (
         f"{short_sql(cause.sql)} took {milliseconds(cause.slowest)} "
-        f"(threshold {milliseconds(limit)}) {place(cause)}; {fix}"
+        f"(threshold {milliseconds(limit)}) {place(cause, profile)}; {fix}"
     )
     return finding_of(
         "slow_query", cause, profile, message=message, fix=fix, duration=cause.slowest

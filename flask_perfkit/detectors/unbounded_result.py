@@ -30,5 +30,6 @@ def _finding(cause: Cause, profile: Profile) -> Finding:
         fix = f"paginate(select({cause.reason.subject}), params)"
     if cause.reason.kind == "lazy":
         fix = f"select the rows of {cause.reason.subject} by themselves and paginate them"
-    message = f"{cause.most_rows:,} rows at once from {short_sql(cause.sql)} {place(cause)}; {fix}"
+    what = f"{cause.most_rows:,} rows at once from {short_sql(cause.sql)}"
+    message = f"{what} {place(cause, profile)}; {fix}"
     return finding_of("unbounded_result", cause, profile, message=message, fix=fix)

@@ -40,7 +40,8 @@ def _finding(cause: Cause, profile: Profile, wide: list[tuple[float, str]]) -> F
     size = sum(width for width, _ in wide) * cause.rows / 1024
     fix = ", ".join(f"defer({name})" for name in names)
     message = (
-        f"{', '.join(names)} loaded for {cause.rows:,} rows (about {size:,.0f} KB) {place(cause)} "
-        f"and never read; add {fix}, or name what is needed with load_only()"
+        f"{', '.join(names)} loaded for {cause.rows:,} rows (about {size:,.0f} KB) "
+        f"{place(cause, profile)} and never read; "
+        f"add {fix}, or name what is needed with load_only()"
     )
     return finding_of("unused_columns", cause, profile, message=message, fix=fix, subject=names[0])

@@ -20,9 +20,13 @@ _MANY_ROWS = 10
 
 
 class _Along(NamedTuple):
-    """The way to a relationship that was loaded along, and whether only the mapping asked."""
+    """The way to a relationship that was loaded along, and whether only the mapping asked.
+
+    ``model`` is the class of its objects.
+    """
 
     steps: tuple[Step, ...]
+    model: str
     by_default: bool
 
     def __str__(self) -> str:
@@ -44,9 +48,19 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
         if cause.rows
         for along in _loaded_along(cause, options)
         if is_idle(str(along), touched)
+        and not _answers(cause, along, profile)
         and not any(is_idle(str(step), touched) for step in along.steps[:-1])
         and (not along.by_default or cause.most_rows >= _MANY_ROWS)
     ]
+
+
+def _answers(cause: Cause, along: _Along, profile: Profile) -> bool:
+    """Tell whether the objects spared more statements than it took to load them.
+
+    Another way to them, such as a to-one relationship, found them in the session already.
+    """
+    statements = cause.count if cause.reason.kind == "batch" else 0
+    return profile.answered[along.model] > statements
 
 
 def _by_option(profile: Profile) -> Iterator[str]:
@@ -58,10 +72,11 @@ def _by_option(profile: Profile) -> Iterator[str]:
 
 def _loaded_along(cause: Cause, options: set[str]) -> Iterator[_Along]:
     if cause.reason.kind == "batch":
-        yield _Along(cause.reason.steps, cause.reason.subject not in options)
+        model = cause.reason.entity[0].rpartition(".")[2]
+        yield _Along(cause.reason.steps, model, cause.reason.subject not in options)
     for eager in cause.reason.eager:
         if eager.steps and eager.steps[-1].loader in _ALONG:
-            yield _Along(eager.steps, eager.by_default)
+            yield _Along(eager.steps, eager.entity[0].rpartition(".")[2], eager.by_default)
 
 
 def _finding(along: _Along, cause: Cause, profile: Profile) -> Finding:
@@ -73,8 +88,8 @@ def _finding(along: _Along, cause: Cause, profile: Profile) -> Finding:
         fix = ".".join([*way, f"lazyload({along})"])
         advice = f'add {fix} to the select, or say lazy="select" in the mapping'
     message = (
-        f"{along} was loaded in {loader} ({milliseconds(cause.time)}) {place(cause)} and nothing "
-        f"touched it; {advice}"
+        f"{along} was loaded in {loader} ({milliseconds(cause.time)}) {place(cause, profile)} "
+        f"and nothing touched it; {advice}"
     )
     subject = str(along)
     return finding_of(

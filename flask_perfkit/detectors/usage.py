@@ -1,7 +1,8 @@
-"""What code does with the rows of a statement, read from the source around one line.
+"""What code does with the rows of a statement, read from the function that asked for them.
 
-Only the function that asked is looked at. What is found is certain: a result that is counted
-or summed there and used for nothing else.
+The call that sent the statement is found by its place in the source, which the code object
+knows to the column. What is said of it is certain: each use of the rows is looked at, and where
+one is not understood, the rows are used.
 """
 
 from __future__ import annotations
@@ -9,40 +10,40 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from functools import lru_cache
-from itertools import chain
 from typing import NamedTuple
+
+from flask_perfkit.recording.callsite import Span
 
 _LONGEST_SOURCE = 1_000_000
 _AGGREGATES = {"len": "count", "sum": "sum", "max": "max", "min": "min"}
-_WRAPPERS = ("list", "tuple", "set", "sorted", "enumerate")
+_ROWS_OF = ("all", "execute", "fetchall", "scalars")
+_STILL_ROWS = ("all", "fetchall", "scalars")
+_LISTS = ("list", "tuple")
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Module
+_Comprehension = ast.GeneratorExp | ast.ListComp
 
 
 class Aggregate(NamedTuple):
-    """A function of SQL that gives what the code works out, and the attribute it works on."""
+    """A function of SQL that gives what the code works out.
+
+    ``attribute`` is what it works on, None where rows are counted; ``by`` the attribute whose
+    values the rows are grouped by, if they are.
+    """
 
     function: str
-    attribute: str | None
+    attribute: str | None = None
+    by: str | None = None
 
 
 @lru_cache(maxsize=500)
-def aggregate_of(filename: str, lineno: int) -> Aggregate | None:
-    """Return how the rows asked for at a line are aggregated; None where they are used."""
+def aggregates_of(filename: str, span: Span) -> tuple[Aggregate, ...]:
+    """Return what the rows asked for at a place are aggregated to; nothing where they are used."""
     module = _parsed(filename)
     if module is None:
-        return None
-    function = _around(module, lineno)
-    parents = {child: node for node in ast.walk(function) for child in ast.iter_child_nodes(node)}
-    for node in ast.walk(function):
-        if isinstance(node, ast.expr | ast.For) and _spans(node, lineno):
-            found = _aggregate(node, lineno)
-            if found is not None:
-                return found
-    for node in ast.walk(function):
-        if isinstance(node, ast.Assign) and _spans(node.value, lineno):
-            return _of_variable(node, function, parents)
-    return None
+        return ()
+    code = _Code(module, span)
+    return tuple(dict.fromkeys(code.aggregates())) if code.asked is not None else ()
 
 
 @lru_cache(maxsize=50)
@@ -54,109 +55,230 @@ def _parsed(filename: str) -> ast.Module | None:
         return None
 
 
-def _around(module: ast.Module, lineno: int) -> _Function:
-    """Return the innermost function that a line lies in."""
+class _Used(Exception):
+    """The rows are used for more than a number."""
+
+
+class _Code:
+    """The function around a place, and the expression there that asked for rows."""
+
+    def __init__(self, module: ast.Module, span: Span) -> None:
+        self.function = _around(module, span)
+        self.parents = {
+            child: node for node in ast.walk(self.function) for child in ast.iter_child_nodes(node)
+        }
+        self.rebound = set(_bound(module))
+        self.asked = _expression_at(self.function, span)
+        self.iterated = span.iterated
+
+    def aggregates(self) -> list[Aggregate]:
+        """Return every aggregate that is made of the rows, if nothing else is."""
+        assert self.asked is not None
+        try:
+            return list(self._uses(self._rows(self.asked)))
+        except _Used:
+            return []
+
+    def _rows(self, asked: ast.expr) -> ast.expr:
+        """Return the outermost expression that is still these rows, each of them once."""
+        if self.iterated:
+            # Of a comprehension, Python names the whole.
+            return asked.generators[0].iter if isinstance(asked, _Comprehension) else asked
+        if isinstance(asked, ast.Call) and not self._gives_rows(asked):
+            raise _Used
+        node = asked
+        while True:
+            parent = self.parents.get(node)
+            if isinstance(parent, ast.Await):
+                node = parent
+            elif isinstance(parent, ast.Attribute) and parent.attr in _STILL_ROWS:
+                call = self.parents.get(parent)
+                if not isinstance(call, ast.Call) or call.args or call.keywords:
+                    raise _Used
+                node = call
+            elif isinstance(parent, ast.Call) and self._calls(parent, _LISTS):
+                node = parent
+            else:
+                return node
+
+    def _gives_rows(self, call: ast.Call) -> bool:
+        if isinstance(call.func, ast.Attribute):
+            return call.func.attr in _ROWS_OF
+        return self._calls(call, _LISTS)
+
+    def _calls(self, call: ast.Call, names: tuple[str, ...]) -> bool:
+        """Tell whether a call of one argument is one of Python's own functions."""
+        return (
+            isinstance(call.func, ast.Name)
+            and call.func.id in names
+            and call.func.id not in self.rebound
+            and len(call.args) == 1
+            and not call.keywords
+        )
+
+    def _uses(self, rows: ast.expr) -> Iterator[Aggregate]:
+        parent = self.parents.get(rows)
+        if isinstance(parent, ast.Assign | ast.AnnAssign) and parent.value is rows:
+            yield from self._of_variable(parent)
+        else:
+            yield from self._use(rows)
+
+    def _of_variable(self, assignment: ast.Assign | ast.AnnAssign) -> Iterator[Aggregate]:
+        targets = assignment.targets if isinstance(assignment, ast.Assign) else [assignment.target]
+        if len(targets) != 1 or not isinstance(targets[0], ast.Name):
+            raise _Used
+        if isinstance(self.function, ast.Module):
+            raise _Used  # other modules may have it too
+        target = targets[0]
+        found: list[Aggregate] = []
+        for node in ast.walk(self.function):
+            if isinstance(node, ast.Name) and node.id == target.id and node is not target:
+                if isinstance(node.ctx, ast.Load) and self._tests(node):
+                    continue
+                found += self._use(node)
+            elif isinstance(node, ast.Global | ast.Nonlocal) and target.id in node.names:
+                raise _Used
+        yield from found
+
+    def _tests(self, name: ast.Name) -> bool:
+        """Tell whether it is only asked whether there are rows."""
+        parent = self.parents.get(name)
+        if isinstance(parent, ast.UnaryOp) and isinstance(parent.op, ast.Not):
+            return True
+        return isinstance(parent, ast.If | ast.IfExp) and parent.test is name
+
+    def _use(self, rows: ast.expr) -> Iterator[Aggregate]:
+        parent = self.parents.get(rows)
+        if isinstance(parent, ast.Call) and rows in parent.args:
+            if not self._calls(parent, ("len",)):
+                raise _Used
+            yield Aggregate("count")
+        elif isinstance(parent, ast.comprehension) and parent.iter is rows:
+            yield self._of_comprehension(parent)
+        elif isinstance(parent, ast.For) and parent.iter is rows:
+            yield from self._of_loop(parent)
+        else:
+            raise _Used
+
+    def _of_comprehension(self, part: ast.comprehension) -> Aggregate:
+        whole = self.parents.get(part)
+        if not isinstance(whole, _Comprehension) or len(whole.generators) > 1 or part.ifs:
+            raise _Used
+        call = self.parents.get(whole)
+        if not isinstance(call, ast.Call) or not self._calls(call, tuple(_AGGREGATES)):
+            raise _Used
+        assert isinstance(call.func, ast.Name)
+        function = _AGGREGATES[call.func.id]
+        if function == "count" or (function == "sum" and _is_one(whole.elt)):
+            if any(isinstance(node, ast.Call | ast.Attribute) for node in ast.walk(whole.elt)):
+                raise _Used
+            return Aggregate("count")
+        return Aggregate(function, _attribute(whole.elt, part.target))
+
+    def _of_loop(self, loop: ast.For) -> Iterator[Aggregate]:
+        """Yield what a loop adds up, if it does nothing else."""
+        if loop.orelse or not isinstance(loop.target, ast.Name):
+            raise _Used
+        if self._reads_elsewhere(loop.target.id, loop):
+            raise _Used
+        for statement in loop.body:
+            if not (isinstance(statement, ast.AugAssign) and isinstance(statement.op, ast.Add)):
+                raise _Used
+            by = self._group(statement.target, loop.target)
+            if _is_one(statement.value):
+                yield Aggregate("count", by=by)
+            else:
+                yield Aggregate("sum", _attribute(statement.value, loop.target), by)
+
+    def _group(self, target: ast.expr, row: ast.Name) -> str | None:
+        """Return the attribute of the row that a counter is kept for, None for one number."""
+        if isinstance(target, ast.Name) and target.id != row.id:
+            return None
+        if not isinstance(target, ast.Subscript) or not isinstance(target.value, ast.Name):
+            raise _Used
+        if isinstance(target.slice, ast.Name) and target.slice.id != row.id:
+            return None
+        return _attribute(target.slice, row)
+
+    def _reads_elsewhere(self, name: str, loop: ast.For) -> bool:
+        """Tell whether the last row is read after the loop."""
+        inside = set(ast.walk(loop))
+        return any(
+            isinstance(node, ast.Name) and node.id == name and node not in inside
+            for node in ast.walk(self.function)
+            if not self._binds_anew(node, name)
+        )
+
+    def _binds_anew(self, node: ast.AST, name: str) -> bool:
+        """Tell whether a name lies in another loop or comprehension that gives it a value."""
+        while (parent := self.parents.get(node)) is not None:
+            node = parent
+            targets = (
+                [node.target]
+                if isinstance(node, ast.For)
+                else [each.target for each in getattr(node, "generators", ())]
+            )
+            if any(isinstance(each, ast.Name) and each.id == name for each in targets):
+                return True
+        return False
+
+
+def _bound(module: ast.Module) -> Iterator[str]:
+    """Yield every name that a module gives a value of its own, wherever it does."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name
+
+
+def _around(module: ast.Module, span: Span) -> _Function:
+    """Return the innermost function that a place lies in."""
     found: _Function = module
     for node in ast.walk(module):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _spans(node, lineno):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _contains(node, span):
             found = node  # the walk goes from the outside in
     return found
 
 
-def _spans(node: ast.stmt | ast.expr, lineno: int) -> bool:
-    return node.lineno <= lineno <= (node.end_lineno or node.lineno)
+def _expression_at(function: _Function, span: Span) -> ast.expr | None:
+    """Return the innermost expression that ends where a place ends and holds all of it.
+
+    Where a chain of calls takes several lines, the place of a call begins at its own name only.
+    """
+    end = (span.end_lineno, span.end_column)
+    found = None
+    for node in ast.walk(function):
+        if (
+            isinstance(node, ast.expr)
+            and (node.end_lineno, node.end_col_offset) == end
+            and _contains(node, span)
+        ):
+            found = node
+    return found
 
 
-def _aggregate(node: ast.AST, lineno: int) -> Aggregate | None:
-    """Return the aggregate that a call or a loop makes of the rows asked for at a line."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) == 1:
-        function, argument = _AGGREGATES.get(node.func.id), node.args[0]
-        if function is None or not _spans(argument, lineno):
-            return None
-        if isinstance(argument, ast.GeneratorExp | ast.ListComp):
-            source = argument.generators[0].iter
-            if _asks(source, lineno) and len(argument.generators) == 1:
-                return Aggregate(function, _attribute(argument.elt))
-            return None
-        return Aggregate(function, None) if _asks(argument, lineno) else None
-    if isinstance(node, ast.For) and _asks(node.iter, lineno):
-        return _accumulated(node)
-    return None
+def _contains(node: ast.stmt | ast.expr, span: Span) -> bool:
+    begins = (node.lineno, node.col_offset) <= (span.lineno, span.column)
+    ends = (node.end_lineno or 0, node.end_col_offset or 0)
+    return begins and (span.end_lineno, span.end_column) <= ends
 
 
-def _asks(node: ast.expr, lineno: int) -> bool:
-    """Tell whether an expression is the rows themselves, as a call at a line gives them."""
-    while isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-        if node.func.id not in _WRAPPERS or not node.args:
-            break
-        node = node.args[0]
-    # select(...) through a session or a query: a method's result.
-    return (
-        isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and _spans(node, lineno)
-    )
+def _is_one(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value == 1 and type(node.value) is int
 
 
-def _accumulated(loop: ast.For) -> Aggregate | None:
-    """Return what a loop adds up, if it does nothing else."""
-    attributes = []
-    for statement in loop.body:
-        if not (isinstance(statement, ast.AugAssign) and isinstance(statement.op, ast.Add)):
-            return None
-        if any(isinstance(node, ast.Call) for node in ast.walk(statement)):
-            return None
-        attributes.append(_attribute(statement.value))
-    if len(attributes) != 1:
-        return None
-    counts = isinstance(loop.body[0].value, ast.Constant)  # type: ignore[attr-defined]
-    return Aggregate("count" if counts else "sum", attributes[0])
-
-
-def _of_variable(
-    assignment: ast.Assign, function: _Function, parents: dict[ast.AST, ast.AST]
-) -> Aggregate | None:
-    target = assignment.targets[0]
-    if len(assignment.targets) != 1 or not isinstance(target, ast.Name):
-        return None
-    uses = [
-        _use(node, parents)
-        for node in ast.walk(function)
-        if isinstance(node, ast.Name) and node.id == target.id and node is not target
-    ]
-    found = [use for use in uses if use is not None]
-    if not found or len(found) < len(uses):
-        return None
-    return next((use for use in found if use.function != "count"), found[0])
-
-
-def _use(name: ast.Name, parents: dict[ast.AST, ast.AST]) -> Aggregate | None:
-    parent = parents.get(name)
-    if isinstance(parent, ast.Call) and isinstance(parent.func, ast.Name) and name in parent.args:
-        function = _AGGREGATES.get(parent.func.id)
-        return Aggregate(function, None) if function == "count" else None
-    if isinstance(parent, ast.comprehension):
-        source = parents.get(parent)
-        call = parents.get(source) if source is not None else None
-        if isinstance(source, ast.GeneratorExp | ast.ListComp) and isinstance(call, ast.Call):
-            function = _AGGREGATES.get(getattr(call.func, "id", ""))
-            if function is not None and not _nested(source):
-                return Aggregate(function, _attribute(source.elt))
-    if isinstance(parent, ast.For) and parent.iter is name:
-        return _accumulated(parent)
-    return None
-
-
-def _nested(source: ast.GeneratorExp | ast.ListComp) -> bool:
-    inner = chain.from_iterable(ast.walk(each) for each in (source.elt, *source.generators[0].ifs))
-    return len(source.generators) > 1 or any(isinstance(node, ast.Call) for node in inner)
-
-
-def _attribute(node: ast.expr) -> str | None:
-    """Return the attribute that an expression is about, if it is about one."""
-    names = set(_attributes(node))
-    return names.pop() if len(names) == 1 else None
-
-
-def _attributes(node: ast.expr) -> Iterator[str]:
-    for each in ast.walk(node):
-        if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name):
-            yield each.attr
+def _attribute(node: ast.expr, row: ast.expr) -> str:
+    """Return the attribute of the row that an expression is."""
+    if (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and isinstance(row, ast.Name)
+        and node.value.id == row.id
+    ):
+        return node.attr
+    raise _Used

@@ -32,7 +32,8 @@ class ListenerOrder(IntEnum):
 
     RECORDER = 0
     TRACES = 1
-    COMMENTS = 2
+    WORKLOAD = 2
+    COMMENTS = 3
 
 
 _standing: dict[ListenerOrder, Mapping[str, Listener]] = {}
@@ -43,7 +44,7 @@ def listen(order: ListenerOrder, listeners: Mapping[str, Listener]) -> None:
 
     :param listeners: by the event's name, which is that of the dialect's method too.
     """
-    if order in _standing:
+    if _standing.get(order):
         return
     if not _standing:
         DialectEvents._listen = _noticing(DialectEvents._listen)  # type: ignore[method-assign]
@@ -54,6 +55,13 @@ def listen(order: ListenerOrder, listeners: Mapping[str, Listener]) -> None:
     for _, each in _from(order):
         for name, listener in each.items():
             event.listen(Engine, name, listener)
+
+
+def stop_listening(order: ListenerOrder) -> None:
+    """Take the listeners of a place off again; harmless where none stand."""
+    for name, listener in _standing.get(order, {}).items():
+        event.remove(Engine, name, listener)
+    _standing[order] = {}
 
 
 def _noticing(begin_to_listen: Callable[..., None]) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine.cursor import _DEFAULT_FETCH, CursorFetchStrategy
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, loading
 
 from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.attributes import are_watched
@@ -28,10 +28,11 @@ from flask_perfkit.hooks.execution import (
     listen,
     pass_on,
 )
+from flask_perfkit.hooks.refusals import watch_refusals
 from flask_perfkit.recording.callsite import memory, position_of, walk
-from flask_perfkit.recording.fingerprint import WRITES, operation_of
+from flask_perfkit.recording.fingerprint import WRITES, bounded, operation_of
 from flask_perfkit.recording.joins import MANY_ROWS, Branches, branches_of
-from flask_perfkit.recording.reason import reads_one_row, texts_of
+from flask_perfkit.recording.reason import may_be_large, reads_one_row, texts_of
 from flask_perfkit.recording.recorder import MOST_RECORDS, Recorder, current
 
 _now = perf_counter_ns
@@ -53,6 +54,8 @@ class Rows(CursorFetchStrategy):
     error: str | None = None
     branches: Branches | None = None
     widths: Mapping[str, float] = {}
+    dialect: Any = None
+    """Set for what went to the driver as it is: else what was compiled knows it."""
 
     def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
         try:
@@ -136,6 +139,11 @@ _UNCOUNTED = _SeenApart(lambda cursor, parameters, context: (parameters, _NOTHIN
 def watch_statements() -> None:
     """Listen to every engine; harmless when called again."""
     listen(ListenerOrder.RECORDER, _LISTENERS)
+    # The ORM gives each load a number of its own and each object that of its load. Where this is
+    # the moment, it tells which statement brought an object.
+    if hasattr(loading, "_new_runid"):
+        loading._new_runid = perf_counter_ns
+    watch_refusals()
     if not event.contains(Session, "before_flush", _before_flush):
         event.listen(Session, "before_flush", _before_flush)
         event.listen(Session, "after_flush", _after_flush)
@@ -254,6 +262,7 @@ def _record_rare(
     ended = _now()
     try:
         seen = see(outcome)
+        seen.dialect = context.dialect
         if seen.error is not None:
             recorder.failed_statements += 1
             recorder.has_more = True
@@ -267,11 +276,21 @@ def _record_rare(
 
 
 def _way_to_see(statement: str, context: Any) -> Rows | _SeenApart | None:
+    """Choose how a statement is seen, and whether its parameters may be too large to keep."""
+    way = _way_to_count(statement, context)
+    if may_be_large(context.compiled):
+        return _SeenApart(partial(_see_bounded, way))
+    return way
+
+
+def _way_to_count(statement: str, context: Any) -> Rows | _SeenApart | None:
     """Choose how the rows of a statement are counted: as fetched, as written, or not at all."""
     if operation_of(statement) in WRITES:
         return _SeenApart(_see_written)
     if context.cursor_fetch_strategy is not _DEFAULT_FETCH:
         return _NOTHING_SEEN
+    if context.compiled is None:
+        return _SeenApart(_see_uncompiled)
     if reads_one_row(context.invoked_statement, context.execution_options):
         return _NOTHING_SEEN
     try:
@@ -297,12 +316,28 @@ def _see(
     return (_UNCOUNTED if way is None else way).see(cursor, parameters, context)
 
 
+def _see_bounded(
+    way: Rows | _SeenApart | None, cursor: Any, parameters: Any, context: Any
+) -> tuple[Any, Rows]:
+    parameters, seen = _see(way, cursor, parameters, context)
+    return None if parameters is None else bounded(parameters), seen
+
+
 def _see_written(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
     seen = _written(cursor)
+    seen.dialect = context.dialect
     if seen.rows == 0 and context.cursor_fetch_strategy is _DEFAULT_FETCH:
         context.cursor_fetch_strategy = seen  # RETURNING tells the rows when they are fetched
     # What is written is not looked at, and may be large: it is not kept.
     return None, seen
+
+
+def _see_uncompiled(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
+    seen = Rows()
+    seen.dialect = context.dialect
+    if not context._is_server_side:
+        context.cursor_fetch_strategy = seen
+    return parameters, seen
 
 
 def _see_studied(

@@ -1,6 +1,7 @@
 """Pages of a query: by their number or by a cursor, with marshmallow envelopes and clear errors."""
 
 from flask_perfkit.pagination.decorator import paginated
+from flask_perfkit.pagination.http.openapi import openapi_operation
 from flask_perfkit.pagination.http.params import CursorParams, PaginationParams
 from flask_perfkit.pagination.http.schemas import (
     CursorParamsSchema,
@@ -20,6 +21,7 @@ __all__ = [
     "PaginationParams",
     "PaginationParamsSchema",
     "cursor_page_schema",
+    "openapi_operation",
     "page_schema",
     "paginate",
     "paginated",

@@ -2,169 +2,164 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Integer, bindparam, or_, select, tuple_, union_all
+from marshmallow import ValidationError
+from sqlalchemy import and_
 
-from flask_perfkit.pagination.app import current_endpoint, current_secrets
-from flask_perfkit.pagination.cursor.fingerprint import fingerprint
-from flask_perfkit.pagination.cursor.sealing import require_sealing
-from flask_perfkit.pagination.cursor.token import CursorPosition, read_cursor, write_cursor
+from flask_perfkit.errors import ParameterError
+from flask_perfkit.pagination.cursor.token import CursorPosition
+from flask_perfkit.pagination.http.values import field_of
 from flask_perfkit.pagination.pages import CursorPage
-from flask_perfkit.pagination.statement.layout import Laid, PageStatement, lay_out
-from flask_perfkit.pagination.statement.rows import Fetched
+from flask_perfkit.pagination.places import Places
+from flask_perfkit.pagination.statement.layout import lay_out
+from flask_perfkit.pagination.statement.page import rows_beyond, values_at
 from flask_perfkit.pagination.statement.totals import count_rows
-from flask_perfkit.pagination.statement.visibility import hides_any
 
 if TYPE_CHECKING:
-    from sqlalchemy import BindParameter, Dialect, Select
-
     from flask_perfkit.pagination.http.params import CursorParams
-    from flask_perfkit.pagination.order.ranges import Direction, Range
-    from flask_perfkit.pagination.order.terms import Expression, Term
+    from flask_perfkit.pagination.order.sortable import Ordered
+    from flask_perfkit.pagination.order.terms import Expression
+    from flask_perfkit.pagination.statement.layout import Laid
     from flask_perfkit.pagination.statement.rows import Source
     from flask_perfkit.pagination.statement.statement import AnySelect
     from flask_perfkit.pagination.statement.totals import Total
+    from flask_perfkit.pagination.statement.visibility import Shown
 
-# By name, so that all statements of a shape share their compiled form.
-_LIMIT: BindParameter[int] = bindparam("perfkit_limit", type_=Integer())
+
+class _Part(NamedTuple):
+    """A part of the list, in its order.
+
+    :param values: the sort values of each item.
+    :param after: the place behind the last item; None where there is neither item nor cursor.
+    :param before: the place in front of the first one.
+    """
+
+    items: list[Any]
+    values: list[tuple[Any, ...]]
+    after: CursorPosition | None
+    before: CursorPosition | None
+    has_next: bool
+    has_previous: bool
 
 
 def keyset_page(
     source: Source,
     statement: AnySelect,
-    terms: Sequence[Term],
+    ordered: Ordered,
     params: CursorParams,
     total: Total,
-    dumped: Collection[str] | None,
+    shown: Shown,
 ) -> CursorPage:
     """Return the page that the cursor leads to, or the first one.
 
-    :param dumped: the names that the response shows of an item; None for all.
+    :param shown: what the response shows of an item.
     """
-    laid = lay_out(statement, terms, source.bind.dialect.name, for_cursor=True)
-    text = _Text.of(laid, source.bind.dialect, dumped)
-    place = text.read(params.cursor) if params.cursor else None
-    backward = place is not None and place.backward
-    rows = _rows(source, laid, place, params.page_size + 1)
-    items = rows.items(params.page_size)
-    goes_on = len(rows) > params.page_size
-    # What lies where the cursor came from need not be looked up: its row, or one beside it.
-    came_from = place is not None and bool(items)
-    has_next, has_previous = (came_from, goes_on) if backward else (goes_on, came_from)
-    nearest, furthest = _ends(rows, len(items))
-    first, last = (furthest, nearest) if backward else (nearest, furthest)
-    is_tied = first[:-1] == last[:-1]
+    laid = lay_out(ordered, source.bind.dialect, for_cursor=True)
+    places = Places.of(laid, source, shown)
+    if params.around is not None:
+        part = _around(source, laid, params.around, params.page_size)
+    else:
+        place = places.read(params.cursor) if params.cursor else None
+        part = _beyond(source, laid, place, params.page_size)
+    count = count_rows(source, statement, total)
     return CursorPage(
-        items[::-1] if backward else items,
+        part.items,
         params.page_size,
-        next_cursor=text.write(CursorPosition(False, is_tied, last)) if has_next else None,
-        previous_cursor=text.write(CursorPosition(True, is_tied, first)) if has_previous else None,
-        total=count_rows(source, statement, total),
+        next_cursor=places.write(part.after) if part.has_next else None,
+        previous_cursor=places.write(part.before) if part.has_previous else None,
+        total=count.number,
+        total_is_capped=count.is_capped,
+        write_end=lambda: places.write(part.after),
+        write_all=lambda: [
+            places.write(CursorPosition(False, False, values)) for values in part.values
+        ],
     )
 
 
-def _ends(rows: Fetched, count: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    return (rows.added(0), rows.added(count - 1)) if count else ((), ())
+def _beyond(source: Source, laid: Laid, place: CursorPosition | None, size: int) -> _Part:
+    backward = place is not None and place.backward
+    rows = rows_beyond(source, laid, place, size + 1)
+    items = rows.items(size)
+    if place is not None and not items:
+        return _emptied(source, laid, place)
+    values = rows.added(size)
+    goes_on = len(rows) > size
+    # What lies where the cursor came from need not be looked up: its row, or one beside it.
+    came_from = place is not None
+    if backward:
+        return _part(items[::-1], values[::-1], has_next=came_from, has_previous=goes_on)
+    return _part(items, values, has_next=goes_on, has_previous=came_from)
 
 
-class _Text(NamedTuple):
-    """Writes and reads the cursors of one query."""
-
-    fingerprint: bytes
-    secrets: tuple[bytes, ...]
-    is_sealed: bool
-
-    @classmethod
-    def of(cls, laid: Laid, dialect: Dialect, dumped: Collection[str] | None) -> _Text:
-        is_sealed = hides_any(laid.layout.names, dumped)
-        if is_sealed:
-            require_sealing()
-        return cls(_fingerprint(laid, dialect), current_secrets(), is_sealed)
-
-    def write(self, place: CursorPosition) -> str:
-        return write_cursor(place, self.fingerprint, self.secrets, sealed=self.is_sealed)
-
-    def read(self, text: str) -> CursorPosition:
-        return read_cursor(text, self.fingerprint, self.secrets)
+def _part(
+    items: list[Any], values: list[tuple[Any, ...]], *, has_next: bool, has_previous: bool
+) -> _Part:
+    if not items:
+        return _Part([], [], None, None, False, False)
+    first, last = values[0], values[-1]
+    is_tied = first[:-1] == last[:-1]
+    after, before = CursorPosition(False, is_tied, last), CursorPosition(True, is_tied, first)
+    return _Part(items, values, after, before, has_next, has_previous)
 
 
-def _fingerprint(laid: Laid, dialect: Dialect) -> bytes:
-    layout, parameters = laid.layout, laid.parameters
-    if layout.sql is None or parameters is None:
-        compiled = laid.statement.order_by(*layout.order_by).compile(dialect=dialect)
-        layout.sql = str(compiled)
-        parameters = list(compiled.bind_names) if parameters is None else parameters
-    return fingerprint(layout.sql, parameters, dialect, current_endpoint())
+def _emptied(source: Source, laid: Laid, place: CursorPosition) -> _Part:
+    """Return the way back from a place beyond which there are no rows any more."""
+    back = place._replace(backward=not place.backward, inclusive=not place.inclusive)
+    is_there = len(rows_beyond(source, laid, back, 1)) > 0
+    after, before = (back, place) if place.backward else (place, back)
+    return _Part(
+        [],
+        [],
+        after,
+        before,
+        has_next=is_there and place.backward,
+        has_previous=is_there and not place.backward,
+    )
 
 
-def _rows(source: Source, laid: Laid, place: CursorPosition | None, limit: int) -> Fetched:
-    page = _page(laid, place)
-    parameters: dict[str, Any] = {_LIMIT.key: limit}
-    if page.names:
-        values = (parameter.effective_value for parameter in laid.parameters or ())
-        parameters |= zip(page.names, values, strict=True)
-    if place is not None:
-        parameters |= laid.layout.keyset.forward.parameters(place)
-    return Fetched(source.execute(page.statement, parameters), laid.layout.items)
+def _around(source: Source, laid: Laid, key: Any, size: int) -> _Part:
+    """Return the part that has the item of that key in its middle."""
+    values = values_at(source, laid, _is_item(laid, key))
+    if values is None:
+        raise ParameterError({"around": ["There is no such item in this list."]})
+    half = size // 2
+    rows_before = rows_beyond(source, laid, CursorPosition(True, False, values), half + 1)
+    items_before = rows_before.items(half)
+    place = CursorPosition(False, False, values, inclusive=True)
+    left = size - len(items_before)
+    rows = rows_beyond(source, laid, place, left + 1)
+    items = rows.items(left)
+    values_before = rows_before.added(half)
+    return _part(
+        [*items_before[::-1], *items],
+        [*values_before[::-1], *rows.added(left)],
+        has_next=len(rows) > left,
+        has_previous=len(rows_before) > half,
+    )
 
 
-def _page(laid: Laid, place: CursorPosition | None) -> PageStatement:
-    """Return the statement of the page; one that ran before needs not be built again."""
-    keyset = laid.layout.keyset
-    direction = keyset.backward if place and place.backward else keyset.forward
-    key = None if place is None else (place.backward, direction.shape_of(place))
-    if laid.is_as_before and key in laid.layout.pages:
-        return laid.layout.pages[key]
-    if place is None:
-        statement = laid.statement.order_by(*direction.order_by)
-    else:
-        statement = _beyond(laid, direction, direction.ranges(place))
-    statement = statement.add_columns(*keyset.columns).limit(_LIMIT)
-    if not laid.is_as_before:
-        return PageStatement(statement)
-    page = PageStatement(statement, [parameter.key for parameter in laid.parameters or ()])
-    laid.layout.pages[key] = page
-    return page
+def _is_item(laid: Laid, key: Any) -> Expression:
+    """Return the condition that a row is the item of that key.
 
-
-def _beyond(laid: Laid, direction: Direction, ranges: Sequence[Range]) -> Select[Any]:
-    """Select the rows of the ranges, in the form that is flat on this database."""
-    if len(ranges) == 1:
-        return _where(laid.statement, ranges[0].condition).order_by(*ranges[0].order_by)
-    if laid.layout.finds_by_key and laid.layout.ways.ranges_rows:
-        condition = _among(laid, ranges)
-    else:
-        condition = or_(*(part.condition for part in ranges))
-    return _where(laid.statement, condition).order_by(*direction.order_by)
-
-
-def _where(statement: Select[Any], condition: Expression) -> Select[Any]:
-    if statement._group_by_clauses:
-        return statement.having(condition)
-    return statement.where(condition)
-
-
-def _among(laid: Laid, ranges: Sequence[Range]) -> Expression:
-    """Return the condition that a row is among the first of one of the ranges.
-
-    Their keys are found by one index range after the other. An OR over the
-    ranges would read the index from its beginning.
+    :raises ValueError: the rows of the query have no key.
+    :raises ParameterError: the value is none that the key can have.
     """
-    layout = laid.layout
-    keys = laid.statement.with_only_columns(*layout.keyset.columns, maintain_column_froms=True)
-    found = union_all(
-        *(
-            select(keys.where(part.condition).order_by(*part.order_by).limit(_LIMIT).subquery())
-            for part in ranges
-        )
-    ).subquery()
-    told_apart = {hash(column) for column in layout.identity}
-    pairs = [
-        (term.value, column)
-        for term, column in zip(layout.terms, found.c, strict=True)
-        if hash(term.value) in told_apart
-    ]
-    row, rows = [value for value, _ in pairs], select(*(column for _, column in pairs))
-    return row[0].in_(rows) if len(row) == 1 else tuple_(*row).in_(rows)
+    identity = laid.layout.identity
+    if not laid.layout.finds_by_key:
+        raise ValueError("around needs rows with a key: no GROUP BY, DISTINCT, UNION or LIMIT")
+    parts = key if isinstance(key, tuple) else (key,)
+    if len(parts) != len(identity):
+        raise ParameterError({"around": [f"Must be {len(identity)} values, the key of a row."]})
+    return and_(
+        *(column == _read(part, column) for part, column in zip(parts, identity, strict=True))
+    )
+
+
+def _read(value: Any, column: Expression) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return field_of("around", column.type).deserialize(value)
+    except ValidationError as error:
+        raise ParameterError({"around": [str(message) for message in error.messages]}) from None

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from types import EllipsisType
-from typing import TYPE_CHECKING, get_args, overload
+from typing import TYPE_CHECKING, overload
 
-from flask_perfkit.pagination.http.params import PaginationParams
+from flask_perfkit.pagination.http.params import CursorParams, PaginationParams
+from flask_perfkit.pagination.http.shown import read_shows
 from flask_perfkit.pagination.keyset import keyset_page
 from flask_perfkit.pagination.offset import offset_page
-from flask_perfkit.pagination.order.terms import sort_errors, sort_terms
+from flask_perfkit.pagination.order.sortable import (
+    ordered,
+    read_sort_column,
+    require_default_sort,
+    require_names,
+    sort_keys,
+)
 from flask_perfkit.pagination.statement.estimate import require_planner
 from flask_perfkit.pagination.statement.rows import Source
 from flask_perfkit.pagination.statement.statement import bind_of, read_query
-from flask_perfkit.pagination.statement.totals import Total
+from flask_perfkit.pagination.statement.totals import WAYS_TO_COUNT, Total
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
+
+    from sqlalchemy.orm import Session
 
     from flask_perfkit.pagination.app import AnySession
-    from flask_perfkit.pagination.http.params import CursorParams
-    from flask_perfkit.pagination.order.terms import Sortable, Term
+    from flask_perfkit.pagination.http.shown import Shows
+    from flask_perfkit.pagination.order.sortable import Sortable, SortKey
     from flask_perfkit.pagination.pages import CursorPage, Page
     from flask_perfkit.pagination.statement.statement import AnySelect, Pageable
+    from flask_perfkit.pagination.statement.visibility import Shown
 
 
 @overload
@@ -31,6 +41,7 @@ def paginate(
     *,
     sortable: Sortable | None = None,
     default_sort: str | None = None,
+    shows: Shows | None = None,
     total: Total | EllipsisType = ...,
     session: AnySession | None = None,
 ) -> Page: ...
@@ -43,6 +54,7 @@ def paginate(
     *,
     sortable: Sortable | None = None,
     default_sort: str | None = None,
+    shows: Shows | None = None,
     total: Total | EllipsisType = ...,
     session: AnySession | None = None,
 ) -> CursorPage: ...
@@ -54,6 +66,7 @@ def paginate(
     *,
     sortable: Sortable | None = None,
     default_sort: str | None = None,
+    shows: Shows | None = None,
     total: Total | EllipsisType = ...,
     session: AnySession | None = None,
 ) -> Page | CursorPage:
@@ -71,7 +84,11 @@ def paginate(
     :param total: ``"exact"``, what pages by number have unless set, counts the
         statement's rows; ``"cached"`` keeps the count in PerfKit's cache for ``PERFKIT_COUNT_TTL``
         seconds, or until one of its tables changes; ``"estimated"`` asks PostgreSQL's
-        planner; None, what cursor pages have unless set, leaves the total out.
+        planner; a whole number counts no further than that; None, what cursor pages have unless
+        set, leaves the total out.
+    :param shows: what the view shows of an item: its marshmallow schema, or the names of the
+        attributes that it shows as they are. A cursor over other values is sealed, and so is
+        every cursor where this is left out.
     :param session: a legacy ``Query`` brings its own; Flask-SQLAlchemy's unless set.
     :raises ParameterError: ``params.sort`` uses another name, or the cursor is
         of no use here; answered as a 400.
@@ -79,45 +96,47 @@ def paginate(
         show, and the extra ``sealed`` is not installed.
     """
     require_total(total)
-    sortable = sortable or {}
-    require_default_sort(default_sort, sortable)
-    statement, session = read_query(query, session)
+    if not isinstance(params, PaginationParams | CursorParams):
+        raise TypeError(f"params={params!r:.80}: must be PaginationParams or CursorParams")
+    names: Sortable = {} if sortable is None else sortable
+    require_names(names)
+    require_default_sort(default_sort, names)
+    statement, used_session = read_query(query, session)
     sort = params.sort or default_sort
-    terms = sort_terms(sort, sortable) if sort else []
-    return cut(statement, params, terms, total, session)
+    keys = sort_keys(sort, names, lambda name: read_sort_column(name, names[name])) if sort else []
+    return cut(statement, params, keys, total, used_session, read_shows(shows))
 
 
 def cut(
     statement: AnySelect,
     params: PaginationParams | CursorParams,
-    terms: Sequence[Term],
+    keys: Sequence[SortKey],
     total: Total | EllipsisType,
-    session: AnySession,
-    dumped: Collection[str] | None = None,
+    session: Session,
+    shown: Shown,
 ) -> Page | CursorPage:
     """Cut a page out of a statement.
 
-    :param dumped: the names that the response shows of an item; None for all.
+    :param shown: what the response shows of an item.
     """
     source = Source(session, bind_of(session, statement))
     if total == "estimated":
         require_planner(source.bind.dialect.name)
+    counted: Total = "exact" if isinstance(params, PaginationParams) else None
+    if not isinstance(total, EllipsisType):
+        counted = total
+    rows = ordered(statement, keys)
     if isinstance(params, PaginationParams):
-        counted: Total = "exact" if isinstance(total, EllipsisType) else total
-        return offset_page(source, statement, terms, params, counted)
-    counted = None if isinstance(total, EllipsisType) else total
-    return keyset_page(source, statement, terms, params, counted, dumped)
+        return offset_page(source, statement, rows, params, counted)
+    return keyset_page(source, statement, rows, params, counted, shown)
 
 
 def require_total(total: Total | EllipsisType) -> None:
     """Refuse an unknown way of counting with a ValueError."""
-    if total is not ... and total not in get_args(Total):
-        allowed = ", ".join(map(repr, get_args(Total)))
-        raise ValueError(f"total={total!r} is unknown; allowed are {allowed}")
-
-
-def require_default_sort(default_sort: str | None, sortable: Sortable) -> None:
-    """Refuse a default that clients could not ask for themselves with a ValueError."""
-    messages = sort_errors(default_sort, sortable) if default_sort else []
-    if messages:
-        raise ValueError(f"default_sort={default_sort!r}: {messages[0]}")
+    is_cap = isinstance(total, int) and not isinstance(total, bool) and total > 0
+    if not (total is ... or is_cap or total in WAYS_TO_COUNT):
+        allowed = ", ".join(map(repr, WAYS_TO_COUNT))
+        raise ValueError(
+            f"total={total!r} is unknown; allowed are {allowed}, and a whole number above 0 to "
+            "count no further"
+        )

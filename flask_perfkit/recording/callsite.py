@@ -13,15 +13,16 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from importlib.util import find_spec
 from opcode import opmap
 from operator import attrgetter
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.orm import attributes
 from sqlalchemy.orm.state import InstanceState
+from sqlalchemy.orm.unitofwork import UOWTransaction
 
 _MOST_KEPT = 1_000
 _LONGEST_KEPT = 10_000
@@ -29,11 +30,20 @@ _MOST_FILES = 10_000
 
 _VARARGS, _VARKEYWORDS, _COROUTINE = 0x04, 0x08, 0x80
 _CALL_WITH_ARGUMENTS = opmap["CALL_FUNCTION_EX"]
+_ITERATES = (opmap["GET_ITER"], opmap["FOR_ITER"])
 _INLINE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 _NO_FILE = "<template>"
 PROMPTS = ("<stdin>", "<console>", "<python-input", "<ipython")
 _ATTRIBUTES = attributes.__file__
 _LOAD_EXPIRED = InstanceState._load_expired.__code__
+_FLUSH = UOWTransaction.execute.__code__
+_FRAMEWORK = {
+    *("sqlalchemy", "flask_sqlalchemy", "flask_perfkit", "flask", "werkzeug", "jinja2", "click"),
+    *("greenlet", "asgiref", "aiosqlite", "asyncpg", "psycopg", "psycopg2", "pymysql"),
+    *("pytest", "_pytest", "pluggy", "typing_extensions"),
+}
+"""Packages that ask for nothing by themselves."""
+
 _NO_CODE = compile("", "<nothing>", "exec")
 
 Position = tuple[CodeType, str, int]
@@ -61,22 +71,68 @@ class Line:
         self.function = function
 
 
+class Span(NamedTuple):
+    """A place in a source file: lines from 1, columns in bytes from 0, the end not included.
+
+    ``iterated`` tells that a loop was walking what the expression gives.
+    """
+
+    lineno: int
+    end_lineno: int
+    column: int
+    end_column: int
+    iterated: bool = False
+
+
+class Sender(NamedTuple):
+    """What lay between a statement and the application: see :class:`Site`."""
+
+    touched: str | None = None
+    expired: bool = False
+    library: str | None = None
+    flushing: bool = False
+
+    def past(self, frame: FrameType) -> Sender:
+        """Return what is known after one more frame of a library."""
+        code = frame.f_code
+        if code is _LOAD_EXPIRED:
+            return self._replace(expired=True)
+        if code is _FLUSH:
+            return self._replace(flushing=self.library is None)
+        if self.touched is None and (touched := _touched(frame)) is not None:
+            return self._replace(touched=touched)
+        if self.library is None and (library := library_of(code.co_filename)) is not None:
+            return self._replace(library=library)
+        return self
+
+
 class Site:
     """Where a statement was asked for: the deepest application line and its caller.
 
     ``touched`` is the mapped attribute that was being read, where one was, and ``expired``
-    tells that it was known before and had to be read again.
+    tells that it was known before and had to be read again. ``library`` is the package, beside
+    SQLAlchemy, that the line left the asking to; ``flushing`` tells that SQLAlchemy sent the
+    statement by itself while a session wrote what had changed in it.
     """
 
-    __slots__ = ("asked", "caller", "expired", "touched")
+    __slots__ = ("_position", "asked", "caller", "expired", "flushing", "library", "touched")
 
     def __init__(
-        self, asked: Line | None, caller: Line | None, touched: str | None, expired: bool
+        self, asked: Line | None, caller: Line | None, position: Position, sender: Sender
     ) -> None:
         self.asked = asked
         self.caller = caller
-        self.touched = touched
-        self.expired = expired
+        self.touched, self.expired, self.library, self.flushing = sender
+        self._position = position
+
+    @property
+    def span(self) -> Span | None:
+        """The expression that asked; None where Python does not know its columns."""
+        code, _, instruction = self._position
+        places = _positions(code)[max(instruction, 0) // 2]
+        if None in places:
+            return None
+        return Span(*places)._replace(iterated=code.co_code[instruction] in _ITERATES)
 
 
 Asked = tuple[str, Site]
@@ -89,7 +145,7 @@ Depths count from the hook that SQLAlchemy calls, which is 0; where no jump is p
 are 0, which never agrees with the key.
 """
 
-_sites: dict[tuple[Key, str | None, bool], Site] = {}
+_sites: dict[tuple[Key, Sender], Site] = {}
 _lines: dict[tuple[str, int], Line] = {}
 _files: dict[str, bool] = {}
 _roots: list[str] = []
@@ -129,12 +185,11 @@ def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
     """
     asked: FrameType | None = None
     caller: FrameType | None = None
-    inner = _NO_CODE
+    inner = frame
     asked_at = ended_at = 0
     ended = frame
     jumpable = True
-    touched: str | None = None
-    expired = False
+    sender = Sender()
     for depth, current in upwards(frame):
         if depth < 0:
             jumpable = False
@@ -143,24 +198,23 @@ def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
             break
         if not is_application(current.f_code.co_filename):
             if asked is None:
-                touched = touched or _touched(current)
-                expired = expired or current.f_code is _LOAD_EXPIRED
+                sender = sender.past(current)
             continue
         if asked is None:
             asked, asked_at = current, depth
-            inner = current.f_code
-        elif _is_around(current.f_code, inner):
-            inner = current.f_code
+            inner = current
+        elif _is_around(current.f_code, inner.f_code) or _inherits(current, inner):
+            inner = current
         elif not passes_on(current):
             caller = current
             break
     key = (_position(asked), _position(ended))
-    site = _sites.get((key, touched, expired))
+    site = _sites.get((key, sender))
     if site is None:
-        site = Site(_line(asked), _line(caller), touched, expired)
+        site = Site(_line(asked), _line(caller), key[0], sender)
         if len(_sites) >= _MOST_KEPT:
             _sites.clear()
-        _sites[key, touched, expired] = site
+        _sites[key, sender] = site
     if statement is not None and len(statement) <= _LONGEST_KEPT:
         if len(memory) >= _MOST_KEPT:
             memory.clear()
@@ -211,6 +265,12 @@ def _position(frame: FrameType | None) -> Position:
         # Templates without a file differ by name; this never agrees with the hook's look.
         filename = _source(frame)[0]
     return (code, filename, instruction)
+
+
+@lru_cache(maxsize=50)
+def _positions(code: CodeType) -> tuple[Any, ...]:
+    """Return where each instruction lies; they can only be walked from the first one on."""
+    return tuple(code.co_positions()) or ((None,),)
 
 
 def _line(frame: FrameType | None) -> Line | None:
@@ -279,6 +339,30 @@ def _is_around(code: CodeType, inner: CodeType) -> bool:
         and code.co_filename == inner.co_filename
         and inner in code.co_consts
     )
+
+
+def _inherits(frame: FrameType, inner: FrameType) -> bool:
+    """Tell whether a template's line only says where a block stands, or what is extended.
+
+    Jinja calls a parent template there, and the parent its blocks: nobody's code called.
+    """
+    if "__jinja_template__" not in frame.f_globals or inner.f_back is not frame:
+        return False  # super() of a block goes through Jinja's own code
+    if inner.f_code.co_name.startswith("block_"):
+        return True
+    return frame.f_code.co_name == "root" and frame.f_locals.get("parent_template") is not None
+
+
+@cache
+def library_of(filename: str) -> str | None:
+    """Return the package that a file belongs to, unless it is Python's, ours or the framework's."""
+    path = os.path.abspath(filename)
+    for directory in ("site-packages", "dist-packages"):
+        _, found, inside = path.rpartition(f"{os.sep}{directory}{os.sep}")
+        if found:
+            package = inside.split(os.sep)[0].removesuffix(".py")
+            return None if package in _FRAMEWORK else package
+    return None
 
 
 def is_application(filename: str) -> bool:

@@ -7,10 +7,10 @@ statements must not cost a hundred times what one costs.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, groupby
-from operator import attrgetter, itemgetter, sub
+from operator import attrgetter, itemgetter, lt, sub
 from typing import Any
 
 from flask_perfkit.recording.allowances import Allowance
@@ -34,6 +34,7 @@ from flask_perfkit.recording.profile import (
     Executions,
 )
 from flask_perfkit.recording.reason import Reason, path_of, reason_of
+from flask_perfkit.recording.targets import Target, by_target
 
 Record = tuple[Asked, Any, int, int, Any, Any, Any]
 """What a hook appends: statement and site, parameters, start and end in nanoseconds, what was
@@ -44,9 +45,12 @@ invoked statement is made anew by each lazy load."""
 _MOST_CAUSES = 2_000
 _MOST_CALLERS = 1_000
 _MOST_REASONS = 1_000
+_MOST_SPANS = 10
 _SECONDS = 1e-9
 
 _asked, _compiled = itemgetter(0), itemgetter(5)
+_load_options = itemgetter("_sa_orm_load_options")
+_runid = attrgetter("_lazy_loaded_from.runid")
 _path = attrgetter("statement._compile_options._current_path")
 _rows, _fetched, _error = attrgetter("rows"), attrgetter("fetched"), attrgetter("error")
 
@@ -70,7 +74,8 @@ class Causes(dict[CauseKey, Cause]):
             groups[key] += run
         for (sql, site), same in groups.items():
             for group in _by_path(same):
-                self._add(sql, site, group, flushes, allowances)
+                for target, executions in by_target(group):
+                    self._add(sql, site, executions, flushes, (target, allowances))
 
     def absorb(self, causes: Iterable[Cause]) -> None:
         """Add the causes that another recorder saw."""
@@ -87,25 +92,30 @@ class Causes(dict[CauseKey, Cause]):
         self,
         sql: str,
         site: Site,
-        records: list[Record],
+        records: Sequence[Record],
         flushes: Sequence[int],
-        allowances: tuple[Allowance, ...],
+        held: tuple[Target, tuple[Allowance, ...]],
     ) -> None:
         _, parameters, started, ended, seen, compiled, options = zip(*records, strict=True)
         shape = shape_of(sql)
-        reason = _reason(shape, site, getattr(compiled[0], "statement", None), options[0])
-        cause = self._cause(shape, reason, site, allowances)
+        reason = _reason(shape, site, compiled[0], options[0])
+        cause = self._cause(shape, reason, site, *held)
         count = len(records)
         cause.issued = cause.issued or issued_of(compiled[0], options[0])
         cause.count += count
+        if len(cause.spans) < _MOST_SPANS:
+            cause.spans.add(site.span)
         cause.duration += (sum(ended) - sum(started)) * _SECONDS
         cause.slowest = max(cause.slowest, max(map(sub, ended, started)) * _SECONDS)
         cause.keys += shape.keys * count
+        if shape.keys and len(cause.chunks) < MOST_VALUES:
+            cause.chunks[shape.keys] += count
+        _add_bringers(cause, options, started)
         if site.caller is not None and len(cause.callers) < _MOST_CALLERS:
             cause.callers[site.caller.filename, site.caller.lineno] += count
         self._add_rows(cause, started, ended, seen)
         _add_values(cause, shape, parameters)
-        flushed, direct = _flushed(started, flushes)
+        flushed, direct = _flushed(started, flushes) if site.flushing else (set(), count)
         cause.flushes += len(flushed)
         cause.direct += direct
         if flushed and len(cause.flushed_at) < MOST_VALUES:
@@ -133,11 +143,16 @@ class Causes(dict[CauseKey, Cause]):
             cause.executions.append(Executions(started, ended, fetched, rows, errors))
 
     def _cause(
-        self, shape: Shape, reason: Reason, site: Site, allowances: tuple[Allowance, ...]
+        self,
+        shape: Shape,
+        reason: Reason,
+        site: Site,
+        target: Target,
+        allowances: tuple[Allowance, ...],
     ) -> Cause:
         asked = site.asked
         line = (asked.filename, asked.lineno) if asked else (None, None)
-        cause = self.get((shape.text, reason.subject, *line, allowances))
+        cause = self.get((shape.text, reason.subject, *line, target, allowances))
         if cause is not None:
             return cause
         if len(self) >= _MOST_CAUSES:
@@ -149,6 +164,9 @@ class Causes(dict[CauseKey, Cause]):
             filename=line[0],
             lineno=line[1],
             function=asked.function if asked else None,
+            library=site.library,
+            flushing=site.flushing,
+            target=target,
             allowances=allowances,
         )
         self[cause.key] = cause
@@ -188,6 +206,20 @@ def _by_path(records: list[Record]) -> Iterator[list[Record]]:
     yield from groups.values()
 
 
+def _add_bringers(cause: Cause, options: Sequence[Any], started: Sequence[int]) -> None:
+    """Note when the statements ended that brought the objects whose relationship was read."""
+    if cause.reason.kind not in ("lazy", "auto_batch"):
+        return
+    try:
+        moments = tuple(map(_runid, map(_load_options, options)))
+        # One that was loaded anew since says nothing.
+        brought = Counter(compress(moments, map(lt, moments, started)))
+    except (AttributeError, KeyError, TypeError):
+        return  # such as an object that no statement brought
+    if len(cause.brought_at) < MOST_VALUES:
+        cause.brought_at.update(brought)
+
+
 def _add_values(cause: Cause, shape: Shape, parameters: Sequence[Any]) -> None:
     rows = in_rows(parameters)
     if len(cause.values) < MOST_VALUES:
@@ -215,9 +247,9 @@ def _add_values(cause: Cause, shape: Shape, parameters: Sequence[Any]) -> None:
 _reasons: dict[Any, Reason] = {}
 
 
-def _reason(shape: Shape, site: Site, statement: Any, options: Any) -> Reason:
+def _reason(shape: Shape, site: Site, compiled: Any, options: Any) -> Reason:
     try:
-        path = path_of(statement)
+        path = path_of(compiled.statement)
         refreshed = options["_sa_orm_load_options"]._refresh_state is not None
     except (AttributeError, KeyError):
         path, refreshed = None, False
@@ -227,6 +259,6 @@ def _reason(shape: Shape, site: Site, statement: Any, options: Any) -> Reason:
         if len(_reasons) >= _MOST_REASONS:
             _reasons.clear()
         reason = _reasons[key] = reason_of(
-            statement, options, shape.text, site.touched, site.expired
+            compiled, options, shape.text, site.touched, site.expired
         )
     return reason

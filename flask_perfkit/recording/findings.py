@@ -12,6 +12,7 @@ SEVERITIES = {
     "n_plus_one": "error",
     "n_plus_one_write": "error",
     "n_plus_one_cache": "warning",
+    "scattered_lookups": "info",
     "duplicate_query": "warning",
     "slow_query": "warning",
     "slow_request": "warning",

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from sys import getsizeof
 from typing import Any, NamedTuple
 
 LONGEST_SHAPE = 4_000
 """Characters of a shape that are kept; statements can be megabytes long."""
 
+LONGEST_READ = 50_000
+"""Characters of a statement that are read token by token; the rest is hashed as a whole."""
+
 WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE")
+
+LARGEST_KEPT = 10_000
+"""Bytes of one set of parameters that are kept until the request is over."""
 
 _MOST_KEPT = 1_000
 _LONGEST_KEPT = 10_000
@@ -19,7 +26,7 @@ _PLACEHOLDER = r"(?:\?|%\(\w+\)s|%s|(?<![:\w]):\w+|(?<!\w)\$\d+)"
 _NAME = r"(?<![\w.])(?:[A-Za-z_]\w*+|\"[^\"]*+\"|`[^`]*+`)(?:\.(?:\w++|\"[^\"]*+\"|`[^`]*+`))*+"
 _TOKENS = re.compile(
     rf"""
-    (?P<comment> --[^\n]* | /\*.*?\*/ )
+    (?P<comment> --[^\n]* | /\*.*?(?:\*/|\Z) )
   | (?P<placeholder> {_PLACEHOLDER} )
   | (?P<operator> \b(?:LIMIT|OFFSET|VALUES)\b )
   | (?: (?P<column> {_NAME} ) \s*+ (?:\bNOT\s+)? )?
@@ -30,7 +37,7 @@ _TOKENS = re.compile(
   | '(?:[^'\\]|''|\\(?!'))*\\'.*  # MySQL goes on after \', others end: it is safe to go on
   | (?P<open> '(?:[^']|'')*'(?=\w) | '(?:[^']|'')*\Z )
   | (?:\b[nNxXbB])?'(?:[^']|'')*'
-  | (?<!\w)\$(?P<tag>\w*)\$.*?\$(?-i:(?P=tag))\$
+  | (?<!\w)\$(?P<tag>\w*)\$(?: .*?\$(?-i:(?P=tag))\$ | (?P<endless>) )
   | (?<![\w$.])(?:0[xbo][\da-f_]+|\d[\d_]*(?:\.[\d_]*)?(?:e[+-]?\d+)?|\.\d+)(?!\w)
     """,
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
@@ -40,6 +47,8 @@ _IN = re.compile(
     rf"\bIN\s*\(\s*(?:VALUES\s*)?((?:\({_LIST}\)|{_LIST})(?:\s*,\s*\({_LIST}\))*)\s*\)",
     re.IGNORECASE,
 )
+_CUT_IN = re.compile(r"\bIN\s*\([^()]*\Z", re.IGNORECASE)
+_ANY_QUOTE = re.compile(r"'|\$\w*\$")
 _ROW = r"\((?:[^()]|\([^()]*\))*\)"
 _ROWS = re.compile(rf"\b(VALUES\s*{_ROW})(?:\s*,\s*{_ROW})+", re.IGNORECASE)
 _SIGN = re.compile(r"([=<>(,]\s*|\b(?:SELECT|BETWEEN|AND|THEN|ELSE)\s+)[-+]\s*\?", re.IGNORECASE)
@@ -95,16 +104,36 @@ def shape_of(sql: str) -> Shape:
     return shape
 
 
+class _Unpaired(Exception):
+    """A quote that has no end: what is inside of quotes cannot be told."""
+
+
 def _shape_of(sql: str) -> Shape:
+    begin = sql[:LONGEST_READ]
+    try:
+        shape = _read(begin)
+    except _Unpaired:
+        # A faulty statement, or one that was cut: it is told by what stands before the first.
+        shape = _read(_ANY_QUOTE.split(begin, maxsplit=1)[0] + "?")
+    if len(begin) == len(sql):
+        return shape
+    rest = sql[LONGEST_READ:]
+    return shape._replace(
+        text=_CUT_IN.sub("IN (...)", shape.text),
+        keys=max(shape.keys, shape.text.count("?") + rest.count(",")),
+        literals=(*shape.literals, hash(rest)),
+    )
+
+
+def _read(sql: str) -> Shape:
     literals: list[int] = []
     literals_compared: list[Comparison] = []
     compared: dict[object, Comparison] = {}
     comparison = Comparison("", "")
     values_end = 0
-    unpaired = False
 
     def replace(match: re.Match[str]) -> str:
-        nonlocal comparison, values_end, unpaired
+        nonlocal comparison, values_end
         token = match[0]
         between = sql[values_end : min(match.start(), values_end + _LONGEST_GAP)]
         among_values = not between.strip(" \n\t(),-+")
@@ -123,14 +152,13 @@ def _shape_of(sql: str) -> Shape:
             return "?"
         if match["comment"]:
             return " "
-        unpaired = unpaired or match["open"] is not None
+        if match["open"] is not None or match["endless"] is not None:
+            raise _Unpaired
         literals.append(hash(token))
         literals_compared.append(comparison)
         return "?"
 
     text = _SIGN.sub(r"\1?", _TOKENS.sub(replace, sql))
-    if unpaired:  # a faulty statement: what is inside of quotes cannot be told
-        return _shape_of(sql.partition("'")[0] + "?")
     keys = max(map(_members, _IN.findall(text)), default=0)
     text = _ROWS.sub(r"\1, ...", _IN.sub("IN (...)", text))
     text = _SPACE.sub(" ", text).strip()[:LONGEST_SHAPE]
@@ -155,6 +183,22 @@ def operation_of(sql: str) -> str:
         writes = {write.upper() for write in _WRITE.findall(sql)}
         return next((write for write in WRITES if write in writes), "SELECT")
     return word
+
+
+def bounded(parameters: Any) -> Any:
+    """Return parameters as they are; if they take much memory, numbers that stand for them."""
+    named = isinstance(parameters, dict)
+    values = tuple(parameters.values()) if named else tuple(parameters)
+    if sum(map(_size, values)) <= LARGEST_KEPT:
+        return parameters
+    marks = marks_of(values)
+    return dict(zip(parameters, marks, strict=True)) if named else marks
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, list | tuple | set):
+        return sum(map(_size, value))
+    return getsizeof(value)
 
 
 def in_rows(parameters: Sequence[Any]) -> list[Any]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import chain
+from itertools import chain, repeat
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from flask_perfkit.recording.allowances import Allowance
+from flask_perfkit.recording.callsite import Span
 from flask_perfkit.recording.findings import AllowedFinding, Finding
-from flask_perfkit.recording.fingerprint import Comparison
+from flask_perfkit.recording.fingerprint import WRITES, Comparison
 from flask_perfkit.recording.issued import Issued
-from flask_perfkit.recording.reason import Reason
+from flask_perfkit.recording.reason import Reason, Step, table_of
+from flask_perfkit.recording.targets import Target
 
 MOST_EXECUTIONS = 1_000
 """Executions of one cause that are kept one by one; beyond that they are counted."""
@@ -26,6 +29,7 @@ MOST_VALUES = 10_000
 MOST_CALLERS = 10
 """Callers that a finding names."""
 
+_MOST_LOOKED_AT = 100
 _SECONDS = 1e-9
 
 _started = attrgetter("started")
@@ -64,7 +68,7 @@ class Query(NamedTuple):
     error: str | None
 
 
-CauseKey = tuple[str, str, str | None, int | None, tuple[Allowance, ...]]
+CauseKey = tuple[str, str, str | None, int | None, Target, tuple[Allowance, ...]]
 
 
 @dataclass(slots=True)
@@ -77,7 +81,10 @@ class Cause:
     came last. ``joined`` is, of a select that joins,
     the largest number of rows and how many there would be without a product of collections;
     ``collections`` are those that it may be of. ``widths`` are the average lengths of columns,
-    where they are measured. ``allowances`` held while it was executed. ``issued`` is the statement
+    where they are measured. ``spans`` are the expressions on the line that asked. ``library`` and
+    ``flushing`` say who sent the statement, as ``Site`` does, ``target`` is where it went,
+    ``chunks`` count the lengths of ``IN`` lists, and ``brought_at`` how many objects had been
+    loaded at which moment. ``allowances`` held while it was executed. ``issued`` is the statement
     as SQLAlchemy holds it, where it made it; ``varying`` are the places of the bound values that
     differed between executions.
     """
@@ -106,7 +113,13 @@ class Cause:
     errors: int = 0
     joined: tuple[int, int] = (0, 0)
     collections: tuple[str, ...] = ()
+    spans: set[Span | None] = field(default_factory=set)
     widths: dict[str, float] = field(default_factory=dict)
+    library: str | None = None
+    flushing: bool = False
+    target: Target = ()
+    chunks: Counter[int] = field(default_factory=Counter)
+    brought_at: Counter[int] = field(default_factory=Counter)
     allowances: tuple[Allowance, ...] = ()
     executions: list[Executions] = field(default_factory=list)
     issued: Issued | None = field(default=None, repr=False)
@@ -114,13 +127,22 @@ class Cause:
 
     @property
     def acts(self) -> int:
-        """How often the code did it: one flush is one act, however many statements it sent."""
-        return self.flushes + self.direct
+        """How often the code did it.
+
+        What one flush writes is one act, however many statements it sent; each read is one.
+        """
+        return self.count if self.operation == "SELECT" else self.flushes + self.direct
 
     @property
     def key(self) -> CauseKey:
         """What makes two executions have one cause."""
-        return (self.sql, self.reason.subject, self.filename, self.lineno, self.allowances)
+        line = (self.filename, self.lineno)
+        return (self.sql, self.reason.subject, *line, self.target, self.allowances)
+
+    @property
+    def ends(self) -> Iterator[int]:
+        """When the executions that were kept ended, on the clock of ``perf_counter_ns``."""
+        return chain.from_iterable(some.ended for some in self.executions)
 
     @property
     def started(self) -> int:
@@ -128,11 +150,14 @@ class Cause:
         started: int = min(map(_started, self.executions))[0]
         return started
 
-    def has_between(self, moments: Iterable[int]) -> bool:
-        """Tell whether one of the moments lies between the executions that were kept."""
-        first = self.started
+    def has_between(self, moments: Sequence[int]) -> bool:
+        """Tell whether one of the moments lies between the executions that were kept.
+
+        :param moments: in order.
+        """
         last = max(some.started[-1] for some in self.executions)
-        return any(first < moment < last for moment in moments)
+        following = bisect_right(moments, self.started)
+        return following < len(moments) and moments[following] < last
 
     @property
     def time(self) -> float:
@@ -150,10 +175,13 @@ class Cause:
             self,
             callers=self.callers.copy(),
             values=set(self.values),
+            spans=set(self.spans),
             widths=dict(self.widths),
             moves=dict(self.moves),
             flushed_at=set(self.flushed_at),
             varying=set(self.varying),
+            chunks=self.chunks.copy(),
+            brought_at=self.brought_at.copy(),
             executions=list(self.executions),
         )
 
@@ -173,9 +201,12 @@ class Cause:
         self.widths.update(other.widths)
         self.callers.update(other.callers)
         self.values |= other.values
+        self.spans |= other.spans
         self.moves.update(other.moves)
         self.flushed_at |= other.flushed_at
         self.varying |= other.varying
+        self.chunks.update(other.chunks)
+        self.brought_at.update(other.brought_at)
         if self.count <= MOST_EXECUTIONS or not self.executions:
             self.executions += other.executions
 
@@ -201,7 +232,9 @@ class Cause:
 class Call:
     """All calls of one name at one line that are no statements.
 
-    ``kind`` is ``"redis"``, ``"cache"`` or ``"blocking"``; of the keys only fingerprints are kept.
+    ``kind`` is ``"redis"``, ``"cache"``, ``"blocking"``, ``"refused_relationship"`` or
+    ``"refused_column"``; of the keys only fingerprints are kept, of what was refused to load the
+    moment at which its object had been loaded.
     ``allowances`` held while it was called.
     """
 
@@ -240,6 +273,13 @@ def most_common(callers: Mapping[tuple[str, int], int]) -> tuple[tuple[str, int,
     return tuple((*line, count) for line, count in counted[:MOST_CALLERS])
 
 
+class Bringer(NamedTuple):
+    """A select that brought objects, and the way that it loaded along to them."""
+
+    cause: Cause
+    way: tuple[Step, ...]
+
+
 class View(NamedTuple):
     """Where the function that answers a request is defined."""
 
@@ -270,7 +310,8 @@ class Profile:
 
     Durations are in seconds, ``memory_delta`` in bytes (None where it is not measured).
     ``sql_duration`` is the time to execute; fetching is apart in each query. ``touched``
-    are the mapped attributes that were read, None where nobody notes them; ``zero`` is the start
+    are the mapped attributes that were read, None where nobody notes them, ``answered`` counts by
+    model the objects that a session had already when it was asked for them; ``zero`` is the start
     on the clock of ``perf_counter_ns``, ``mount`` the prefix that the application is mounted
     under. ``answer`` is None where nobody judges how answers are sent. ``allowances`` are what
     the code allowed, ``allowed`` the findings that they kept out of ``findings``, ``unmatched``
@@ -288,12 +329,14 @@ class Profile:
     view: View | None = None
     cache_calls: tuple[Call, ...] = ()
     blocking_calls: tuple[Call, ...] = ()
+    refused_loads: tuple[Call, ...] = ()
     findings: tuple[Finding, ...] = ()
     allowances: tuple[Allowance, ...] = ()
     allowed: tuple[AllowedFinding, ...] = ()
     unmatched: tuple[Allowance, ...] = ()
     memory_delta: int | None = None
     touched: frozenset[str] | None = None
+    answered: Counter[str] = field(default_factory=Counter)
     zero: int = 0
     mount: str = ""
     answer: Answer | None = None
@@ -313,6 +356,70 @@ class Profile:
         """The statements in the order in which they began."""
         queries = chain.from_iterable(cause.queries(self.zero) for cause in self.causes)
         return tuple(sorted(queries, key=lambda query: query.started))
+
+    @cached_property
+    def _ends(self) -> tuple[Sequence[int], Sequence[int]]:
+        """When executions ended that were kept, in order, each with the place of its cause."""
+        each = (zip(cause.ends, repeat(place)) for place, cause in enumerate(self.causes))
+        moments, places = zip(*sorted(chain.from_iterable(each)), strict=True)
+        return moments, places
+
+    def brought_by(self, moments: Mapping[int, int]) -> list[Cause]:
+        """Return the causes that brought objects, by how many were loaded at which moment.
+
+        Those are the last to have ended before; the cause of most of them comes first.
+        """
+        if not moments:
+            return []
+        ends, places = self._ends
+        found: Counter[int] = Counter()
+        for moment, count in moments.items():
+            if before := bisect_right(ends, moment):
+                found[places[before - 1]] += count
+        return [self.causes[place] for place, _ in found.most_common()]
+
+    @cached_property
+    def _selects(self) -> tuple[list[int], list[Cause]]:
+        """When each select was first sent that may bring objects, in order, with its cause."""
+        causes = [
+            cause
+            for cause in self.causes
+            if cause.operation == "SELECT" and cause.reason.kind != "column"
+        ]
+        causes.sort(key=attrgetter("started"))
+        return [cause.started for cause in causes], causes
+
+    def bringers(self, parents: tuple[str, ...], moment: int) -> list[Bringer]:
+        """Return the selects before a moment that bring objects of a class, the last one first.
+
+        Only the last are looked at, since a request may have thousands of lines.
+
+        :param parents: the class and its mapped bases.
+        """
+        moments, causes = self._selects
+        end = bisect_left(moments, moment)
+        ways = (
+            Bringer(cause, way)
+            for cause in reversed(causes[max(end - _MOST_LOOKED_AT, 0) : end])
+            if (way := cause.reason.way_to(parents)) is not None
+        )
+        return list(ways)
+
+    @cached_property
+    def written(self) -> list[int]:
+        """The moments at which something was written, in order."""
+        return sorted(chain.from_iterable(self.written_to.values()))
+
+    @cached_property
+    def written_to(self) -> dict[str, list[int]]:
+        """The moments at which each table was written to, in order."""
+        tables: defaultdict[str, list[int]] = defaultdict(list)
+        for cause in self.causes:
+            if cause.operation in WRITES:
+                tables[table_of(cause.sql)] += chain.from_iterable(
+                    some.started for some in cause.executions
+                )
+        return {table: sorted(moments) for table, moments in tables.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data that JSON can hold."""

@@ -11,12 +11,33 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from operator import eq
 from typing import Any
 
-from sqlalchemy import JSON, Column, LargeBinary, String
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Float,
+    Integer,
+    Interval,
+    LargeBinary,
+    Numeric,
+    String,
+    Table,
+    Time,
+    Uuid,
+)
 from sqlalchemy.orm import Mapper, RelationshipProperty
 from sqlalchemy.orm.exc import UnmappedColumnError
 from sqlalchemy.orm.mapper import _all_registries
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.elements import BinaryExpression
+from sqlalchemy.sql.functions import FunctionElement
+
+from flask_perfkit.recording.volatility import is_volatile
 
 _TABLE = re.compile(
     r"\b(?:FROM|INTO|UPDATE)\s+(?:ONLY\s+)?((?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])"
@@ -28,6 +49,10 @@ _NAMED_QUERY = re.compile(
 )
 _SHORT = 255
 _WIDE = (String, LargeBinary, JSON)
+_AGGREGATES = ("avg", "count", "max", "min", "sum")
+_SMALL = (Boolean, Date, DateTime, Float, Integer, Interval, Numeric, Time, Uuid)
+_EXACT = (Integer, Numeric)
+_ORDERED = (Float, Date, DateTime, Time, Interval)
 _LOADERS = {
     "joined": "joinedload",
     "selectin": "selectinload",
@@ -92,7 +117,12 @@ class Reason:
     column had to be loaded: it was ``"deferred"`` (in ``group``, if it has one), ``"expired"``,
     or ``"polymorphic"`` (of a subclass's table, after a select of the base). ``eager`` is what a
     statement loads along. ``of_objects`` is false for a statement that brings no objects of
-    ``entity``: a count, or columns by themselves.
+    ``entity``: a count, or columns by themselves. ``uniqued`` tells that a ``Query`` may have
+    fewer objects than the statement has rows, since it gives each of them once. ``volatile``
+    tells that the same question may get another answer: see :mod:`.volatility`. ``one_row``
+    tells that the answer is one row of aggregates, whatever is asked for. ``plain_join`` tells
+    that a relationship compares its pairs of columns and nothing else, and ``owner_keys`` are, as
+    code, the columns by which the members of such a collection name their owner.
     """
 
     kind: str
@@ -105,6 +135,25 @@ class Reason:
     eager: tuple[Eager, ...] = ()
     limited: bool = False
     of_objects: bool = True
+    uniqued: bool = False
+    volatile: bool = False
+    one_row: bool = False
+    plain_join: bool = True
+    owner_keys: tuple[str, ...] = ()
+
+    def way_to(self, parents: tuple[str, ...]) -> tuple[Step, ...] | None:
+        """Return by which way the statement brings objects of a class; None where it does not.
+
+        :param parents: the class and its mapped bases.
+        """
+        if self.of_objects and _is_one(self.entity, parents):
+            return ()
+        return next((each.steps for each in self.eager if _is_one(each.entity, parents)), None)
+
+
+def _is_one(loaded: tuple[str, ...], touched: tuple[str, ...]) -> bool:
+    """Tell whether rows of one class can be objects of another: a base brings subclasses."""
+    return bool(loaded and touched) and (loaded[0] in touched or touched[0] in loaded)
 
 
 def path_of(statement: Any) -> Any:
@@ -122,29 +171,33 @@ def reads_one_row(statement: Any, options: Any) -> bool:
         return False
 
 
-def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expired: bool) -> Reason:
+def reason_of(compiled: Any, options: Any, sql: str, touched: str | None, expired: bool) -> Reason:
     """Return the reason of one execution.
 
-    :param statement: the statement that was compiled; None for SQL that went to the driver.
+    :param compiled: what was compiled; None for SQL that went to the driver.
     :param options: ``context.execution_options``.
     :param sql: the shape of the statement.
     :param touched: the mapped attribute that was being read, if one was.
     :param expired: whether that attribute had been loaded before.
     """
+    statement = getattr(compiled, "statement", None)
     limited = _is_limited(statement, sql)
+    uniqued = False
     try:
         load = options.get("_sa_orm_load_options")
         if load is not None:
+            uniqued = load._legacy_uniquing and not _reads_one_table(compiled)
             reason = _orm_reason(statement, load, touched, expired, limited)
             if reason is not None:
                 return replace(reason, kind="auto_batch") if AUTO_BATCH in options else reason
     except (AttributeError, IndexError, KeyError, TypeError):
         pass  # another release keeps it elsewhere: the table still tells what was read
     mapper = _subject_mapper(statement, sql)
+    volatile = is_volatile(statement, sql)
     if mapper is None:
-        return Reason("statement", table_of(sql), limited=limited)
+        return Reason("statement", table_of(sql), limited=limited, volatile=volatile)
     of_objects = _is_of_objects(statement, mapper)
-    eager = _eager(statement, mapper) if of_objects else ()
+    eager = _eager(compiled, mapper) if of_objects and statement is not None else ()
     return Reason(
         "statement",
         mapper.class_.__name__,
@@ -152,6 +205,9 @@ def reason_of(statement: Any, options: Any, sql: str, touched: str | None, expir
         limited=limited,
         eager=(*_others(statement, mapper), *eager),
         of_objects=of_objects,
+        uniqued=uniqued,
+        volatile=volatile,
+        one_row=_gives_one_row(statement),
     )
 
 
@@ -181,6 +237,44 @@ def table_of(sql: str) -> str:
     return named[0] if named else NO_TABLE
 
 
+def gives_same(entity: tuple[str, ...], aggregate: str, attribute: str) -> bool:
+    """Tell whether a database works out of a column what Python does of the attribute.
+
+    Numbers add up alike unless they are floats, whose order counts; texts are ordered by
+    collations, and what a type of the application's makes of a value is not known.
+
+    :param entity: the class and its mapped bases, as :class:`Reason` has them.
+    :param aggregate: ``"sum"``, ``"max"``, ``"min"``, or ``"count"`` by the attribute's values.
+    """
+    mappers = _mappers_of(entity)
+    if len(mappers) != 1 or attribute not in mappers[0].column_attrs:
+        return False
+    column = mappers[0].column_attrs[attribute].columns[0]
+    if not isinstance(column, Column):
+        return False
+    if aggregate == "sum":
+        return isinstance(column.type, _EXACT) and not isinstance(column.type, Float)
+    return isinstance(column.type, (*_EXACT, *_ORDERED)) or aggregate == "count"
+
+
+def is_primary_key(entity: tuple[str, ...], column: str) -> bool:
+    """Tell whether a column of a statement is the primary key of a class, by itself.
+
+    :param entity: the class and its mapped bases, as :class:`Reason` has them.
+    :param column: as the statement has it, with or without its table.
+    """
+    name = column.replace('"', "").replace("`", "").rpartition(".")[2]
+    keys = [mapper.primary_key for mapper in _mappers_of(entity)]
+    return len(keys) == 1 and [key.name for key in keys[0]] == [name]
+
+
+def _mappers_of(entity: tuple[str, ...]) -> list[Mapper[Any]]:
+    registries = _all_registries()
+    return [
+        mapper for registry in registries for mapper in registry.mappers if _names(mapper) == entity
+    ]
+
+
 def _orm_reason(
     statement: Any, load: Any, touched: str | None, expired: bool, limited: bool
 ) -> Reason | None:
@@ -197,6 +291,8 @@ def _orm_reason(
         return None
     lazy = load._lazy_loaded_from
     root = lazy.mapper if lazy is not None and len(steps) == 1 else path[0].mapper
+    relationship = path[-2] if isinstance(path[-1], Mapper) else path[-1]
+    plain = _has_plain_join(relationship)
     return Reason(
         "batch" if lazy is None else "lazy",
         str(steps[-1]),
@@ -204,7 +300,38 @@ def _orm_reason(
         _names(root),
         steps,
         limited=limited,
+        plain_join=plain,
+        owner_keys=_owner_keys(relationship) if plain else (),
     )
+
+
+def _has_plain_join(relationship: RelationshipProperty[Any]) -> bool:
+    """Tell whether a relationship compares its pairs of columns and nothing else."""
+    conditions = [relationship.primaryjoin, relationship.secondaryjoin]
+    compared = [
+        element
+        for condition in conditions
+        if condition is not None
+        for element in visitors.iterate(condition)
+        if isinstance(element, BinaryExpression)
+    ]
+    pairs = relationship.local_remote_pairs or ()
+    return len(compared) == len(pairs) and all(each.operator is eq for each in compared)
+
+
+def _owner_keys(relationship: RelationshipProperty[Any]) -> tuple[str, ...]:
+    """Return, as code, the columns of a collection's members that name their owner."""
+    if relationship.secondary is not None or not relationship.uselist:
+        return ()
+    members = relationship.mapper
+    try:
+        keys = [
+            members.get_property_by_column(column).key
+            for _, column in relationship.local_remote_pairs or ()
+        ]
+    except UnmappedColumnError:
+        return ()
+    return tuple(f"{members.class_.__name__}.{key}" for key in keys)
 
 
 def _column_reason(
@@ -250,9 +377,25 @@ def selected(statement: Any) -> Iterator[Mapper[Any]]:
             yield mapper
 
 
-def _eager(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
+def _gives_one_row(statement: Any) -> bool:
+    """Tell whether a select brings nothing but aggregates of all its rows."""
+    columns = [getattr(each, "element", each) for each in getattr(statement, "_raw_columns", ())]
+    grouped = getattr(statement, "_group_by_clauses", ())
+    return bool(columns) and not grouped and all(map(_is_aggregate, columns))
+
+
+def _is_aggregate(column: Any) -> bool:
+    return isinstance(column, FunctionElement) and getattr(column, "name", "") in _AGGREGATES
+
+
+def _reads_one_table(compiled: Any) -> bool:
+    sources = compiled.compile_state.statement.get_final_froms()
+    return len(sources) == 1 and isinstance(sources[0], Table)
+
+
+def _eager(compiled: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
     """Yield what a statement loads along: by its options, then by the mapping's defaults."""
-    for option in getattr(statement, "_with_options", ()):
+    for option in getattr(compiled.statement, "_with_options", ()):
         for element in getattr(option, "context", ()):
             path = element.path
             steps = tuple(_steps(path))
@@ -262,17 +405,55 @@ def _eager(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
                 if "eager_from_alias" in (element.local_opts or {}):
                     loader = "contains_eager"
                 yield Eager((*way, replace(last, loader=loader)), _names(path[-1]))
-    yield from _eager_by_default(mapper, ())
+    yield from _Defaults(compiled).below(mapper, (), joined=True)
 
 
-def _eager_by_default(mapper: Mapper[Any], way: tuple[Step, ...]) -> Iterator[Eager]:
-    for relationship in mapper.relationships:
-        loader = _LOADERS.get(str(relationship.lazy))
-        if loader is not None:
-            steps = (*way, replace(_step(relationship), loader=loader))
-            yield Eager(steps, _names(relationship.mapper), by_default=True)
-            if len(steps) < _DEEPEST_DEFAULT:
-                yield from _eager_by_default(relationship.mapper, steps)
+class _Defaults:
+    """The loaders of the mapping that hold for a statement, as SQLAlchemy compiled it.
+
+    An option overrules them, by the relationship's name or for all relationships.
+    """
+
+    def __init__(self, compiled: Any) -> None:
+        attributes = getattr(getattr(compiled, "compile_state", None), "attributes", {})
+        paths = [key for key in attributes if isinstance(key, tuple) and len(key) == 2]
+        self._joined = {_way(path) for name, path in paths if name == "eager_row_processor"}
+        options = [path for name, path in paths if name == "loader"]
+        self._said = {_way(path) for path in options if not _is_for_all(path)}
+        self._said_for_all = {_way(path) for path in options if _is_for_all(path)}
+
+    def below(
+        self, mapper: Mapper[Any], way: _Way, steps: tuple[Step, ...] = (), *, joined: bool
+    ) -> Iterator[Eager]:
+        """Yield what is loaded along with the objects at the end of a way.
+
+        :param joined: whether the same statement brings these objects.
+        """
+        if any(way[: len(each)] == each for each in self._said_for_all):
+            return
+        for relationship in mapper.relationships:
+            loader = _LOADERS.get(str(relationship.lazy))
+            further = (*way, relationship)
+            if loader is None or further in self._said:
+                continue
+            along = joined and loader == "joinedload"
+            if along and further not in self._joined:
+                continue
+            now = (*steps, replace(_step(relationship), loader=loader))
+            yield Eager(now, _names(relationship.mapper), by_default=True)
+            if len(now) < _DEEPEST_DEFAULT:
+                yield from self.below(relationship.mapper, further, now, joined=along)
+
+
+_Way = tuple[RelationshipProperty[Any], ...]
+
+
+def _way(path: Any) -> _Way:
+    return tuple(part for part in path if isinstance(part, RelationshipProperty))
+
+
+def _is_for_all(path: Any) -> bool:
+    return isinstance(path[-1], str) and path[-1].startswith("relationship:")
 
 
 def _steps(path: Any) -> Iterator[Step]:
@@ -335,9 +516,12 @@ def _base_mapper(maps: Callable[[Mapper[Any]], bool]) -> Mapper[Any] | None:
     return found
 
 
-def attribute_name(attribute: Any) -> str:
-    """Return a mapped attribute as findings call it: ``Model.name``, the class that maps it."""
-    return f"{attribute.prop.parent.class_.__name__}.{attribute.key}"
+def may_be_large(compiled: Any) -> bool:
+    """Tell whether a parameter of a statement may be a long text or the like."""
+    binds = getattr(compiled, "binds", None)
+    if binds is None:
+        return True  # what went to the driver has parameters of no known type
+    return not all(isinstance(bind.type, _SMALL) for bind in binds.values())
 
 
 def texts_of(compiled: Any) -> Iterator[tuple[int, str]]:

@@ -51,11 +51,21 @@ def finding_of_request(kind: str, profile: Profile, message: str, fix: str) -> F
     return allow_covered(finding, profile.allowances)
 
 
-def place(cause: Cause | Call) -> str:
-    """Say where a cause lies: ``at views.py:41 in list_documents``, and from where."""
+def place(cause: Cause | Call, profile: Profile) -> str:
+    """Say where a cause lies: ``at views.py:41 in list_documents``, and from where.
+
+    Where a library asked, it is named: the line that left it to do so may not show that.
+    """
+    library = cause.library if isinstance(cause, Cause) else None
     if cause.filename is None:
-        return "outside of the application's code"
+        view = profile.view
+        if view is None:
+            return f"in {library}" if library else "outside of the application's code"
+        who = library or "what makes the response"
+        return f"in {who}, of what {line(view.filename, view.lineno)} in {view.function} returned"
     text = f"at {line(cause.filename, cause.lineno)} in {cause.function}"
+    if library is not None:
+        text += f", by {library}"
     callers = cause.common_callers
     if callers:
         named = ", ".join(f"{line(name, number)} ({count}x)" for name, number, count in callers[:3])
@@ -83,6 +93,12 @@ def size(number: int) -> str:
     if number < 1_000:
         return f"{number} byte{'' if number == 1 else 's'}"
     return f"{number / 1_000:,.0f} kB" if number < 1_000_000 else f"{number / 1_000_000:,.1f} MB"
+
+
+def statement_count(profile: Profile) -> str:
+    """Return how many statements there were, for reading: ``1 statement``, ``12 statements``."""
+    count = profile.query_count
+    return f"{count} statement{'' if count == 1 else 's'}"
 
 
 def short_sql(sql: str, length: int = 160) -> str:

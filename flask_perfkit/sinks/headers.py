@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask_perfkit.recording.profile import Profile
-from flask_perfkit.recording.wording import line
+from flask_perfkit.recording.wording import line, statement_count
 
 _MOST_FINDINGS = 8
 _LONGEST = 200
@@ -16,7 +16,7 @@ def server_timing(profile: Profile) -> str:
     """
     metrics = [
         f"total;dur={profile.duration * 1000:.1f}",
-        f"db;dur={profile.sql_duration * 1000:.1f};desc={_quoted(_statements(profile))}",
+        f"db;dur={profile.sql_duration * 1000:.1f};desc={_quoted(statement_count(profile))}",
     ]
     for finding in profile.findings[:_MOST_FINDINGS]:
         text = f"{finding.subject} {finding.count}x"
@@ -25,11 +25,6 @@ def server_timing(profile: Profile) -> str:
         description = _quoted(f"{text}: {finding.fix}")
         metrics.append(f"{finding.kind};dur={finding.duration * 1000:.1f};desc={description}")
     return ", ".join(metrics)
-
-
-def _statements(profile: Profile) -> str:
-    count = profile.query_count
-    return f"{count} statement{'' if count == 1 else 's'}"
 
 
 def _quoted(text: str) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from bookshelf import Author, Base, Book, fill, findings
+from bookshelf import Author, Base, Book, Tag, fill, findings
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session
 
-from flask_perfkit.detectors.usage import Aggregate, aggregate_of
+from flask_perfkit.detectors.usage import Aggregate, aggregates_of
+from flask_perfkit.recording.callsite import Span
 
 COUNT = "select(func.count()).select_from(Book)"
 PAGES = "select(func.sum(Book.pages))"
@@ -74,6 +75,26 @@ def average(session: Session) -> float:
     return sum(book.pages for book in books) / len(books)
 
 
+def sum_of_a_query(session: Session) -> int:
+    return sum(book.pages for book in session.query(Book))
+
+
+def checked_and_summed(session: Session) -> int:
+    books = session.scalars(select(Book)).all()
+    if not books:
+        return 0
+    return sum(book.pages for book in books)
+
+
+def many_lines(session: Session) -> int:
+    books = (
+        session.query(Book)
+        .filter(Book.pages > 10)
+        .all()
+    )  # fmt: skip
+    return max(book.pages for book in books)
+
+
 @pytest.mark.parametrize(
     ("ask", "fix", "result"),
     [
@@ -86,6 +107,9 @@ def average(session: Session) -> float:
         (loop, PAGES, 6000),
         (average, PAGES, 100),
         (largest, "select(func.max(Book.pages))", 100),
+        (sum_of_a_query, PAGES, 6000),
+        (checked_and_summed, PAGES, 6000),
+        (many_lines, "select(func.max(Book.pages))", 100),
     ],
 )
 def test_rows_for_one_number(
@@ -154,9 +178,105 @@ def other_loop(session: Session) -> int:
     return len("".join(authors))
 
 
+def changed_in_place(session: Session) -> None:
+    for book in session.scalars(select(Book)):
+        book.pages += 1
+
+
+def text_built_up(session: Session) -> str:
+    text = ""
+    for book in session.scalars(select(Book)):
+        text += book.title
+    return text
+
+
+def list_built_up(session: Session) -> list[int]:
+    found = []
+    for book in session.scalars(select(Book)):
+        found += [book.pages]
+    return found
+
+
+def sum_of_an_expression(session: Session) -> int:
+    return sum(book.pages * 2 for book in session.scalars(select(Book)))
+
+
+def sum_of_lengths(session: Session) -> int:
+    return sum(len(author.books) for author in session.scalars(select(Author).limit(1000)))
+
+
+def conditional_sum(session: Session) -> int:
+    return sum(1 for book in session.scalars(select(Book)) if book.pages > 10)
+
+
+def conditional_value(session: Session) -> int:
+    return sum(book.pages if book.author_id else 0 for book in session.scalars(select(Book)))
+
+
+def longest_title(session: Session) -> str:
+    return max(book.title for book in session.scalars(select(Book)))  # a collation may differ
+
+
+def length_of_another(session: Session) -> list[object]:
+    books, tags = session.scalars(select(Book)).all(), len(session.scalars(select(Tag)).all())
+    return [*books, tags]
+
+
+def thickest_book(session: Session) -> Book:
+    return max(session.scalars(select(Book)), key=lambda book: book.pages)
+
+
+def last_row_is_kept(session: Session) -> tuple[int, str]:
+    total = 0
+    for book in session.scalars(select(Book)):
+        total += book.pages
+    return total, book.title
+
+
+def distinct_objects(session: Session) -> int:
+    joined = select(Book).join(Book.tags)
+    return len(session.scalars(joined).unique().all())
+
+
+def query_gives_each_once(session: Session) -> int:
+    return len(session.query(Book).join(Book.tags).all())
+
+
+def seen_by_a_closure(session: Session) -> tuple[int, object]:
+    books = session.scalars(select(Book)).all()
+    return len(books), lambda: books
+
+
+def own_method(session: Session) -> int:
+    return len(Catalogue(session).all())
+
+
+class Catalogue:
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def all(self) -> list[str]:
+        return [book.title for book in self.session.scalars(select(Book))]
+
+
 @pytest.mark.parametrize(
     "ask",
     [
+        changed_in_place,
+        text_built_up,
+        list_built_up,
+        sum_of_an_expression,
+        sum_of_lengths,
+        conditional_sum,
+        conditional_value,
+        longest_title,
+        length_of_another,
+        thickest_book,
+        last_row_is_kept,
+        distinct_objects,
+        query_gives_each_once,
+        seen_by_a_closure,
+        own_method,
         titles,
         count_and_titles,
         first_of_many,
@@ -183,13 +303,25 @@ def test_a_name_in_another_function_is_no_use(tmp_path: Path) -> None:
         "    rows = session.scalars(query).all()\n"
         "    return rows\n"
     )
-    assert aggregate_of(str(file), 2) == Aggregate("count", None)
-    assert aggregate_of(str(file), 5) is None
+    columns = 11, 33  # session.scalars(query)
+    assert aggregates_of(str(file), Span(2, 2, *columns)) == (Aggregate("count"),)
+    assert aggregates_of(str(file), Span(5, 5, *columns)) == ()
 
 
 @pytest.mark.parametrize("source", ["def broken(:", "\x00", ""])
 def test_a_source_that_cannot_be_read_says_nothing(tmp_path: Path, source: str) -> None:
     file = tmp_path / "views.py"
     file.write_text(source)
-    assert aggregate_of(str(file), 1) is None
-    assert aggregate_of(str(tmp_path / "gone.py"), 1) is None
+    assert aggregates_of(str(file), Span(1, 1, 0, 3)) == ()
+    assert aggregates_of(str(tmp_path / "gone.py"), Span(1, 1, 0, 3)) == ()
+
+
+def test_a_function_of_the_same_name_is_another(tmp_path: Path) -> None:
+    file = tmp_path / "views.py"
+    line = "    return sum(row.size for row in session.scalars(query))\n"
+    place = Span(2, 2, 35, 57)
+    file.write_text(f"def show(session):\n{line}")
+    assert aggregates_of(str(file), place) == (Aggregate("sum", "size"),)
+    other = tmp_path / "others.py"
+    other.write_text(f"def show(session, sum):\n{line}")
+    assert aggregates_of(str(other), place) == ()

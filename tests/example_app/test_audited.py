@@ -30,7 +30,9 @@ def test_audit(make_app: Callable[..., Flask], database_url: str, redis_url: str
         ("before.sleep", "blocking_call"),
         ("before.count_keys", "redis_keys"),
     }
-    (proof,) = report["proofs"]
-    assert (proof["holds"], proof["finding"]["fix"]) == (True, "selectinload(User.documents)")
-    assert (proof["queries_before"], proof["queries_after"]) == (21, 2)
+    (fix,) = {each["fix"] for each in report["findings"] if each["kind"] == "n_plus_one"}
+    assert fix == (  # the time is in the objects, which a loader option would still build
+        "select(Document.user_id, Document.document_type, func.sum(Document.size), func.count())"
+        ".group_by(Document.user_id, Document.document_type)"
+    )
     assert result.exit_code == 1

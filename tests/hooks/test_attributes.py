@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bookshelf import Author, Award, Base, Book, fill
 from flask import Flask, Response
-from sqlalchemy import ForeignKey, create_engine, select
+from sqlalchemy import ForeignKey, create_engine, inspect, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import (
     DeclarativeBase,
     InstrumentedAttribute,
@@ -15,6 +17,7 @@ from sqlalchemy.orm import (
     Session,
     defer,
     joinedload,
+    lazyload,
     load_only,
     mapped_column,
     relationship,
@@ -190,6 +193,58 @@ def test_a_view_that_left_off_is_not_judged(session: Session, status: int) -> No
     assert [each.subject for each in found if each.kind in UNREAD] == (
         ["Author.books"] if status == 200 else []
     )
+
+
+def test_an_option_overrules_the_mapping(sales: Session) -> None:
+    for option in (lazyload(Sale.shop), lazyload("*")):
+        with QueryCounter() as counter:
+            loaded = sales.scalars(select(Sale).options(option))
+            assert sum(sale.amount for sale in loaded) == 55
+            assert sales.scalars(select(Shop)).one().city == "Ulm"
+        assert unread(counter) == {}
+        sales.expunge_all()
+
+
+def read_in_a_pool(session: Session, authors: list[Author]) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert sum(pool.map(lambda author: len(author.awards), authors)) == 60
+
+
+def replace(session: Session, authors: list[Author]) -> None:
+    for author in authors:
+        author.awards = []
+    session.rollback()
+
+
+def delete(session: Session, authors: list[Author]) -> None:
+    session.delete(authors[0])
+    with pytest.raises(IntegrityError), session.begin_nested():
+        session.flush()
+
+
+def inspect_it(session: Session, authors: list[Author]) -> None:
+    assert sum(len(inspect(author).attrs.awards.loaded_value) for author in authors) == 60
+
+
+@pytest.mark.parametrize("use", [read_in_a_pool, replace, delete, inspect_it])
+def test_what_is_used_without_being_read_is_none(
+    session: Session, use: Callable[[Session, list[Author]], None]
+) -> None:
+    loaded = select(Author).options(selectinload(Author.awards), defer(Author.biography))
+    with QueryCounter() as counter:
+        authors = session.scalars(loaded).all()
+        assert len([author.name for author in authors]) == 11
+        use(session, list(authors))
+    assert "Author.awards" not in unread(counter)
+
+
+def test_objects_that_answer_another_relationship_are_none(session: Session) -> None:
+    loaded = select(Book).options(selectinload(Book.author).selectinload(Author.books))
+    with QueryCounter() as counter:
+        books = session.scalars(loaded).all()
+        names = {session.get_one(Author, book.author_id).name for book in books}
+    assert len(names) == 10
+    assert "Book.author" not in unread(counter)
 
 
 # Columns

@@ -32,6 +32,35 @@ class Base(DeclarativeBase):
 db = SQLAlchemy(model_class=Base)
 
 
+document_tag = Table(
+    "document_tag",
+    db.metadata,
+    Column("document_id", ForeignKey("document.id"), primary_key=True),
+    Column("tag_id", ForeignKey("tag.id"), primary_key=True),
+)
+
+# Without a key: a document may be read by the same user several times.
+reading = Table(
+    "reading",
+    db.metadata,
+    Column("document_id", ForeignKey("document.id")),
+    Column("user_id", ForeignKey("user.id")),
+)
+
+
+class Tag(db.Model):
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(20))
+
+
+class Like(db.Model):
+    """An association object."""
+
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), primary_key=True)
+    document_id: Mapped[int] = mapped_column(ForeignKey("document.id"), primary_key=True)
+    stars: Mapped[int]
+
+
 class User(db.Model):
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(80))
@@ -48,6 +77,9 @@ class Document(db.Model):
     deleted: Mapped[bool] = mapped_column(default=False)
     note: Mapped[str | None] = mapped_column(String(80), deferred=True)
     user: Mapped[User] = relationship(back_populates="documents")
+    tags: Mapped[list[Tag]] = relationship(secondary=document_tag)
+    readers: Mapped[list[User]] = relationship(secondary=reading)
+    likes: Mapped[list[Like]] = relationship()
 
 
 class Membership(db.Model):

@@ -16,7 +16,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from marshmallow import Schema, fields
+from marshmallow import Schema, fields, post_dump
 from paging_models import Color, Document, Everything, User, add_documents, create_app, db
 from paging_walk import walk
 from sqlalchemy import func, select
@@ -273,7 +273,7 @@ def test_values_that_the_response_does_not_show_are_sealed(app: Flask) -> None:
     assert b"secret" not in payload_of(page.next_cursor)
     assert [item.id for item in walk(by_name, 2)] == [8, 6, 4, 2, 9, 7, 5, 3, 1]
     shown = select(Document.id, User.name).join(User).order_by(User.name.desc())
-    page = paginate(shown, CursorParams(page_size=2))
+    page = paginate(shown, CursorParams(page_size=2), shows=["id", "name"])
     assert page.next_cursor is not None
     assert b"secret" in payload_of(page.next_cursor)
 
@@ -286,6 +286,7 @@ OPEN: dict[str, Callable[[], Any]] = {
     "limited entity": lambda: select(Document).order_by(Document.title).limit(5),
     "label": lambda: select(func.lower(Document.title).label("l"), Document.id).order_by("l"),
 }
+SHOWN = ("id", "title", "User.name", "Document.id", "l")
 SEALED: dict[str, Callable[[], Any]] = {
     "expression": lambda: select(Document).order_by(func.lower(Document.title)),
     "tie-break": lambda: select(Document.title).order_by(Document.title),
@@ -297,14 +298,14 @@ SEALED: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", OPEN)
 def test_what_an_item_shows_is_signed_only(app: Flask, name: str) -> None:
-    page = paginate(OPEN[name](), CursorParams(page_size=2))
+    page = paginate(OPEN[name](), CursorParams(page_size=2), shows=SHOWN)
     assert page.next_cursor is not None
     assert payload_of(page.next_cursor)[1] == 0
 
 
 @pytest.mark.parametrize("name", SEALED)
 def test_what_an_item_does_not_show_is_sealed(app: Flask, name: str) -> None:
-    page = paginate(SEALED[name](), CursorParams(page_size=2))
+    page = paginate(SEALED[name](), CursorParams(page_size=2), shows=SHOWN)
     assert page.next_cursor is not None
     assert payload_of(page.next_cursor)[1] == 1
 
@@ -331,6 +332,70 @@ def test_what_the_schema_dumps_decides(app: Flask) -> None:
             assert (payload_of(body["next_cursor"])[1] == 1) == is_sealed
 
 
+class _Masked(fields.String):
+    """Shows less than it is given."""
+
+    def _serialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        return str(value)[:1]
+
+
+def _shown(**shown: Any) -> type[Schema]:
+    return Schema.from_dict({"id": fields.Integer(), **shown})
+
+
+class _Yearly(Schema):
+    class Meta:
+        datetimeformat = "%Y"
+
+    id = fields.Integer()
+    uploaded_at = fields.DateTime()
+
+
+class _Stripping(Schema):
+    id = fields.Integer()
+    title = fields.String()
+
+    @post_dump
+    def strip(self, item: dict[str, Any], **_: Any) -> dict[str, Any]:
+        return {"id": item["id"]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "order", "is_sealed"),
+    [
+        (_shown(title=_Masked()), Document.title, True),
+        (_Stripping, Document.title, True),
+        (_Yearly, Document.uploaded_at, True),
+        (Schema.from_dict({"id": fields.Integer(), "size": fields.Float()}), Document.size, True),
+        (
+            Schema.from_dict({"id": fields.Integer(), "size": fields.Integer()}),
+            Document.size,
+            False,
+        ),
+        (_shown(uploaded_at=fields.DateTime("%Y")), Document.uploaded_at, True),
+        (_shown(uploaded_at=fields.DateTime()), Document.uploaded_at, False),
+    ],
+    ids=["mask", "hook", "year of all", "other type", "number", "year", "moment"],
+)
+def test_only_a_value_that_is_certainly_shown_is_left_readable(
+    app: Flask, schema: Any, order: Any, is_sealed: bool
+) -> None:
+    page = paginate(select(Document).order_by(order), CursorParams(page_size=2), shows=schema)
+    assert page.next_cursor is not None
+    assert (payload_of(page.next_cursor)[1] == 1) == is_sealed
+
+
+def test_who_does_not_say_what_is_shown_has_sealed_cursors(app: Flask) -> None:
+    page = paginate(select(Document).order_by(Document.title), CursorParams(page_size=2))
+    assert page.next_cursor is not None
+    assert payload_of(page.next_cursor)[1] == 1
+    with app.test_request_context("/?cursor=&page_size=2"):
+        bare = paginated(DocumentSchema, envelope=lambda page, items: page.next_cursor)
+        assert payload_of(bare(lambda: select(Document))().json)[1] == 1
+    with pytest.raises(TypeError, match="shows='title': must be a marshmallow schema, or the"):
+        paginate(select(Document), CursorParams(), shows="title")
+
+
 def test_sealed_cursors_outlive_a_change_of_secret(app: Flask) -> None:
     query = select(Document).join(User).order_by(User.name.desc())
     text = paginate(query, CursorParams(page_size=2)).next_cursor
@@ -346,7 +411,7 @@ def test_where_sealing_is_not_installed_the_extra_is_named_on_the_first_page(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
-    assert paginate(select(Document), CursorParams()).items
+    assert paginate(select(Document), CursorParams(), shows=DocumentSchema).items
     with pytest.raises(ExtraMissing, match=r"flask-perfkit\[sealed\]"):
         paginate(select(Document).join(User).order_by(User.name), CursorParams())
 

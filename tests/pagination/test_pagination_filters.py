@@ -21,6 +21,7 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Enum,
+    Integer,
     Interval,
     LargeBinary,
     Numeric,
@@ -51,6 +52,17 @@ class Shouted(TypeDecorator[str]):
         return None if value is None else value.upper()
 
 
+class Cents(TypeDecorator[Decimal]):
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Any) -> int | None:
+        return None if value is None else int(value * 100)
+
+    def process_result_value(self, value: int | None, dialect: Any) -> Decimal | None:
+        return None if value is None else Decimal(value) / 100
+
+
 class Base(DeclarativeBase):
     pass
 
@@ -75,6 +87,7 @@ class Thing(db.Model):
     level: Mapped[str | None] = mapped_column(Enum("low", "high", name="level"))
     word: Mapped[str | None] = mapped_column(Shouted)
     price: Mapped[Decimal | None] = mapped_column(Numeric(10, 2))
+    cost: Mapped[Decimal | None] = mapped_column(Cents)
 
 
 class ThingSchema(Schema):
@@ -167,6 +180,7 @@ def test_operators_search_in_text_literally(
         ("color", Color.BLUE, "BLUE"),
         ("level", "high", "high"),
         ("word", "loud", "Loud"),
+        ("cost", Decimal("2.50"), "2.50"),
     ],
 )
 def test_values_are_read_as_the_column_has_them(
@@ -197,6 +211,12 @@ def test_values_are_read_as_the_column_has_them(
         ("key", "7"),
         ("color", "GREEN"),
         ("level", "middle"),
+        ("text", "x" * 81),
+        ("word", "x" * 21),
+        ("price", "1" * 1001),
+        ("clock", "10:00%2B02:00"),
+        ("cost", "a"),
+        ("cost", "99999999"),
     ],
 )
 def test_other_values_are_a_400_that_names_the_parameter(
@@ -258,6 +278,15 @@ def test_a_declaration_that_cannot_work_is_refused_with_the_cure() -> None:
     for kind in (JSON(), LargeBinary(), Interval()):
         with pytest.raises(TypeError, match=r"filters\['n'\].*cast the column"):
             paginated(ThingSchema, filters={"n": cast(Thing.text, kind)})
+
+
+def test_text_is_searched_for_in_texts_only() -> None:
+    for column in (Thing.whole, Thing.day, Thing.color, Thing.cost, Thing.key, Thing.flag):
+        for operator in ("contains", "startswith"):
+            with pytest.raises(ValueError, match=f"operator '{operator}', which .* does not have"):
+                paginated(ThingSchema, filters={"n": (column, operator)})
+    for column in (Thing.text, Thing.word):
+        paginated(ThingSchema, filters={"n": (column, "contains")})
 
 
 def test_numbers_with_a_fraction_are_compared_as_decimals(app: Flask) -> None:

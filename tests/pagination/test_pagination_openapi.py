@@ -19,6 +19,7 @@ from flask_perfkit.pagination import (
     PaginationParams,
     PaginationParamsSchema,
     cursor_page_schema,
+    openapi_operation,
     page_schema,
     paginate,
     paginated,
@@ -101,7 +102,7 @@ def test_parameters_are_described_with_their_limits(spec: APISpec) -> None:
         "user_id": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
         "title": {
             "type": "array",
-            "items": {"type": "string"},
+            "items": {"type": "string", "maxLength": 80},
             "minItems": 1,
             "maxItems": 100,
         },
@@ -131,7 +132,7 @@ def database() -> Iterator[Any]:
             db.engine.dispose()
 
 
-def configured(app: Any) -> Any:
+def configured(app: Any, *, answers_problems: bool = True) -> Any:
     app.config.update(
         TESTING=True,
         SECRET_KEY="of the recipes",
@@ -142,7 +143,8 @@ def configured(app: Any) -> Any:
     )
     db.init_app(app)
     # Else both frameworks put every HTTP error into their own envelope.
-    app.register_error_handler(ParameterError, ParameterError.get_response)
+    if answers_problems:
+        app.register_error_handler(ParameterError, ParameterError.get_response)
     return app
 
 
@@ -226,3 +228,84 @@ def test_the_decorator_answers_by_itself_in_both(database: Any) -> None:
     response = database(app).get("/documents?sort=-title&page_size=2")
     assert [item["id"] for item in response.json["items"]] == [5, 4]
     assert 'rel="next"' in response.headers["Link"]
+
+
+def _listed() -> Any:
+    @paginated(DocumentSchema, sortable=SORTABLE, filters={"id": Document.id})
+    def documents() -> Any:
+        return select(Document)
+
+    return documents
+
+
+def check_description(operation: Any, schemas: Any) -> None:
+    """The parameters and the 400 are there, though the view says nothing of them itself."""
+    names = {parameter["name"] for parameter in operation["parameters"]}
+    assert names == {"page", "page_size", "sort", "cursor", "id"}
+    problem = operation["responses"]["400"]["content"]["application/problem+json"]["schema"]
+    assert "errors" in schemas[problem["$ref"].rpartition("/")[2]]["properties"]
+
+
+def test_flask_smorest_describes_a_decorated_view() -> None:
+    from flask import Flask
+    from flask_smorest import Api, Blueprint
+
+    app = configured(Flask("smorest"))
+    blueprint = Blueprint("documents", "documents")
+    view = blueprint.response(200, page_schema(DocumentSchema))(_listed())
+    blueprint.get("/documents")(view)
+    api = Api(app)
+    api.register_blueprint(blueprint)
+    found = api.spec.to_dict()
+    check_description(found["paths"]["/documents"]["get"], found["components"]["schemas"])
+    assert "200" in found["paths"]["/documents"]["get"]["responses"]
+
+
+def test_apiflask_describes_a_decorated_view() -> None:
+    from apiflask import APIFlask
+
+    app = configured(APIFlask("apiflask"))
+    app.get("/documents")(_listed())
+    app.get("/pages", endpoint="pages")(app.output(page_schema(DocumentSchema))(_listed()))
+    found: Any = app.spec
+    for path in ("/documents", "/pages"):
+        check_description(found["paths"][path]["get"], found["components"]["schemas"])
+        assert "200" in found["paths"][path]["get"]["responses"]
+
+
+def test_apispec_describes_a_decorated_view(spec: APISpec) -> None:
+    spec.path("/documents", operations={"get": openapi_operation(_listed())})
+    found = spec.to_dict()
+    operation = found["paths"]["/documents"]["get"]
+    check_description(operation, found["components"]["schemas"])
+    pages = operation["responses"]["200"]["content"]["application/json"]["schema"]["oneOf"]
+    assert [page["$ref"].rpartition("/")[2] for page in pages] == [
+        "DocumentPage",
+        "DocumentCursorPage",
+    ]
+    with pytest.raises(TypeError, match="no view under @paginated"):
+        openapi_operation(print)
+
+
+def test_flask_restx_answers_a_problem(database: Any) -> None:
+    from flask import Flask
+    from flask_restx import Api, Resource
+
+    app = configured(Flask("restx"), answers_problems=False)
+    api = Api(app)
+
+    @api.route("/documents")
+    class Documents(Resource):  # type: ignore[misc,unused-ignore]
+        @paginated(DocumentSchema, sortable=SORTABLE)
+        def get(self) -> Any:
+            return select(Document)
+
+    client = database(app)
+    assert [item["id"] for item in client.get("/documents?sort=-id&page_size=2").json["items"]] == [
+        5,
+        4,
+    ]
+    for query in ("sort=nope", "cursor=nope"):
+        bad = client.get(f"/documents?{query}")
+        assert (bad.status_code, bad.content_type) == (400, "application/problem+json")
+        assert list(bad.json["errors"]) == [query.partition("=")[0]]

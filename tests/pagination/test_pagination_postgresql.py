@@ -42,13 +42,6 @@ def test_distinct_on_picks_its_rows_before_the_page_is_sorted() -> None:
     assert [item.id for item in page.items] == [9, 8, 7]
 
 
-def test_a_value_that_no_cursor_carries_is_refused_with_the_cure() -> None:
-    add_documents(3)
-    query = select(Document.id).order_by(func.string_to_array(Document.title, "t"))
-    with pytest.raises(TypeError, match="cannot carry a list: sort by a cast"):
-        paginate(query, CursorParams(page_size=1))
-
-
 def test_groups_of_several_levels_all_come() -> None:
     add_documents(9, users=3)
     levels = func.rollup(Document.user_id, Document.size)

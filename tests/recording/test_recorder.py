@@ -286,3 +286,23 @@ def test_more_flushes_than_are_kept_are_counted(engine: sa.Engine) -> None:
     assert counter.count == MOST_RECORDS + 200
     (finding,) = counter.findings
     assert (finding.kind, finding.count) == ("n_plus_one_write", MOST_RECORDS + 200)
+
+
+def test_large_parameters_are_told_apart_and_not_kept() -> None:
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE pages (id INTEGER, body TEXT)")
+        pages = sa.table("pages", sa.column("id", sa.Integer), sa.column("body", sa.Text))
+        tracemalloc.start()
+        try:
+            with QueryCounter() as counter:
+                for number in range(40):
+                    body = f"{number:02}" * 500_000
+                    connection.execute(sa.select(pages.c.id).where(pages.c.body == body)).all()
+                    connection.exec_driver_sql("SELECT id FROM pages WHERE body = ?", (body,)).all()
+                held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert held < 10_000_000  # and not 40 times a megabyte
+    assert {(each.kind, each.count) for each in counter.findings} == {("n_plus_one", 40)}
+    assert len(counter.findings) == 2

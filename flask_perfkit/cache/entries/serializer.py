@@ -102,13 +102,20 @@ class _Writer:
             raise ValueError("Circular reference detected")
         self._around.add(id(value))
         plain = (
-            self._dict(value) if isinstance(value, dict) else [self.plain(item) for item in value]
+            self._dict(value)
+            if isinstance(value, dict)
+            else [item if type(item) in _EXACT else self.plain(item) for item in value]
         )
         self._around.discard(id(value))
         return plain
 
     def _dict(self, value: dict[Any, Any]) -> dict[str, Any]:
-        plain = {_key(key): self.plain(item) for key, item in value.items()}
+        plain = {
+            key if type(key) is str else _key(key): item
+            if type(item) in _EXACT
+            else self.plain(item)
+            for key, item in value.items()
+        }
         if len(plain) != len(value):
             raise NotCacheable("the value cannot be cached: two keys of a dict have the same text")
         if _TYPE in plain:

@@ -20,10 +20,11 @@ from flask_perfkit.errors import CursorError
 from flask_perfkit.pagination.cursor.fingerprint import FINGERPRINT_SIZE
 from flask_perfkit.pagination.cursor.sealing import seal, unseal
 
-_VERSION = 1
+_VERSION = 2
 _PLAIN, _SEALED = 0, 1
-_BACKWARD, _TIED = 1, 2
-_LONGEST = 32_768
+_BACKWARD, _TIED, _INCLUSIVE, _IS_KEY = 1, 2, 4, 8
+# With path and filters it must fit the 4 KB that some servers allow a request line.
+LONGEST = 2_000
 _SIGNATURE_SIZE = 20
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _LABEL = b"flask-perfkit.cursor"
@@ -33,6 +34,8 @@ class CursorPosition(NamedTuple):
     """Where a page begins: beyond these values of the order's terms.
 
     :param backward: whether the page lies before the values.
+    :param inclusive: whether it begins with the row that has the values, if that is still there.
+    :param is_key: whether the values are those only that find this row; the others were too long.
     :param is_tied: whether the whole page that gave the cursor was equal but for the last term.
     :param values: as the database driver returned them.
     """
@@ -40,6 +43,8 @@ class CursorPosition(NamedTuple):
     backward: bool
     is_tied: bool
     values: tuple[Any, ...]
+    inclusive: bool = False
+    is_key: bool = False
 
 
 def write_cursor(
@@ -54,6 +59,7 @@ def write_cursor(
     :raises ExtraMissing: sealing needs the extra ``sealed``.
     """
     flags = _BACKWARD * place.backward + _TIED * place.is_tied
+    flags += _INCLUSIVE * place.inclusive + _IS_KEY * place.is_key
     values = _encode([flags, *map(_tagged, place.values)])
     body = fingerprint + values.encode("utf-8", "surrogatepass")
     if sealed:
@@ -68,8 +74,8 @@ def read_cursor(text: str, fingerprint: bytes, secrets: tuple[bytes, ...]) -> Cu
 
     :raises CursorError: the text is forged, cut, too old, or of another query.
     """
-    if len(text) > _LONGEST:
-        raise CursorError(f"Longer than the {_LONGEST} characters that a cursor may have.")
+    if len(text) > LONGEST:
+        raise CursorError(f"Longer than the {LONGEST} characters that a cursor may have.")
     try:
         payload = _decoded(_signer(secrets).unsign(text.encode("ascii")))
     except (BadSignature, UnicodeEncodeError, ValueError):
@@ -83,7 +89,11 @@ def read_cursor(text: str, fingerprint: bytes, secrets: tuple[bytes, ...]) -> Cu
         )
     flags, *values = json.loads(body[FINGERPRINT_SIZE:].decode("utf-8", "surrogatepass"))
     return CursorPosition(
-        bool(flags & _BACKWARD), bool(flags & _TIED), tuple(map(_untagged, values))
+        bool(flags & _BACKWARD),
+        bool(flags & _TIED),
+        tuple(map(_untagged, values)),
+        bool(flags & _INCLUSIVE),
+        bool(flags & _IS_KEY),
     )
 
 

@@ -54,15 +54,20 @@ class CursorParams:
     :param page_size: items a page, from 1 on; it may change from page to page.
     :param sort: names from ``sortable`` by commas, ``-`` in front for
         descending; as it was for the page that gave the cursor.
+    :param around: the primary key of an item, a tuple where it has several columns: the page
+        that has the item in its middle, instead of the one that a cursor leads to.
     :raises ParameterError: ``page_size`` is not a whole number from 1 on.
     """
 
     cursor: str | None = None
     page_size: int = 20
     sort: str | None = None
+    around: Any = None
 
     def __post_init__(self) -> None:
         _require_counts(page_size=self.page_size)
+        if self.cursor and self.around is not None:
+            raise ParameterError({"around": ["Not together with cursor."]})
 
     @classmethod
     def from_request(cls) -> CursorParams:
@@ -78,6 +83,8 @@ class CursorParams:
 def chosen_params(values: dict[str, Any]) -> PaginationParams | CursorParams:
     """Return a page by its number, or by its cursor where there is one, were it empty."""
     page_size, sort = values["page_size"], values["sort"]
+    if values.get("around") is not None:
+        return CursorParams(values["cursor"], page_size, sort, values["around"])
     if values["cursor"] is None:
         return PaginationParams(values["page"], page_size, sort)
     return CursorParams(values["cursor"], page_size, sort)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from copy import deepcopy
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from marshmallow import Schema, ValidationError, fields, post_dump, validate, validates_schema
 
 from flask_perfkit.errors import ParameterError
 from flask_perfkit.pagination.app import current_settings
-from flask_perfkit.pagination.order.terms import sort_errors
+from flask_perfkit.pagination.order.sortable import sort_errors
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import MultiDict
 
 AnySchema = Schema | type[Schema]
 
+_AROUND_HELP = "The key of an item: the page round it."
 _SORT_HELP = 'Names by commas, "-" in front for descending.'
 
 
@@ -25,24 +28,35 @@ def _nothing() -> None:
 
 
 class _PageSizeRange(validate.Validator):
-    """1 to the current application's ``PERFKIT_MAX_PAGE_SIZE``."""
+    """1 to the most of this list, else to the current application's ``PERFKIT_MAX_PAGE_SIZE``."""
 
     min = 1
 
+    def __init__(self, most: int | None = None) -> None:
+        self._most = most
+
     @property
     def max(self) -> int:
-        return current_settings().max_page_size
+        return self._most or current_settings().max_page_size
 
     def __call__(self, value: int) -> int:
         return validate.Range(min=self.min, max=self.max)(value)
 
 
-class _ListParamsSchema(Schema):
-    page_size = fields.Integer(
-        load_default=lambda: current_settings().page_size,
-        validate=_PageSizeRange(),
+def _page_size_field(size: int | None = None, most: int | None = None) -> fields.Integer:
+    def default() -> int:
+        allowed = most or current_settings().max_page_size
+        return size or min(current_settings().page_size, allowed)
+
+    return fields.Integer(
+        load_default=default,
+        validate=_PageSizeRange(most),
         metadata={"description": "Items a page."},
     )
+
+
+class _ListParamsSchema(Schema):
+    page_size = _page_size_field()
     sort = fields.String(load_default=_nothing, metadata={"description": _SORT_HELP})
 
 
@@ -70,21 +84,47 @@ class AnyPageParamsSchema(PaginationParamsSchema, CursorParamsSchema):
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def one_way(self, _: Any, original: Mapping[str, Any], **__: Any) -> None:
-        if "page" in original and "cursor" in original:
-            raise ValidationError("Not together with cursor.", "page")
+        given = [
+            called
+            for name in ("around", "cursor", "page")
+            if name in self.fields and (called := self.fields[name].data_key or name) in original
+        ]
+        if len(given) > 1:
+            raise ValidationError(f"Not together with {given[0]}.", given[1])
 
 
 def params_schema(
-    sortable: Collection[str], filters: Mapping[str, fields.Field[Any]]
+    sortable: Collection[str],
+    filters: Mapping[str, fields.Field[Any]],
+    *,
+    names: Mapping[str, str] = MappingProxyType({}),
+    page_size: int | None = None,
+    max_page_size: int | None = None,
+    around: bool = False,
 ) -> type[AnyPageParamsSchema]:
     """Return the schema class of a list's query parameters: page, order and filters.
 
+    :param names: other names for page, page_size, sort and cursor.
+    :param page_size: items a page unless asked for; ``PERFKIT_PAGE_SIZE`` where None.
+    :param max_page_size: the most that may be asked for; ``PERFKIT_MAX_PAGE_SIZE`` where None.
+    :param around: whether ``around`` is one of them.
     :raises ValueError: a filter has the name of a parameter of the page.
     """
-    taken = AnyPageParamsSchema._declared_fields.keys() & filters.keys()
+    own = dict(AnyPageParamsSchema._declared_fields)
+    if around:
+        own["around"] = fields.String(load_default=_nothing, metadata={"description": _AROUND_HELP})
+    called = {name: names.get(name, name) for name in own}
+    taken = called.values() & filters.keys() | own.keys() & filters.keys()
     if taken:
         raise ValueError(f"filters: the name {min(taken)!r} is a parameter of the page itself")
-    attributes = {"sort": _sort_field(sortable), **filters}
+    attributes: dict[str, Any] = {
+        **{name: deepcopy(field) for name, field in own.items()},
+        "sort": _sort_field(sortable),
+        **filters,
+        "page_size": _page_size_field(page_size, max_page_size),
+    }
+    for name, called_name in called.items():
+        attributes[name].data_key = None if called_name == name else called_name
     return type("ListParamsSchema", (AnyPageParamsSchema,), attributes)
 
 
@@ -106,9 +146,10 @@ def load_parameters(schema: Schema, arguments: MultiDict[str, str]) -> dict[str,
 
     :raises ParameterError: names every bad parameter at once.
     """
+    called = {field.data_key or name: field for name, field in schema.load_fields.items()}
     values = {
         name: arguments.getlist(name) if isinstance(field, fields.List) else arguments[name]
-        for name, field in schema.load_fields.items()
+        for name, field in called.items()
         if name in arguments
     }
     try:
@@ -128,18 +169,31 @@ def _flat(messages: Any) -> Iterator[str]:
         yield from messages
 
 
+def _capped(capped: bool) -> dict[str, fields.Field[Any]]:
+    return {"total_is_capped": fields.Boolean(required=True)} if capped else {}
+
+
+def page_schema(item_schema: AnySchema, *, capped: bool = False) -> type[Schema]:
+    """Return the schema class of a :class:`Page` whose items that schema dumps.
+
+    :param capped: whether it says ``total_is_capped``, for totals that stop at a number.
+    """
+    return _page_schema(item_schema, capped)
+
+
 @lru_cache
-def page_schema(item_schema: AnySchema) -> type[Schema]:
-    """Return the schema class of a :class:`Page` whose items that schema dumps."""
+def _page_schema(item_schema: AnySchema, capped: bool) -> type[Schema]:
     return _envelope(
         item_schema,
         "Page",
+        Schema,
         total=fields.Integer(required=True, allow_none=True),
         page=fields.Integer(required=True),
         page_size=fields.Integer(required=True),
         total_pages=fields.Integer(required=True, allow_none=True),
         has_next=fields.Boolean(required=True),
         has_previous=fields.Boolean(required=True),
+        **_capped(capped),
     )
 
 
@@ -151,9 +205,16 @@ class _CursorEnvelope(Schema):
         return page
 
 
+def cursor_page_schema(item_schema: AnySchema, *, capped: bool = False) -> type[Schema]:
+    """Return the schema class of a :class:`CursorPage` whose items that schema dumps.
+
+    :param capped: as for :func:`page_schema`.
+    """
+    return _cursor_page_schema(item_schema, capped)
+
+
 @lru_cache
-def cursor_page_schema(item_schema: AnySchema) -> type[Schema]:
-    """Return the schema class of a :class:`CursorPage` whose items that schema dumps."""
+def _cursor_page_schema(item_schema: AnySchema, capped: bool) -> type[Schema]:
     return _envelope(
         item_schema,
         "CursorPage",
@@ -164,21 +225,15 @@ def cursor_page_schema(item_schema: AnySchema) -> type[Schema]:
         has_next=fields.Boolean(required=True),
         has_previous=fields.Boolean(required=True),
         total=fields.Integer(),
-    )
-
-
-def dumped_names(item_schema: AnySchema) -> frozenset[str]:
-    """Return the names of the attributes whose values a schema shows as they are."""
-    schema = item_schema() if isinstance(item_schema, type) else item_schema
-    return frozenset(
-        field.attribute or name
-        for name, field in schema.dump_fields.items()
-        if not isinstance(field, fields.Method | fields.Function | fields.Constant)
+        **_capped(capped),
     )
 
 
 def _envelope(
-    item_schema: AnySchema, suffix: str, base: type[Schema] = Schema, **envelope: fields.Field[Any]
+    item_schema: AnySchema,
+    suffix: str,
+    base: type[Schema],
+    **envelope: fields.Field[Any],
 ) -> type[Schema]:
     item_class = item_schema if isinstance(item_schema, type) else type(item_schema)
     items = fields.Nested(item_schema, many=True, required=True)

@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+
     from flask_perfkit.pagination.order.terms import Term
 
 
@@ -20,6 +22,8 @@ class Ways(NamedTuple):
         is SQLite's rowid; then it must not begin within many equal rows.
     :param has_groups: whether HAVING knows each expression that is grouped by; MariaDB knows
         columns and what is selected.
+    :param reads_text_as_any_type: whether a text is read as the type that it is compared with.
+    :param rounds_intervals: whether the driver makes days of an interval's months.
     :param floats_are_double: whether no column holds floats of less precision.
     :param enums_are_numbers: whether an ENUM is sorted by the position of its
         value, but compared with a text as a text.
@@ -30,6 +34,8 @@ class Ways(NamedTuple):
     ranges_rows: bool = False
     stops_at_ties: bool = False
     has_groups: bool = False
+    reads_text_as_any_type: bool = False
+    rounds_intervals: bool = False
     floats_are_double: bool = False
     enums_are_numbers: bool = False
 
@@ -52,7 +58,11 @@ class Ways(NamedTuple):
 
 _WAYS = {
     "postgresql": Ways(
-        nulls_are_largest=True, writes_nulls_first=True, ranges_rows=True, has_groups=True
+        nulls_are_largest=True,
+        writes_nulls_first=True,
+        ranges_rows=True,
+        has_groups=True,
+        reads_text_as_any_type=True,
     ),
     "sqlite": Ways(
         writes_nulls_first=True,
@@ -66,6 +76,9 @@ _WAYS = {
 }
 
 
-def ways_of(dialect_name: str) -> Ways:
+def ways_of(dialect: Dialect) -> Ways:
     """Return the ways of a database; of one we do not know, those of plain SQL."""
-    return _WAYS.get(dialect_name, Ways())
+    ways = _WAYS.get(dialect.name, Ways())
+    if dialect.driver == "asyncpg":  # it turns values into the types that the server names
+        return ways._replace(reads_text_as_any_type=False, rounds_intervals=True)
+    return ways

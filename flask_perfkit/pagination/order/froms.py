@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import BindParameter, BooleanClauseList, FromClause, Join, func
+from sqlalchemy import BindParameter, BooleanClauseList, FromClause, Join, SelectBase, func
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, ColumnClause, Grouping
-from sqlalchemy.sql.selectable import FromGrouping
+from sqlalchemy.sql.selectable import AliasedReturnsRows, FromGrouping
 
 if TYPE_CHECKING:
     from sqlalchemy import Select
@@ -28,10 +28,13 @@ class Froms:
 
     :param sources: tables, aliases and subqueries, from left to right.
     :param optional: those of them that outer joins fill up with NULLs.
+    :param nameless: those that each compilation makes anew, such as the association table of
+        a many-to-many: no column of them can be named outside of it.
     """
 
     sources: list[FromClause] = field(default_factory=list)
     optional: list[FromClause] = field(default_factory=list)
+    nameless: list[FromClause] = field(default_factory=list)
     fixed: list[Fixed] = field(default_factory=list)
 
 
@@ -42,7 +45,38 @@ def read_froms(statement: Select[Any]) -> Froms:
         _read(source, froms)
     for criterion in conditions(statement):
         froms.fixed.extend(_equality(criterion))
+    if any(isinstance(source, AliasedReturnsRows) for source in froms.sources):
+        again = Froms()
+        for source in final_froms(statement):
+            _read(source, again)
+        froms.nameless = [source for source in froms.sources if source not in again.sources]
     return froms
+
+
+def require_read(expressions: Iterable[Any], froms: Froms, what: str) -> None:
+    """Refuse columns of tables that the statement does not read with a ValueError.
+
+    In the FROM they would make the product of the tables.
+    """
+    for expression in expressions:
+        for column in columns_of(expression):
+            if column.table is not None and column.table not in froms.sources:
+                table = getattr(column.table, "name", column.table)
+                raise ValueError(
+                    f"{what} uses {table}.{column.key}, but the query does not read {table}: "
+                    "join it in the query, or name the relationship that leads there, as in "
+                    "(Document.user, User.name)"
+                )
+
+
+def columns_of(expression: Any) -> Iterator[ColumnClause[Any]]:
+    """Yield the columns in an expression but not those of the subqueries in it."""
+    if isinstance(expression, SelectBase):
+        return
+    if isinstance(expression, ColumnClause):
+        yield expression
+    for child in expression.get_children():
+        yield from columns_of(child)
 
 
 def final_froms(statement: Select[Any]) -> list[FromClause]:

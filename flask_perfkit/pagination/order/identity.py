@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import CompoundSelect, FromClause, Over, ScalarSelect, Select, Table
+from sqlalchemy import (
+    CompoundSelect,
+    FromClause,
+    Over,
+    ScalarSelect,
+    Select,
+    Table,
+    UniqueConstraint,
+)
 from sqlalchemy.sql.elements import ClauseElement, ClauseList, ColumnClause
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import AliasedReturnsRows, _CompoundSelectKeyword
 
-from flask_perfkit.pagination.order.froms import read_froms
+from flask_perfkit.pagination.order.froms import columns_of, read_froms
+from flask_perfkit.pagination.order.keys import comparable
 from flask_perfkit.pagination.order.terms import resolved
 
 if TYPE_CHECKING:
@@ -49,12 +58,17 @@ class Identity(NamedTuple):
     is_unique: bool
 
 
-def row_identity(statement: Select[Any], froms: Froms) -> Identity:
+def row_identity(
+    statement: Select[Any], froms: Froms, order: Collection[Expression] = ()
+) -> Identity:
     """Return columns that no two rows of the statement share.
 
     A table whose primary key another table's row fixes, as at the far end of
     a many-to-one join, adds nothing. A row source without a key counts with
     all of its columns.
+
+    :param order: what the rows are sorted by: a table that is read for it anyway is preferred,
+        because one index may then have both.
     """
     if statement._distinct and not statement._distinct_on:
         return Identity(_of_distinct(list(statement.selected_columns)), is_unique=True)
@@ -67,9 +81,26 @@ def row_identity(statement: Select[Any], froms: Froms) -> Identity:
         return Identity([], is_unique=True)
     if any(_calls(_SET_RETURNING, column) for column in statement.selected_columns):
         raise ValueError("cannot tell rows apart that a function in the SELECT list makes: join it")
-    keys = [(source, _key(source)) for source in _keys(froms)]
-    columns = [column for source, key in keys for column in (source.c if key is None else key)]
-    return Identity(columns, all(key is not None for _, key in keys))
+    sorted_by = {column.table for expression in order for column in columns_of(expression)}
+    keys = [(source, _key(source)) for source in _keys(froms, sorted_by)]
+    columns = [
+        column
+        for source, key in keys
+        if source not in froms.nameless
+        for column in (map(comparable, source.c) if key is None else key)
+    ]
+    is_unique = all(key is not None and source not in froms.nameless for source, key in keys)
+    return Identity(_without_constants(columns, froms) or columns, is_unique)
+
+
+def _without_constants(columns: list[Expression], froms: Froms) -> list[Expression]:
+    """Leave out what the WHERE clause holds to one value: an index has the others behind it."""
+    constants = {
+        hash(fact.column)
+        for fact in froms.fixed
+        if fact.by is None and fact.column.table not in froms.optional
+    }
+    return [column for column in columns if hash(column) not in constants]
 
 
 def groups_of(statement: Select[Any]) -> Iterator[Expression]:
@@ -136,33 +167,64 @@ def _key(source: FromClause) -> list[Expression] | None:
     return [column for column in exported if column is not None]
 
 
-def _keys(froms: Froms) -> list[FromClause]:
-    """Leave out, from the last on, each source that the others fix."""
-    keys = list(froms.sources)
-    for source in reversed(froms.sources):
+def _keys(froms: Froms, preferred: Collection[FromClause | None]) -> list[FromClause]:
+    """Leave out each source that the others fix, the last ones first.
+
+    A nameless source that nothing fixes stays, but fixes nothing: its columns tell no rows apart.
+    """
+    free = _without_fixed(froms.nameless, froms.sources, froms)
+    loose = [source for source in free if source in froms.nameless]
+    named = [source for source in froms.sources if source not in froms.nameless]
+    others = [source for source in froms.sources if source not in loose]
+    first = [source for source in reversed(named) if source not in preferred]
+    last = [source for source in reversed(named) if source in preferred]
+    return [*_without_fixed([*first, *last], others, froms, named), *loose]
+
+
+def _without_fixed(
+    candidates: Iterable[FromClause],
+    sources: list[FromClause],
+    froms: Froms,
+    keys: list[FromClause] | None = None,
+) -> list[FromClause]:
+    """Leave out of the keys, or of all sources, each candidate without which all are known."""
+    keys = list(sources if keys is None else keys)
+    for source in candidates:
         rest = [key for key in keys if key is not source]
-        if _reaches_all(rest, froms):
+        if _reaches_all(rest, sources, froms):
             keys = rest
     return keys
 
 
-def _reaches_all(keys: list[FromClause], froms: Froms) -> bool:
+def _reaches_all(keys: list[FromClause], sources: list[FromClause], froms: Froms) -> bool:
     known = list(keys)
-    pending = [source for source in froms.sources if source not in known and _key(source)]
+    pending = [source for source in sources if source not in known]
     while pending:
         found = [source for source in pending if _is_fixed(source, known, froms)]
         if not found:
-            break
+            return False
         known.extend(found)
         pending = [source for source in pending if source not in found]
-    return len(known) == len(froms.sources)
+    return True
 
 
 def _is_fixed(source: FromClause, known: list[FromClause], froms: Froms) -> bool:
+    """Whether one row of the source at most goes with rows of those that are known."""
     determined = {
         fact.column.key
         for fact in froms.fixed
         if fact.column.table == source and (fact.by is None or fact.by in known)
     }
-    key: list[Any] = _key(source) or []
-    return all(column.key in determined for column in key)
+    return any(determined.issuperset(names) for names in _unique_names(source))
+
+
+def _unique_names(source: FromClause) -> Iterator[set[str]]:
+    """Yield the names of columns of which no two rows share all values, none of them NULL."""
+    key = _key(source)
+    if key:
+        yield {str(column.key) for column in key}
+    inner = source.element if isinstance(source, AliasedReturnsRows) else source
+    if isinstance(inner, Table):
+        for constraint in inner.constraints:
+            if isinstance(constraint, UniqueConstraint) and len(constraint.columns):
+                yield {column.key for column in constraint.columns}

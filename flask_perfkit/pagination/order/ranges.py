@@ -2,56 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import (
-    Double,
-    Enum,
-    Float,
-    Integer,
-    and_,
-    bindparam,
-    cast,
-    false,
-    tuple_,
-    type_coerce,
-)
-from sqlalchemy.sql.elements import ColumnClause, Grouping
-from sqlalchemy.types import UserDefinedType
+from sqlalchemy import and_, false, or_, tuple_
+from sqlalchemy.sql.elements import ColumnClause
+
+from flask_perfkit.pagination.order.keys import bound_key, compared, read_key
+from flask_perfkit.pagination.order.terms import Term, require_lasting
 
 if TYPE_CHECKING:
-    from sqlalchemy import BindParameter
-
     from flask_perfkit.pagination.cursor.token import CursorPosition
     from flask_perfkit.pagination.order.dialects import Ways
-    from flask_perfkit.pagination.order.terms import Expression, Term
-
-
-class _AsStored(UserDefinedType[Any]):
-    """A value as the driver returns and takes it, whatever type the column says it has.
-
-    It goes there and back unchanged, which is more than Enum, Interval,
-    TypeDecorator, Numeric on SQLite or the Integer of extract() promise.
-    """
-
-    cache_ok = True
-
-
-_AS_STORED = _AsStored()
+    from flask_perfkit.pagination.order.terms import Expression
 
 
 class Keyset:
     """The terms of an order as columns to read and as conditions to meet."""
 
     def __init__(self, terms: Sequence[Term], nullable: Sequence[bool], ways: Ways) -> None:
-        if any(term.is_text for term in terms):
-            raise ValueError("a cursor cannot follow text() in an ORDER BY: name a column instead")
+        for term in terms:
+            require_lasting(term)
         self.columns = [
-            _read(term, ways).label(f"perfkit_key_{number}") for number, term in enumerate(terms)
+            read_key(term.value, ways).label(f"perfkit_key_{number}")
+            for number, term in enumerate(terms)
         ]
         self.forward = Direction(terms, nullable, ways)
         self.backward = Direction([term.reversed() for term in terms], nullable, ways)
+
+    def found_by(
+        self, positions: Sequence[int], values: Sequence[Any]
+    ) -> tuple[Expression, dict[str, Any]]:
+        """Return the condition that these terms have these values, and its parameters."""
+        return self.forward.equal(positions), self.forward.named(positions, values)
 
 
 class Range(NamedTuple):
@@ -72,8 +56,10 @@ class Direction:
         self._ways = ways
         self._keys = [
             _Key(
-                type_coerce(_in_brackets(term.value), _AS_STORED),
-                bindparam(f"perfkit_key_{number}", type_=_AS_STORED),
+                term.value,
+                compared(term.value),
+                name := f"perfkit_key_{number}",
+                bound_key(name, term.value, ways),
                 term.descending,
                 may_be_null,
                 ways.nulls_come_last(term),
@@ -97,17 +83,41 @@ class Direction:
             self._kept[shape] = found or [Range(false(), self.order_by)]
         return self._kept[shape]
 
+    def bound(self, place: CursorPosition) -> Expression | None:
+        """Return what the first term of all rows beyond the place has in common, if anything.
+
+        An index has that where a condition over several terms, with its OR, is none of its ranges.
+        """
+        key, value = self._keys[0], place.values[0]
+        if value is None:
+            return key.value.is_(None) if key.nulls_last else None
+        bound = _COMPARISONS[key.descending, True](key.value, key.bind)
+        if key.nullable and key.nulls_last:
+            return or_(bound, key.value.is_(None))
+        found: Expression = bound
+        return found
+
     def shape_of(self, place: CursorPosition) -> Shape:
         """Return what the ranges for a place depend on beside its values."""
         return Shape(
             tuple(value is None for value in place.values),
             place.is_tied and self._ways.stops_at_ties,
+            place.inclusive,
         )
+
+    def equal(self, positions: Sequence[int]) -> Expression:
+        """Return the condition that these terms have the values of :meth:`named`."""
+        return and_(*(self._keys[at].value == self._keys[at].bind for at in positions))
+
+    def named(self, positions: Sequence[int], values: Sequence[Any]) -> dict[str, Any]:
+        """Return the values of these terms by the names that conditions have for them."""
+        pairs = zip(positions, values, strict=True)
+        return {self._keys[at].name: value for at, value in pairs}
 
     def parameters(self, place: CursorPosition) -> dict[str, Any]:
         """Return the values by the names that the conditions have for them."""
         return {
-            key.bind.key: value
+            key.name: value
             for key, value in zip(self._keys, place.values, strict=True)
             if value is not None
         }
@@ -117,35 +127,26 @@ class Direction:
 
 
 class Shape(NamedTuple):
-    """Which values of a place are NULL, and whether its range ends before the last term."""
+    """Which values of a place are NULL, and whether its range ends before the last term.
+
+    :param inclusive: whether the row at the place itself is meant too.
+    """
 
     is_null: tuple[bool, ...]
     is_split: bool
+    inclusive: bool
 
 
 class _Key(NamedTuple):
     """One term, as rows are compared by it."""
 
+    column: Expression
     value: Expression
-    bind: BindParameter[Any]
+    name: str
+    bind: Expression
     descending: bool
     nullable: bool
     nulls_last: bool
-
-
-def _in_brackets(expression: Expression) -> Expression:
-    """Keep together what an operator beside it would take apart, such as a NOT."""
-    return expression if isinstance(expression, ColumnClause) else Grouping(expression)
-
-
-def _read(term: Term, ways: Ways) -> Expression:
-    kind = term.value.type
-    if isinstance(kind, Enum) and kind.native_enum and ways.enums_are_numbers:
-        return type_coerce(term.value, Integer) + 0
-    # A single-precision column is compared with doubles by its exact value, not by its text.
-    if isinstance(kind, Float) and not ways.floats_are_double:
-        return cast(term.value, Double)
-    return type_coerce(term.value, _AS_STORED)
 
 
 def _ranges(keys: list[_Key], shape: Shape, ranges_rows: bool) -> Iterator[tuple[Expression, int]]:
@@ -155,12 +156,15 @@ def _ranges(keys: list[_Key], shape: Shape, ranges_rows: bool) -> Iterator[tuple
     in the keys before ``start`` and beyond it in those from there to ``end``.
     """
     is_null, end = shape.is_null, len(keys)
+    if shape.inclusive and is_null[-1]:
+        yield and_(*_equal(keys, is_null)), 0
     while end:
         start = end - 1
         if ranges_rows and not (shape.is_split and end == len(keys)):
             start = _run_start(keys, is_null, end)
         if not is_null[start]:
-            yield and_(*_equal(keys[:start], is_null), _beyond(keys[start:end])), start
+            with_place = shape.inclusive and end == len(keys)
+            yield and_(*_equal(keys[:start], is_null), *_beyond(keys[start:end], with_place)), start
         for position in range(start, end):
             key, same = keys[position], _equal(keys[:position], is_null)
             if is_null[position] and not key.nulls_last:
@@ -188,9 +192,29 @@ def _equal(keys: list[_Key], is_null: Sequence[bool]) -> Iterator[Expression]:
         yield key.value.is_(None) if null else key.value == key.bind
 
 
-def _beyond(keys: list[_Key]) -> Expression:
+def _beyond(keys: list[_Key], with_place: bool) -> Iterator[Expression]:
+    """Yield conditions that together mean the rows beyond a place in these keys."""
     left, right = [key.value for key in keys], [key.bind for key in keys]
+    compare = _COMPARISONS[keys[0].descending, with_place]
     if len(keys) == 1:
-        return left[0] < right[0] if keys[0].descending else left[0] > right[0]
-    row, place = tuple_(*left), tuple_(*right)
-    return row < place if keys[0].descending else row > place
+        yield compare(left[0], right[0])
+        return
+    if not _is_one_index(keys):
+        # No index has such a row value, but one may have its first column.
+        yield _COMPARISONS[keys[0].descending, True](left[0], right[0])
+    yield compare(tuple_(*left), tuple_(*right))
+
+
+def _is_one_index(keys: list[_Key]) -> bool:
+    """Whether the row value is a range of an index in each database that knows such ranges."""
+    columns = [key.column for key in keys]
+    tables = {column.table for column in columns if isinstance(column, ColumnClause)}
+    return len(tables) == 1 and all(isinstance(column, ColumnClause) for column in columns)
+
+
+_COMPARISONS: dict[tuple[bool, bool], Callable[[Any, Any], Any]] = {
+    (False, False): operator.gt,
+    (False, True): operator.ge,
+    (True, False): operator.lt,
+    (True, True): operator.le,
+}

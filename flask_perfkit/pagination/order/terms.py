@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -16,24 +16,26 @@ from sqlalchemy.sql.elements import (
     _label_reference,
     _textual_label_reference,
 )
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import Select
-from sqlalchemy.sql.visitors import replacement_traverse
+from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
-from flask_perfkit.errors import ParameterError
 from flask_perfkit.pagination.order.froms import final_froms
 
 if TYPE_CHECKING:
-    from sqlalchemy.orm import InstrumentedAttribute
     from sqlalchemy.sql.selectable import GenerativeSelect
 
     Expression = ColumnElement[Any]
-    Sortable = Mapping[str, Expression | InstrumentedAttribute[Any]]
     Nulls = Literal["first", "last"]
 
-_LONGEST_NAME_SHOWN = 40
 _DIRECTIONS = {operators.asc_op: False, operators.desc_op: True}
 _OPPOSITE: dict[Nulls, Nulls] = {"first": "last", "last": "first"}
 _NULLS: dict[Any, Nulls] = {operators.nulls_first_op: "first", operators.nulls_last_op: "last"}
+_MOVING = frozenset(
+    {"random", "rand", "randomblob", "random_normal", "newid", "uuid", "uuid_short", "sys_guid"}
+    | {"gen_random_uuid", "uuidv4", "uuidv7", "uuid_generate_v1", "uuid_generate_v4"}
+    | {"clock_timestamp", "timeofday", "sysdate", "nextval"}
+)
 
 
 @dataclass(frozen=True)
@@ -73,35 +75,26 @@ class Term:
         return Term(self.expression, not self.descending, nulls)
 
 
-def sort_errors(sort: str, names: Collection[str]) -> list[str]:
-    """Say what is wrong with a ``sort`` parameter when only these names may be used."""
-    unknown = next((name for name, _ in _split(sort) if name not in names), None)
-    if unknown is None:
-        return []
-    shown = repr(unknown[:_LONGEST_NAME_SHOWN])
-    if not names:
-        return [f"{shown} cannot be sorted by, nor anything else here."]
-    return [f"{shown} cannot be sorted by; allowed are {', '.join(names)}."]
-
-
-def sort_terms(sort: str, sortable: Sortable) -> list[Term]:
-    """Return the terms of a ``sort`` parameter such as ``-uploaded_at,title``.
-
-    :raises ParameterError: a name is not in ``sortable``.
-    """
-    messages = sort_errors(sort, sortable)
-    if messages:
-        raise ParameterError({"sort": messages})
-    found = []
-    for name, descending in _split(sort):
-        term = _term(element_of(sortable[name]))
-        found.append(Term(term.expression, term.descending != descending, term.nulls))
-    return found
+def require_lasting(term: Term) -> None:
+    """Refuse an order that a cursor cannot follow with a ValueError."""
+    if term.is_text:
+        raise ValueError("a cursor cannot follow text() in an ORDER BY: name a column instead")
+    for part in iterate(term.value):
+        if isinstance(part, ColumnClause) and part.is_literal and part.name != "*":
+            raise ValueError(
+                f"a cursor cannot follow literal_column({part.name!r}) in an ORDER BY, which may "
+                "mean something else in a WHERE: name a column instead"
+            )
+        if isinstance(part, FunctionElement) and part.name.lower() in _MOVING:
+            raise ValueError(
+                f"a cursor cannot follow {part.name}() in an ORDER BY, which is another value each "
+                "time: sort by a column that keeps it"
+            )
 
 
 def own_terms(statement: GenerativeSelect) -> list[Term]:
     """Return the terms of the statement's own ORDER BY, with names resolved."""
-    return [_term(clause, statement) for clause in statement._order_by_clauses]
+    return [term_of(clause, statement) for clause in statement._order_by_clauses]
 
 
 def with_tie_break(terms: Sequence[Term], identity: Sequence[Expression]) -> tuple[Term, ...]:
@@ -117,21 +110,9 @@ def _without_repeats(terms: Sequence[Term]) -> tuple[Term, ...]:
     return tuple(term for term in terms if first[hash(term.value)] is term)
 
 
-def element_of(expression: Any) -> Expression:
-    """Return the SQL expression of an ORM attribute, hybrids among them."""
-    while not isinstance(expression, ColumnElement):
-        expression = expression.__clause_element__()
-    return expression
-
-
-def _split(sort: str) -> Iterator[tuple[str, bool]]:
-    for name in sort.split(","):
-        yield name.removeprefix("-"), name.startswith("-")
-
-
 def resolved(clause: Any, statement: GenerativeSelect) -> Expression:
     """Return the expression that an ORDER BY or GROUP BY clause means."""
-    return _term(clause, statement).value
+    return term_of(clause, statement).value
 
 
 def of_the_statement(terms: Sequence[Term], statement: Select[Any]) -> list[Term]:
@@ -159,7 +140,8 @@ def _without_entities_but(kept: Collection[Any], term: Term) -> Term:
     return replace(term, expression=found) if foreign else term
 
 
-def _term(clause: Any, statement: GenerativeSelect | None = None) -> Term:
+def term_of(clause: Any, statement: GenerativeSelect | None = None) -> Term:
+    """Return the term that a clause means: a column, its direction, the place of its NULLs."""
     descending, nulls = False, None
     while isinstance(clause, UnaryExpression | _label_reference):
         if isinstance(clause, UnaryExpression):

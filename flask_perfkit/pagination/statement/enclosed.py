@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy import CompoundSelect, Select, and_, func, inspect, select
 
 from flask_perfkit.pagination.order.identity import Identity, groups_of, is_repeating
+from flask_perfkit.pagination.order.keys import comparable
 from flask_perfkit.pagination.order.terms import Term, own_terms
 from flask_perfkit.pagination.statement.statement import entity_of
 
@@ -46,12 +47,13 @@ def enclose_compound(statement: CompoundSelect[Any], terms: Sequence[Term]) -> E
     """Select the rows of a UNION or its like from a subquery; equal rows are numbered."""
     inner = statement if is_limited(statement) else statement.order_by(None)
     subquery = inner.subquery()
-    identity = list(subquery.c)
     if is_repeating(statement):
-        subquery = select(*subquery.c, _number_within(identity)).subquery()
-        identity = list(subquery.c)
+        number = _number_within([comparable(column) for column in subquery.c])
+        subquery = select(*subquery.c, number).subquery()
+    identity = [comparable(column) for column in subquery.c]
     columns = list(subquery.c)[: len(statement.selected_columns)]
     outer = select(*columns).options(*statement._with_options)
+    outer = outer.execution_options(**statement._execution_options)
     return Enclosed(outer, [_in_union(term, subquery) for term in terms], identity)
 
 

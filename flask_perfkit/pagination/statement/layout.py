@@ -12,12 +12,18 @@ from sqlalchemy.sql.elements import ColumnClause
 from sqlalchemy.sql.visitors import iterate
 from sqlalchemy.util import LRUCache
 
+from flask_perfkit.pagination.cursor.fingerprint import Bound, bound_values
 from flask_perfkit.pagination.order.dialects import ways_of
-from flask_perfkit.pagination.order.froms import read_froms
+from flask_perfkit.pagination.order.froms import read_froms, require_read
 from flask_perfkit.pagination.order.identity import is_one_row, row_identity
 from flask_perfkit.pagination.order.nullability import may_be_null
 from flask_perfkit.pagination.order.ranges import Keyset
-from flask_perfkit.pagination.order.terms import of_the_statement, own_terms, with_tie_break
+from flask_perfkit.pagination.order.terms import (
+    of_the_statement,
+    own_terms,
+    require_lasting,
+    with_tie_break,
+)
 from flask_perfkit.pagination.statement.enclosed import (
     enclose_compound,
     enclose_select,
@@ -28,12 +34,14 @@ from flask_perfkit.pagination.statement.statement import require_whole_collectio
 from flask_perfkit.pagination.statement.visibility import names_of_selected
 
 if TYPE_CHECKING:
+    from sqlalchemy import Dialect
+
     from flask_perfkit.pagination.order.dialects import Ways
     from flask_perfkit.pagination.order.froms import Froms
     from flask_perfkit.pagination.order.identity import Identity
+    from flask_perfkit.pagination.order.sortable import Ordered
     from flask_perfkit.pagination.order.terms import Expression, Term
     from flask_perfkit.pagination.statement.enclosed import Enclosed
-    from flask_perfkit.pagination.statement.statement import AnySelect
 
 _MOST_KEPT = 500
 
@@ -94,6 +102,12 @@ class Layout:
         return [column.label(f"perfkit_key_{number}") for number, column in enumerate(expressions)]
 
     @cached_property
+    def identity_positions(self) -> list[int]:
+        """Where among the terms the identity is, all of which they have."""
+        at = {hash(term.value): number for number, term in enumerate(self.terms)}
+        return [at[hash(column)] for column in self.identity]
+
+    @cached_property
     def keyset(self) -> Keyset:
         """The terms as rows are compared by them."""
         return Keyset(self.terms, self.nullable, self.ways)
@@ -102,13 +116,13 @@ class Layout:
 class Laid(NamedTuple):
     """A select without an order, to which an order, a WHERE and a LIMIT may be added.
 
-    :param parameters: the values in the statement; None where they are still to be found.
+    :param values: the values in the statement; None where they are still to be found.
     :param is_as_before: whether nothing but the values tells it from others of this layout.
     """
 
     statement: Select[Any]
     layout: Layout
-    parameters: Sequence[BindParameter[Any]] | None = None
+    values: Sequence[Bound] | None = None
     is_as_before: bool = False
 
 
@@ -116,29 +130,29 @@ class _Shape(NamedTuple):
     """What statements have in common that differ in their values only."""
 
     key: tuple[Any, ...]
-    parameters: list[BindParameter[Any]]
+    values: list[Bound]
 
 
 _kept: LRUCache[tuple[Any, ...], Layout] = LRUCache(_MOST_KEPT)
 
 
-def lay_out(
-    statement: AnySelect, terms: Sequence[Term], dialect_name: str, *, for_cursor: bool
-) -> Laid:
+def lay_out(ordered: Ordered, dialect: Dialect, *, for_cursor: bool) -> Laid:
     """Put a statement in the order of the terms, or in its own where there are none."""
-    ways = ways_of(dialect_name)
+    statement, terms = ordered
+    ways = ways_of(dialect)
     if isinstance(statement, CompoundSelect):
         enclosed = enclose_compound(statement, terms or own_terms(statement))
         return _laid_outside(enclosed, names_of_selected(enclosed.statement), ways)
     if must_be_enclosed(statement):
         return _laid_around(statement, _order(statement, terms), ways)
     shape = _shape(statement, terms)
-    key = None if shape is None else (shape.key, dialect_name, for_cursor)
+    key = None if shape is None else (shape.key, dialect.name, dialect.driver, for_cursor)
     layout = None if key is None else _kept.get(key)
     if layout is None:
         terms = _order(statement, terms)
         froms = read_froms(statement)
-        identity = row_identity(statement, froms)
+        require_read((term.value for term in terms if not term.is_text), froms, "the order")
+        identity = row_identity(statement, froms, [term.value for term in terms])
         if for_cursor and _needs_subquery(statement, terms, identity, ways):
             return _laid_around(statement, terms, ways)
         layout = _inside(statement, terms, froms, identity, ways)
@@ -151,8 +165,8 @@ def lay_out(
     if shape is None:
         return Laid(statement, layout)
     # Later loads of an entity take the values in its options from the statement that ran.
-    has_more = statement._execution_options or (statement._with_options and shape.parameters)
-    return Laid(statement, layout, shape.parameters, key is not None and not has_more)
+    has_more = statement._execution_options or (statement._with_options and shape.values)
+    return Laid(statement, layout, shape.values, key is not None and not has_more)
 
 
 def _order(statement: Select[Any], terms: Sequence[Term]) -> list[Term]:
@@ -161,22 +175,25 @@ def _order(statement: Select[Any], terms: Sequence[Term]) -> list[Term]:
 
 
 def _shape(statement: Select[Any], terms: Sequence[Term]) -> _Shape | None:
-    key = statement._generate_cache_key()
-    if key is None:
-        return None
-    parts: list[Any] = [key.key]
-    parameters = list(key.bindparams)
+    keys = [statement._generate_cache_key()]
+    parts: list[Any] = []
     for term in terms:
         parts += (term.descending, term.nulls)
         if isinstance(term.value, ColumnClause):
             parts.append(term.value)
-            continue
-        key = term.value._generate_cache_key()
-        if key is None:
-            return None
-        parts.append(key.key)
-        parameters += key.bindparams
-    return _Shape(tuple(parts), parameters)
+        else:
+            keys.append(term.value._generate_cache_key())
+    found = [key for key in keys if key is not None]
+    if len(found) < len(keys):
+        return None
+    parameters = [parameter for key in found for parameter in key.bindparams]
+    given: dict[str, Any] = {}
+    for key in reversed(found):  # as SQLAlchemy has it, what the statement itself gives wins
+        given |= getattr(key, "params", None) or {}
+    if not given.keys() <= {parameter.key for parameter in parameters}:
+        return None  # given by another name: only the compiled statement tells to what
+    parts += (key.key for key in found)
+    return _Shape(tuple(parts), bound_values(parameters, given))
 
 
 def _inside(
@@ -212,7 +229,10 @@ def _require_selected(terms: Sequence[Term], names: Mapping[int, str]) -> None:
 
 
 def _laid_around(statement: Select[Any], terms: Sequence[Term], ways: Ways) -> Laid:
-    identity = row_identity(statement, read_froms(statement))
+    for term in terms:
+        require_lasting(term)
+    identity = row_identity(statement, froms := read_froms(statement))
+    require_read((term.value for term in terms), froms, "the order")
     enclosed = enclose_select(statement, terms, identity)
     inner = [*(term.value for term in terms), *identity.columns]
     outer = [*(term.value for term in enclosed.terms), *enclosed.identity]
@@ -241,7 +261,9 @@ def _needs_subquery(
 ) -> bool:
     """Whether the statement itself can hold no condition that begins a page."""
     is_grouped = bool(statement._group_by_clauses) and not ways.has_groups
-    return is_grouped or not identity.is_unique or _has_window(statement, terms)
+    # A text is no value among others of a DISTINCT: equal values may have several.
+    is_distinct = bool(statement._distinct) and ways.reads_text_as_any_type
+    return is_grouped or is_distinct or not identity.is_unique or _has_window(statement, terms)
 
 
 def _has_window(statement: Select[Any], terms: Sequence[Term]) -> bool:

@@ -10,19 +10,28 @@ from flask_perfkit.pagination.statement.statement import entity_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, Result, Select
+    from sqlalchemy.orm import Session
 
-    from flask_perfkit.pagination.app import AnySession
+    from flask_perfkit.pagination.statement.statement import AnySelect
 
 
 class Source(NamedTuple):
     """Where rows come from: a session, and what it runs on."""
 
-    session: AnySession
+    session: Session
     bind: Engine | Connection
 
     def execute(self, statement: Any, parameters: dict[str, Any] | None = None) -> Result[Any]:
         """Run a statement, also one that does not say itself which engine it is for."""
         return self.session.execute(statement, parameters, bind_arguments={"bind": self.bind})
+
+    def options_of(self, statement: AnySelect) -> dict[str, Any]:
+        """Return the execution options that a statement runs with, such as a map of schemas."""
+        options = dict(self.bind.get_execution_options())
+        if self.session.in_transaction():  # its connection may have been given some
+            connection = self.session.connection(bind_arguments={"bind": self.bind})
+            options |= connection.get_execution_options()
+        return options | statement._execution_options
 
 
 class Items(NamedTuple):
@@ -68,9 +77,10 @@ class Fetched:
             return [row[0] for row in rows]
         return list(IteratorResult(self._shape, iter([row[: self._width] for row in rows])))
 
-    def added(self, position: int) -> tuple[Any, ...]:
-        """Return the added columns of a row."""
-        return tuple(self._rows[position][self._width :])
+    def added(self, most: int) -> list[tuple[Any, ...]]:
+        """Return the added columns of the first items."""
+        width = self._width
+        return [tuple(row[width:]) for row in self._rows[:most]]
 
 
 def _shape_of(result: Result[Any], width: int) -> SimpleResultMetaData:

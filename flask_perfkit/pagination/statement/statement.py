@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import CompoundSelect, Select
-from sqlalchemy.orm import LoaderCriteriaOption, Query
+from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
+from sqlalchemy.ext.horizontal_shard import ShardedSession
+from sqlalchemy.orm import LoaderCriteriaOption, Query, Session, scoped_session
 
 from flask_perfkit.pagination.app import current_session
 
@@ -20,20 +22,43 @@ if TYPE_CHECKING:
     Pageable = GenerativeSelect | Query[Any]
 
 
-def read_query(query: Pageable, session: AnySession | None) -> tuple[AnySelect, AnySession]:
+def read_query(query: Pageable, session: AnySession | None) -> tuple[AnySelect, Session]:
     """Return the statement of a query and the session that runs it.
 
-    :raises TypeError: the query is no select.
+    :raises TypeError: the query is no select, or the session none that can run it.
     """
     statement: Any = query
     if isinstance(query, Query):
         statement, session = query.statement, session or query.session
     if not isinstance(statement, Select | CompoundSelect):
         raise TypeError(f"cannot page over {type(query).__name__}: pass a select() or a Query")
-    return statement, session or current_session()
+    return statement, _plain(session or current_session())
 
 
-def bind_of(session: AnySession, statement: AnySelect) -> Engine | Connection:
+def require_session(session: Any) -> None:
+    """Refuse with a TypeError what is no session that runs a page's statements."""
+    if session is None or isinstance(session, Session | scoped_session):
+        return
+    if isinstance(session, AsyncSession | async_scoped_session):
+        raise TypeError(
+            f"session={type(session).__name__} cannot run a page: "
+            "await session.run_sync(lambda session: paginate(query, params, session=session))"
+        )
+    raise TypeError(f"session={session!r:.80}: must be a Session or a scoped_session")
+
+
+def _plain(session: AnySession) -> Session:
+    require_session(session)
+    plain: Session = session() if isinstance(session, scoped_session) else session
+    if isinstance(plain, ShardedSession):
+        raise TypeError(
+            "cannot page over a ShardedSession: rows of several databases have no common order; "
+            "page over one of them with a Session of its own"
+        )
+    return plain
+
+
+def bind_of(session: Session, statement: AnySelect) -> Engine | Connection:
     """Return what the session runs this statement on."""
     subject = statement._propagate_attrs.get("plugin_subject")
     mapper: Mapper[Any] | None = subject.mapper if subject is not None else None

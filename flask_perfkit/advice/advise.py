@@ -1,0 +1,180 @@
+"""From a workload to advice: read, propose, build, choose, explain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from sqlalchemy import Table
+from sqlalchemy.engine import Engine
+
+from flask_perfkit.advice.advice import Advice, Drop, Refused, Rewrite
+from flask_perfkit.advice.asked import Writes, asked_of, one_of_each, writes_of
+from flask_perfkit.advice.candidates import Means, candidates_of
+from flask_perfkit.advice.cascades import cascades_of, declared_cascades_of
+from flask_perfkit.advice.checks import Check, checks_of
+from flask_perfkit.advice.choice import Choice, Chooser
+from flask_perfkit.advice.drops import bare, drops_of
+from flask_perfkit.advice.explanation import created, rewrite_of
+from flask_perfkit.advice.guesses import common_of
+from flask_perfkit.advice.index import Index
+from flask_perfkit.advice.planners.access import Method, planner_for
+from flask_perfkit.advice.planners.planner import Planner
+from flask_perfkit.advice.refusals import refusals_of, small_tables
+from flask_perfkit.advice.rewrites import rewritten_of
+from flask_perfkit.advice.workload import RecordedStatement, Workload
+
+MOST_CANDIDATES = 60
+FEWEST_CANDIDATES = 12
+MOST_PLANS = 2_400
+"""How many candidates of one table are built: fewer, where many statements ask it something."""
+
+
+def advise(
+    workload: Workload,
+    *,
+    verify: bool = False,
+    method: Method | None = None,
+    guessed: bool = False,
+) -> Advice:
+    """Advise on the indexes of what was recorded.
+
+    Indexes are tried on PostgreSQL by building them in a transaction that is rolled back, or where
+    that could disturb others by planning alone; on SQLite on a copy of the database.
+
+    :param verify: execute the statements with and without the indexes, and say seconds. What
+        they write is rolled back.
+    :param method: the way to try them on PostgreSQL: ``"build"``, or ``"ghost"``, which plans
+        in a scratch server on the schema and the statistics.
+    :param guessed: the workload asked by GET for what it found first, as an audit does. So each
+        statement is tried for the most common values as well, and a foreign key that says ON
+        DELETE counts as used once a day.
+    :raises SetupError: the database is neither PostgreSQL nor SQLite, or others work on it and
+        there is no way to try indexes that does not disturb them.
+    """
+    by_engine: dict[Engine, list[RecordedStatement]] = {}
+    for recorded in workload.statements:
+        by_engine.setdefault(recorded.engine, []).append(recorded)
+    harmless = bool(workload.app.debug or workload.app.testing)
+    advice = Advice()
+    for engine, statements in by_engine.items():
+        with planner_for(engine, harmless=harmless, method=method) as planner:
+            found = _Adviser(planner, engine, statements, guessed).advise(verify=verify)
+        advice = Advice(
+            create=(*advice.create, *found.create),
+            drop=(*advice.drop, *found.drop),
+            refused=(*advice.refused, *found.refused),
+            rewrites=(*advice.rewrites, *found.rewrites),
+            checks=(*advice.checks, *found.checks),
+        )
+    return replace(advice, create=tuple(sorted(advice.create, key=lambda one: -one.saved)))
+
+
+class _Adviser:
+    """The advice on one database."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        engine: Engine,
+        statements: Sequence[RecordedStatement],
+        guessed: bool,
+    ) -> None:
+        self._planner = planner
+        self._engine = engine
+        self._writes: Writes = writes_of(statements)
+        self._rewritten = [
+            found for one in statements if (found := rewritten_of(one, planner)) is not None
+        ]
+        instead = {one.original: one.statement for one in self._rewritten}
+        asked = [instead.get(one, one) for one in statements]
+        asked += list(cascades_of(statements, planner))
+        self._asked = list(one_of_each(asked_of(asked)))
+        if guessed:
+            common = [found for one in statements for found in common_of(one, planner)]
+            self._asked += asked_of(common)
+            self._asked += asked_of(declared_cascades_of(self._all_tables(), engine, planner))
+
+    def advise(self, *, verify: bool) -> Advice:
+        """Choose indexes, then see which old ones can go, and explain both."""
+        planner = self._planner
+        small = small_tables(planner, sorted(self._tables(), key=lambda one: one.key))
+        chooser = Chooser(planner, self._asked, self._writes)
+        candidates = self._candidates(chooser, small)
+        failed = dict(planner.build(candidates))
+        choice = chooser.choose([one for one in candidates if one not in failed])
+        return Advice(
+            create=tuple(created(choice, chooser, planner, self._engine.dialect, verify=verify)),
+            drop=tuple(self._drops(choice)),
+            refused=tuple(self._refusals(choice, failed)),
+            rewrites=tuple(self._rewrites(choice)),
+            checks=tuple(self._checks()),
+        )
+
+    def _checks(self) -> Iterator[Check]:
+        if self._engine.dialect.is_async:
+            return
+        metadatas = {table.metadata for table in self._tables()}
+        with self._engine.connect() as connection:
+            for metadata in metadatas:
+                yield from checks_of(connection, metadata)
+
+    def _tables(self) -> set[Table]:
+        """Return the tables that statements name, and those that refer to them."""
+        named = {table for one in self._asked for table in one.tables}
+        named |= set(self._writes.inserted) | set(self._writes.updated) | self._writes.deleted
+        return named
+
+    def _all_tables(self) -> list[Table]:
+        """Return all tables that the models of these statements know."""
+        known = {table for one in self._tables() for table in one.metadata.tables.values()}
+        return sorted(known, key=lambda table: table.key)
+
+    def _candidates(self, chooser: Chooser, small: set[Table]) -> list[Index]:
+        planner = self._planner
+        means = Means(
+            self._engine.dialect.name == "postgresql",
+            self._engine.dialect.identifier_preparer.quote,
+            planner.fraction,
+            planner.values,
+        )
+        found: list[Index] = []
+        for table in sorted(self._tables() - small, key=lambda one: one.key):
+            costly = [one for one in chooser.asking(table) if chooser.is_costly(one)]
+            weights = {
+                need: chooser.weight(one)
+                for one in costly
+                for need in one.needs
+                if need.table is table
+            }
+            ranked = candidates_of(list(weights), means)
+            ranks = {index: sum(map(weights.__getitem__, set(of))) for index, of in ranked.items()}
+            most = max(FEWEST_CANDIDATES, min(MOST_CANDIDATES, MOST_PLANS // max(len(costly), 1)))
+            facts = planner.facts(table)
+            there = {bare(one.name) for one in facts.indexes if one.valid} if facts else set()
+            best_first = sorted(ranks, key=lambda one: -ranks[one])
+            found += [one for one in best_first if one.name not in there][:most]
+        return found
+
+    def _drops(self, choice: Choice) -> Iterator[Drop]:
+        for table in self._all_tables():
+            if self._planner.facts(table) is not None:
+                asked = [one for one in self._asked if table in one.tables]
+                chosen = choice.chosen
+                yield from drops_of(table, self._engine, self._planner, asked, chosen)
+
+    def _refusals(self, choice: Choice, failed: dict[Index, str]) -> Iterator[Refused]:
+        for table in self._all_tables():
+            facts = self._planner.facts(table)
+            if facts is not None:
+                needs = [need for one in self._asked for need in one.needs if need.table is table]
+                yield from refusals_of(
+                    table, facts, needs, choice, failed, self._engine.dialect, self._planner.unit
+                )
+
+    def _rewrites(self, choice: Choice) -> Iterator[Rewrite]:
+        """Yield the rewrites that make a statement cheaper, with the chosen indexes."""
+        for one in self._rewritten:
+            found = rewrite_of(one, choice, self._planner)
+            if found is not None:
+                yield found

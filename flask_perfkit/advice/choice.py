@@ -1,0 +1,213 @@
+"""The choice: few indexes that save the whole workload the most, each weighed against its writes.
+
+Greedy with lazy evaluation (Minoux 1978): what an index saves only falls when others are chosen
+before it, so a stale gain is an upper bound and few indexes are tried twice.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+
+from sqlalchemy import Table
+
+from flask_perfkit.advice.asked import Asked, Writes
+from flask_perfkit.advice.index import Index
+from flask_perfkit.advice.planners.planner import Outcome, Planner
+from flask_perfkit.advice.workload import RecordedStatement
+
+WORTH = 0.2
+"""The part of one statement's cost that an index must save."""
+
+FACTOR = 2.0
+"""How many times cheaper at least one statement must become."""
+
+LEAST_SAVED = {"cost": 10.0, "steps": 1_000.0}
+"""What must be saved of one statement, in each unit: less is not felt."""
+
+_NEARLY = 1.5
+_LITTLE = 0.02
+"""A smaller index stands in for a larger one where no statement gets dearer than by this factor,
+or by this part of what it cost at the beginning."""
+
+_INVERTED = 10.0
+"""How much dearer an entry of an inverted index is: one value has many."""
+
+Move = frozenset[Index]
+Costs = Mapping[RecordedStatement, Outcome]
+
+
+@dataclass
+class Trial:
+    """What came of one move: what it saves in all, net of writes, and its best single saving.
+
+    ``best`` is the part saved and the factor of the statement that gains most, if that is much;
+    ``factor`` is the greatest of any statement.
+    """
+
+    gain: float
+    writes: float
+    costs: dict[RecordedStatement, Outcome]
+    best: tuple[float, float] = (0.0, 0.0)
+    factor: float = 1.0
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether one statement at least gets much cheaper, and the writes do not undo it."""
+        part, factor = self.best
+        return self.gain > 0 and part >= WORTH and factor >= FACTOR
+
+
+@dataclass
+class Choice:
+    """The indexes chosen, and what each candidate came to when it was tried alone."""
+
+    chosen: list[Index] = field(default_factory=list)
+    alone: dict[Index, Trial] = field(default_factory=dict)
+    before: dict[RecordedStatement, Outcome] = field(default_factory=dict)
+    after: dict[RecordedStatement, Outcome] = field(default_factory=dict)
+
+
+class Chooser:
+    """Chooses among indexes that the planner has built."""
+
+    def __init__(self, planner: Planner, asked: Iterable[Asked], writes: Writes) -> None:
+        self._planner = planner
+        self._asked = list(asked)
+        self._writes = writes
+        self._least = LEAST_SAVED[planner.unit]
+        self._before = planner.costs([one.recorded for one in self._asked], ())
+        self._sizes: dict[Index, int] = {}
+
+    @property
+    def before(self) -> dict[RecordedStatement, Outcome]:
+        """What each statement costs as things are."""
+        return self._before
+
+    def is_costly(self, asked: Asked) -> bool:
+        """Tell whether a statement costs enough for an index to be felt."""
+        known = self._before.get(asked.recorded)
+        return known is not None and known.cost >= self._least
+
+    def weight(self, asked: Asked) -> float:
+        """Return what a statement costs in all."""
+        known = self._before.get(asked.recorded)
+        return known.cost * asked.count if known else 0.0
+
+    def choose(self, built: Collection[Index]) -> Choice:
+        """Choose from the indexes that were built; those of several tables may need each other."""
+        choice = Choice(before=self._before, after=dict(self._before))
+        for index in built:
+            self._sizes[index] = self._planner.size(index)
+        numbers = count()
+        heap = []
+        for move in self._moves(built):
+            trial = self._try(move, choice)
+            if len(move) == 1:
+                choice.alone[next(iter(move))] = trial
+            heap.append((-trial.gain, next(numbers), move, trial))
+        heapq.heapify(heap)
+        while heap:
+            _, number, move, _ = heapq.heappop(heap)
+            trial = self._try(move - set(choice.chosen), choice)
+            if heap and trial.gain < -heap[0][0]:
+                if trial.gain > 0:
+                    heapq.heappush(heap, (-trial.gain, number, move, trial))
+                continue
+            if not trial.is_worth_it:
+                continue
+            move, trial = self._smallest(move, trial, heap, choice)
+            choice.chosen += sorted(move - set(choice.chosen), key=lambda one: one.name)
+            choice.after |= trial.costs
+        self._leave_out_spare(choice)
+        return choice
+
+    def _moves(self, built: Collection[Index]) -> list[Move]:
+        """Return each index alone, and what each statement would use if it could choose freely."""
+        moves = {frozenset({index}) for index in built}
+        names = {index.name: index for index in built}
+        free = self._planner.costs([one.recorded for one in self._asked], built)
+        for outcome in free.values():
+            move = frozenset(names[name] for name in outcome.used if name in names)
+            if len(move) > 1:
+                moves.add(move)
+        return sorted(moves, key=lambda move: sorted(index.name for index in move))
+
+    def _try(self, move: Move, choice: Choice) -> Trial:
+        asked = [one for one in self._asked if any(one.may_use(index) for index in move)]
+        shown = [*choice.chosen, *move]
+        costs = self._planner.costs([one.recorded for one in asked], shown)
+        writes = sum(self.write_cost(index) for index in move)
+        trial = Trial(-writes, writes, costs)
+        for one in asked:
+            known, now = self._before.get(one.recorded), costs.get(one.recorded)
+            if known is None or now is None:
+                continue
+            saved = choice.after[one.recorded].cost - now.cost
+            trial.gain += one.count * saved
+            factor = choice.after[one.recorded].cost / max(now.cost, 1e-9)
+            trial.factor = max(trial.factor, factor)
+            if saved >= self._least and factor >= FACTOR:
+                trial.best = max(trial.best, (saved / known.cost, factor))
+        return trial
+
+    def write_cost(self, index: Index) -> float:
+        """Return what the writes of the workload pay for an index."""
+        part = self._planner.fraction(index.table, index.where) if index.where else 1.0
+        dearer = _INVERTED if index.method == "gin" else 1.0 + len(index.include) / 4
+        entries = self._writes.entries(index.table, index.columns)
+        return entries * part * dearer * self._planner.entry
+
+    def _smallest(
+        self, move: Move, trial: Trial, heap: list[tuple[float, int, Move, Trial]], choice: Choice
+    ) -> tuple[Move, Trial]:
+        """Return the smallest move that does nearly as well for every statement."""
+        tables = {index.table for index in move}
+        best, size = (move, trial), self._bytes(move)
+        for _, _, other, known in sorted(heap, key=lambda entry: self._bytes(entry[2])):
+            if self._bytes(other) >= size:
+                break
+            if {index.table for index in other} != tables or known.gain < 0.5 * trial.gain:
+                continue
+            tried = self._try(other, choice)
+            if tried.is_worth_it and self._stands_in({**choice.after, **tried.costs}, trial.costs):
+                return other, tried
+        return best
+
+    def _stands_in(self, costs: Costs, others: Costs) -> bool:
+        return all(
+            costs[key].cost <= max(_NEARLY * other.cost, other.cost + self._margin(key))
+            for key, other in others.items()
+            if key in costs
+        )
+
+    def _margin(self, key: RecordedStatement) -> float:
+        known = self._before.get(key)
+        return max(self._least, _LITTLE * known.cost if known else 0.0)
+
+    def _bytes(self, move: Move) -> int:
+        return sum(self._sizes[index] for index in move)
+
+    def _leave_out_spare(self, choice: Choice) -> None:
+        """Leave out what later choices made superfluous, what saves least first."""
+        while choice.chosen:
+            marginal = {index: self._without(index, choice) for index in choice.chosen}
+            spare = [index for index, (trial, _) in marginal.items() if not trial.is_worth_it]
+            if not spare:
+                return
+            index = min(spare, key=lambda one: marginal[one][0].gain)
+            choice.chosen.remove(index)
+            choice.after |= marginal[index][1]
+
+    def _without(self, index: Index, choice: Choice) -> tuple[Trial, Costs]:
+        """Return what a chosen index saves beside the others, and the costs without it."""
+        left = [one for one in choice.chosen if one is not index]
+        asked = [one.recorded for one in self._asked if one.may_use(index)]
+        costs = self._planner.costs(asked, left)
+        return self._try(frozenset({index}), Choice(left, after={**choice.after, **costs})), costs
+
+    def asking(self, table: Table) -> list[Asked]:
+        """Return the statements that ask something of a table."""
+        return [one for one in self._asked if table in one.tables]

@@ -1,0 +1,112 @@
+"""Explains a choice: for each index what it serves, what that costs before and after, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy.engine import Dialect
+
+from flask_perfkit.advice.advice import Create, Rewrite
+from flask_perfkit.advice.asked import Asked
+from flask_perfkit.advice.choice import Choice, Chooser
+from flask_perfkit.advice.index import TRIGRAMS, Index, schema_and_name
+from flask_perfkit.advice.planners.planner import Planner
+from flask_perfkit.advice.rewrites import Rewritten
+
+_MOST_PLACES = 3
+
+
+def created(
+    choice: Choice, chooser: Chooser, planner: Planner, dialect: Dialect, *, verify: bool
+) -> Iterator[Create]:
+    """Yield the chosen indexes with reasons and proofs; what saves nothing by now is left out."""
+    for index in choice.chosen:
+        without = [one for one in choice.chosen if one is not index]
+        served = _served(index, without, choice, chooser, planner)
+        if not served:
+            continue
+        best, before, after, _ = max(served, key=lambda one: one[1] / max(one[2], 1e-9))
+        if verify:
+            before = planner.measure(best.recorded, without)
+            after = planner.measure(best.recorded, choice.chosen)
+        yield Create(
+            name=index.name,
+            sql=index.create(dialect),
+            table=schema_and_name(index.table),
+            reason=_reason(index, [one[0] for one in served]),
+            before=before,
+            after=after,
+            unit="seconds" if verify else planner.unit,
+            proof=f"{planner.how}{', statements executed' if verify else ''}",
+            saved=sum(one[3] for one in served) - chooser.write_cost(index),
+            size=planner.size(index),
+            plan_before=planner.plan(best.recorded, without),
+            plan_after=planner.plan(best.recorded, choice.chosen),
+            extension=index.extension,
+            dialect=dialect.name,
+            index=index,
+        )
+
+
+def _served(
+    index: Index, without: list[Index], choice: Choice, chooser: Chooser, planner: Planner
+) -> list[tuple[Asked, float, float, float]]:
+    """Return the statements that use an index: cost without and with it, and what is saved."""
+    asked = chooser.asking(index.table)
+    before = planner.costs([one.recorded for one in asked], without)
+    found = []
+    for one in asked:
+        key = one.recorded
+        outcome = choice.after.get(key)
+        if outcome is None or key not in before or index.name not in outcome.used:
+            continue
+        saved = (before[key].cost - outcome.cost) * one.count
+        found.append((one, before[key].cost, outcome.cost, saved))
+    return found
+
+
+def _reason(index: Index, served: list[Asked]) -> str:
+    count = sum(one.count for one in served)
+    places = dict.fromkeys(_place(one) for one in sorted(served, key=lambda one: -one.count))
+    shown = [place for place in places if place][:_MOST_PLACES]
+    more = len(places) - len(shown)
+    said = f"{len(served)} statement{'s' if len(served) != 1 else ''}, {count} a day"
+    said += f", asked by {'; '.join(shown)}" if shown else ""
+    said += f" and {more} more" if shown and more > 0 else ""
+    notes = []
+    if index.where:
+        notes.append("holds only the rows that they ask for")
+    if index.include:
+        notes.append("answers from the index alone, which needs autovacuum to keep up")
+    if any(key.operators == TRIGRAMS for key in index.keys):
+        notes.append("needs the extension pg_trgm")
+    return "; ".join([said, *notes])
+
+
+def _place(asked: Asked) -> str:
+    recorded = asked.recorded
+    path, colon, line = recorded.place.rpartition(":")
+    place = f"{Path(path).name}:{line}" if colon and line.isdigit() else recorded.place
+    if recorded.endpoint and place:
+        return f"{recorded.endpoint} ({place})"
+    return recorded.endpoint or place
+
+
+def rewrite_of(rewritten: Rewritten, choice: Choice, planner: Planner) -> Rewrite | None:
+    """Return a rewrite if it makes its statement cheaper, and what then serves it."""
+    key, original = rewritten.statement, rewritten.original
+    before = planner.costs([original], choice.chosen).get(original)
+    after = choice.after.get(key)
+    if before is None or after is None or after.cost > before.cost / 2:
+        return None
+    return Rewrite(
+        table=schema_and_name(rewritten.table),
+        from_=rewritten.before,
+        to=rewritten.after,
+        served_by=", ".join(sorted(after.used)),
+        place=original.place,
+        before=before.cost,
+        after=after.cost,
+        unit=planner.unit,
+    )

@@ -1,0 +1,1 @@
+"""Advice written down: as a report, as a revision, as lines of the models."""

@@ -1,0 +1,208 @@
+"""Writes advice as a revision of Alembic's, which Flask-Migrate applies.
+
+On PostgreSQL it builds beside writers, in an autocommit block, and gives up rather than wait long
+for a lock. A concurrent build that was interrupted leaves its index INVALID: written to, never
+read, and good enough for IF NOT EXISTS. So what is invalid is dropped first, and whether the index
+is valid is asked at the end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from flask_perfkit.advice.advice import Advice, Create, Drop
+from flask_perfkit.advice.output.declaration import columns_code, options_code, repr_of
+from flask_perfkit.errors import ExtraMissing, SetupError
+
+if TYPE_CHECKING:
+    from alembic.script import ScriptDirectory
+    from flask import Flask
+
+_MESSAGE = "indexes advised by flask perfkit"
+
+_HEAD = '''"""{message}.
+
+Revision ID: {revision}
+Revises: {down}
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = {revision_code}
+down_revision = {down_code}
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with _beside_writers():
+{upgrade}
+
+
+def downgrade() -> None:
+    with _beside_writers():
+{downgrade}
+
+'''
+
+_TAIL = '''
+@contextmanager
+def _beside_writers() -> Iterator[None]:
+    """Let PostgreSQL work outside a transaction, and give up rather than wait long for a lock."""
+    if not _on_postgresql():
+        yield
+        return
+    with op.get_context().autocommit_block():
+        op.execute("SET lock_timeout = '5s'")
+        op.execute("SET statement_timeout = 0")
+        try:
+            yield
+        finally:
+            op.execute("RESET statement_timeout")
+            op.execute("RESET lock_timeout")
+
+
+def _create(name, table, columns, **options) -> None:
+    """Build an index; one that an interrupted build left INVALID is dropped first."""
+    schema = options.get("schema")
+    if _is_valid(name, schema) is False:
+        op.drop_index(name, table, schema=schema, if_exists=True, postgresql_concurrently=True)
+    op.create_index(
+        name, table, columns, if_not_exists=True, postgresql_concurrently=True, **options
+    )
+    if _is_valid(name, schema) is False:
+        raise RuntimeError(f"the index {name} was not built to its end: run the revision again")
+
+
+def _is_valid(name, schema) -> bool | None:
+    """Ask PostgreSQL whether an index is whole; None where there is none, or nobody to ask."""
+    if not _on_postgresql() or op.get_context().as_sql:
+        return None
+    found = sa.text(
+        "SELECT indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
+        " JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+        " WHERE relname = :name AND nspname = coalesce(:schema, current_schema())"
+    )
+    return op.get_bind().scalar(found.bindparams(name=name, schema=schema))
+
+
+def _on_postgresql() -> bool:
+    return op.get_context().dialect.name == "postgresql"
+'''
+
+
+def write_revision(app: Flask, advice: Advice) -> Path:
+    """Write the advice as the next revision, and return its file.
+
+    :raises ExtraMissing: Flask-Migrate is not installed.
+    :raises SetupError: the application does not use it, the revisions have several heads, or
+        there is nothing to write.
+    """
+    if not (advice.create or advice.drop):
+        raise SetupError("there is nothing to write: no index is advised, and none can go")
+    script = _script(app)
+    heads = script.get_heads()
+    if len(heads) > 1:
+        raise SetupError(
+            f"the revisions have several heads ({', '.join(heads)}): flask db merge first"
+        )
+    down = heads[0] if heads else None
+    revision = _next(down)
+    slug = re.sub(r"\W+", "_", _MESSAGE)
+    path = Path(script.versions) / f"{revision}_{slug}.py"
+    path.write_text(revision_text(advice, revision, down), encoding="utf-8")
+    return path
+
+
+def revision_text(advice: Advice, revision: str, down: str | None) -> str:
+    """Return the revision as Python code."""
+    head = _HEAD.format(
+        message=_MESSAGE.capitalize(),
+        revision=revision,
+        down=down or "",
+        revision_code=repr_of(revision),
+        down_code=repr_of(down) if down else None,
+        upgrade=_indented(_upgrade(advice)),
+        downgrade=_indented(_downgrade(advice)),
+    )
+    return head + _TAIL
+
+
+def _script(app: Flask) -> ScriptDirectory:
+    try:
+        from alembic.script import ScriptDirectory
+    except ImportError as error:
+        raise ExtraMissing("writing a revision", "migrate") from error
+    migrate: Any = app.extensions.get("migrate")
+    if migrate is None:
+        raise SetupError("this application has no Flask-Migrate: call Migrate(app, db) first")
+    config = migrate.migrate.get_config(migrate.directory)
+    return ScriptDirectory.from_config(config)
+
+
+def _next(down: str | None) -> str:
+    """Return the number after the last where revisions are numbered, else a random id."""
+    if down is not None and re.fullmatch(r"\d{3,4}", down):
+        return f"{int(down) + 1:0{len(down)}}"
+    return uuid4().hex[-12:]
+
+
+def _upgrade(advice: Advice) -> Iterator[str]:
+    for extension in sorted({one.extension for one in advice.create if one.extension}):
+        yield f'op.execute("CREATE EXTENSION IF NOT EXISTS {extension}")'
+    for create in advice.create:
+        yield from _create(create)
+    for drop in advice.drop:
+        yield f"# {drop.reason}"
+        yield _dropped(drop.name, drop)
+
+
+def _downgrade(advice: Advice) -> Iterator[str]:
+    for drop in advice.drop:
+        yield f"op.execute({repr_of(_again(drop))})"
+    for create in reversed(advice.create):
+        table = create.index.table
+        schema = f", schema={repr_of(table.schema)}" if table.schema else ""
+        yield (
+            f"op.drop_index({repr_of(create.name)}, {repr_of(table.name)}{schema}, if_exists=True, "
+            "postgresql_concurrently=True)"
+        )
+
+
+def _create(create: Create) -> Iterator[str]:
+    table = create.index.table
+    yield "_create("
+    yield f"    {repr_of(create.name)},"
+    yield f"    {repr_of(table.name)},"
+    yield f"    [{', '.join(columns_code(create.index, 'sa.text'))}],"
+    if table.schema:
+        yield f"    schema={repr_of(table.schema)},"
+    for option in options_code(create.index, create.dialect, "sa.text"):
+        yield f"    {option},"
+    yield ")"
+
+
+def _dropped(name: str, drop: Drop) -> str:
+    schema, dot, bare = name.rpartition(".")
+    where = f", schema={repr_of(schema)}" if dot else ""
+    return (
+        f"op.drop_index({repr_of(bare)}, {repr_of(drop.table.rpartition('.')[2])}{where}, "
+        "if_exists=True, postgresql_concurrently=True)"
+    )
+
+
+def _again(drop: Drop) -> str:
+    """Return the statement that brings an index back, built beside writers where that is known."""
+    return drop.undo.replace("CREATE INDEX", f"CREATE INDEX {drop.beside_writers}".rstrip(), 1)
+
+
+def _indented(lines: Iterator[str]) -> str:
+    return "\n".join(f"        {line}" for line in lines)

@@ -1,0 +1,1 @@
+"""Planners: what a database says that a statement costs, with these indexes and without those."""

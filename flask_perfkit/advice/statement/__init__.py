@@ -1,0 +1,1 @@
+"""What a statement asks of each table, read from SQLAlchemy's own tree."""

@@ -1,0 +1,89 @@
+"""The group ``flask perfkit``, and what its commands share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from flask import Flask, current_app
+
+from flask_perfkit.errors import PerfKitError
+
+if TYPE_CHECKING:
+    from flask_perfkit.audit.endpoints import Address
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_BAR = 20
+_WIDEST = 79
+
+
+@click.group()
+def perfkit() -> None:
+    """Find and prove the performance problems of this application."""
+
+
+def watched_app() -> Flask:
+    """Return the application of the command.
+
+    :raises ClickException: it has no PerfKit.
+    """
+    if "perfkit" not in current_app.extensions:
+        raise click.ClickException("this application has no PerfKit: call PerfKit(app) first")
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    return app
+
+
+@contextmanager
+def errors_said() -> Iterator[None]:
+    """Say our own errors in a line, as a command does."""
+    try:
+        yield
+    except PerfKitError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def asking_options(command: Command) -> Command:
+    """Add the options of each command that asks the application's addresses."""
+    for option in reversed(_ASKING):
+        command = option(command)
+    return command
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not (colon and name.strip() and value.strip()):
+        # What was given may be a secret: it is not repeated.
+        raise click.BadParameter('allowed is "NAME: VALUE", such as "Cookie: session=..."')
+    return name.strip(), value.strip()
+
+
+_ASKING = (
+    click.option("--path", "paths", multiple=True, help="An address to ask for as well."),
+    click.option(
+        "--login",
+        metavar="USER",
+        help="A user's id for Flask-Login, or module:function, which gets a client and logs in.",
+    ),
+    click.option(
+        "--header",
+        "headers",
+        multiple=True,
+        callback=lambda _context, _option, values: [_header(value) for value in values],
+        help='Sent with each request: "Cookie: session=..." or "Authorization: Bearer ...".',
+    ),
+)
+
+
+def progress(address: Address, number: int, total: int) -> None:
+    """Show on a terminal how far it is, and elsewhere what is asked for."""
+    if not sys.stderr.isatty():
+        click.echo(f"GET {address.path}", err=True)
+        return
+    done = _BAR * (number + 1) // total
+    text = f"[{'#' * done}{'-' * (_BAR - done)}] {number + 1}/{total} {address.path}"
+    is_last = number + 1 == total
+    click.echo(f"\r\x1b[K{text[:_WIDEST]}" + ("\r\x1b[K" if is_last else ""), err=True, nl=False)
