@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import inspect, orm
 from sqlalchemy.exc import SQLAlchemyError
@@ -177,10 +178,24 @@ def loader_step(step: Step) -> LoaderStep | None:
     return LoaderStep(step.parent, step.name, step.loader) if step.parent is not None else None
 
 
+_known: WeakKeyDictionary[Any, dict[Any, LoaderOption | None]] = WeakKeyDictionary()
+"""The options of each statement that SQLAlchemy knows: compiling one leaves traces in mappers."""
+
+
 def option_for(
     issued: Issued, steps: tuple[LoaderStep, ...], column: ColumnStep | None = None
 ) -> LoaderOption | None:
     """Return the option for a statement; None where there is none that it takes."""
+    options = _known.setdefault(issued.compiled(), {})
+    key = (steps, column, issued.streams)
+    if key not in options:
+        options[key] = _built(issued, steps, column)
+    return options[key]
+
+
+def _built(
+    issued: Issued, steps: tuple[LoaderStep, ...], column: ColumnStep | None
+) -> LoaderOption | None:
     owner = steps[0].parent if steps else column.owner if column is not None else None
     first: Any = inspect(owner) if owner is not None else None
     position = position_of(issued.statement, first) if first is not None else None
