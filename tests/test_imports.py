@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / PACKAGE
 PLAN = """
     __init__
     extension
-    commands  pytest_plugin
+    commands  pytest_plugin  wiring
     audit  testing
     metrics  traces
     measuring

@@ -27,12 +27,12 @@ def addresses_of(app: Flask) -> Iterator[Address]:
     Numbers in a rule are tried as 1; what else a rule asks for cannot be guessed. Endpoints that
     PerfKit is told to exclude, as its own are, have no findings.
     """
-    excluded = app.extensions["perfkit"].settings.exclude
+    settings = app.extensions["perfkit"].settings
     urls = app.url_map.bind("localhost")
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         if "GET" not in (rule.methods or ()) or rule.endpoint.endswith("static"):
             continue
-        if rule.endpoint in excluded:
+        if settings.excludes(rule.endpoint):
             continue
         asked = [name for name in rule.arguments if name not in (rule.defaults or {})]
         unknown = [name for name in asked if not _takes_number(rule, name)]

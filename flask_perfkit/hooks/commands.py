@@ -44,6 +44,9 @@ def _watched(command: click.Command, state: State) -> click.Command:
     invoke = command.invoke
 
     def recorded(ctx: click.Context) -> Any:
+        state.look_again()
+        if not state.settings.enabled:
+            return invoke(ctx)
         recorder = Recorder()
         recorder.stands_alone = True
         recorder.touched = {} if are_watched() else None

@@ -38,6 +38,11 @@ def check_kind(kind: str) -> None:
         raise ValueError(f"{kind!r} is no kind of finding; allowed is {', '.join(SEVERITIES)}")
 
 
+def printable(text: str) -> str:
+    """Return a text with what is not printable as Python escapes it."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 _RANK = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -49,7 +54,8 @@ class Finding:
     ``None`` where no application code was on the stack. ``callers`` are the application
     lines one step out as ``(filename, lineno, count)``, most frequent first. ``origin`` is
     the line of the statement that brought the rows which the loop walks, where it can be
-    told. ``duration`` is in seconds; ``sql`` never holds a value.
+    told. ``duration`` is in seconds; ``sql`` never holds a value. Control characters in a text
+    are shown as Python escapes them: what a client sends makes no line of its own.
     """
 
     kind: str
@@ -65,6 +71,12 @@ class Finding:
     origin: tuple[str, int] | None = None
     endpoint: str | None = None
     sql: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("subject", "message", "fix"):
+            text = getattr(self, name)
+            if not text.isprintable():
+                object.__setattr__(self, name, printable(text))
 
     @property
     def severity(self) -> str:

@@ -101,6 +101,14 @@ def add_page(app: Flask, path: str, page: Page) -> Callable[[WSGIEnvironment], N
     return at_first_request
 
 
+def withdraw_page(app: Flask) -> None:
+    """Take the page away from its path."""
+    app.view_functions.pop(ENDPOINT, None)
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint == ENDPOINT:
+            rule.methods = set()
+
+
 def _step_back(app: Flask, path: str) -> None:
     """Leave the path to a route that the application has there itself."""
     at_path = [rule for rule in app.url_map.iter_rules() if rule.rule == path]
