@@ -26,7 +26,7 @@ PLAN = """
     config  wsgi
     errors
     recording
-    bypass  faults  signals
+    bypass  faults  signals  standin
 """
 MOST_FLOORS = 14
 

@@ -6,6 +6,7 @@ loads and which wide columns nobody needs.
 
 from __future__ import annotations
 
+from functools import update_wrapper
 from typing import Any
 
 from sqlalchemy.orm.attributes import InstrumentedAttribute
@@ -35,3 +36,6 @@ def _noting_get(self: Any, instance: Any, owner: Any) -> Any:
             # By identity: attributes compare into SQL expressions.
             recorder.touched[id(self)] = self
     return _get(self, instance, owner)
+
+
+update_wrapper(_noting_get, _get)

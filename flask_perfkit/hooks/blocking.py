@@ -9,7 +9,6 @@ import threading
 import time
 from asyncio import _get_running_loop
 from collections.abc import Callable
-from functools import wraps
 from sys import _getframe
 from time import perf_counter_ns
 from types import ModuleType
@@ -18,6 +17,7 @@ from typing import Any
 from flask_perfkit.faults import log_once
 from flask_perfkit.recording.callsite import is_application, walk
 from flask_perfkit.recording.recorder import current
+from flask_perfkit.standin import stand_in
 
 _sleep = time.sleep
 
@@ -35,12 +35,9 @@ def watch_blocking_calls() -> None:
     """Watch ``time.sleep``, connecting sockets and waiting for processes; harmless again."""
     if time.sleep is _sleep:
         time.sleep = _noting(_sleep, "time.sleep")
-        socket.socket.connect = _noting(  # type: ignore[method-assign]
-            socket.socket.connect, "socket.connect", blocks=_waits
-        )
-        subprocess.Popen.communicate = _noting(  # type: ignore[method-assign]
-            subprocess.Popen.communicate, "subprocess"
-        )
+        connect, communicate = socket.socket.connect, subprocess.Popen.communicate
+        socket.socket.connect = _noting(connect, "socket.connect", blocks=_waits)  # type: ignore[method-assign]
+        subprocess.Popen.communicate = _noting(communicate, "subprocess")  # type: ignore[method-assign]
     _replace_copies(time.sleep)
 
 
@@ -62,8 +59,7 @@ def _waits(connection: socket.socket, *_: Any) -> bool:
 
 def _noting(
     call: Callable[..., Any], name: str, *, blocks: Callable[..., bool] = lambda *_: True
-) -> Callable[..., Any]:
-    @wraps(call)
+) -> Any:
     def noting(*args: Any, **kwargs: Any) -> Any:
         recorder = current()
         if recorder is None or _get_running_loop() is None or not blocks(*args):
@@ -82,4 +78,4 @@ def _noting(
             except Exception:
                 log_once("watching a blocking call")
 
-    return noting
+    return stand_in(call, noting)

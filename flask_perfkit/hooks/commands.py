@@ -14,6 +14,7 @@ from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.recording.callsite import stop_at
 from flask_perfkit.recording.recorder import Recorder, enter, leave
 from flask_perfkit.sinks import deliver
+from flask_perfkit.standin import stand_in
 
 if TYPE_CHECKING:
     import click
@@ -29,21 +30,21 @@ def watch_commands(app: Flask, state: State) -> None:
     """Record each command of ``app.cli``, those that are added later included."""
     get_command = app.cli.get_command
 
-    def get_watched(ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_watched(_: object, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command = get_command(ctx, cmd_name)
         if command is None or command.name == _OURS:
             return command
         return _watched(command, state)
 
-    app.cli.get_command = get_watched  # type: ignore[method-assign]
+    app.cli.get_command = stand_in(get_command, get_watched)  # type: ignore[method-assign]
 
 
 def _watched(command: click.Command, state: State) -> click.Command:
     """Return a copy that records: a blueprint's command may serve several applications."""
     watched = copy(command)
-    invoke = command.invoke
+    invoke = watched.invoke
 
-    def recorded(ctx: click.Context) -> Any:
+    def recorded(_: object, ctx: click.Context) -> Any:
         state.look_again()
         if not state.settings.enabled:
             return invoke(ctx)
@@ -63,7 +64,7 @@ def _watched(command: click.Command, state: State) -> click.Command:
         return result
 
     stop_at(recorded.__code__)
-    watched.invoke = recorded  # type: ignore[method-assign]
+    watched.invoke = stand_in(invoke, recorded)  # type: ignore[method-assign]
     return watched
 
 

@@ -22,6 +22,7 @@ from flask_perfkit.recording.recorder import Recorder, current, enter, leave
 from flask_perfkit.signals import request_profiled
 from flask_perfkit.sinks import deliver
 from flask_perfkit.sinks.headers import server_timing
+from flask_perfkit.standin import stand_in
 from flask_perfkit.state import MOST_REPLAYS, Replay
 from flask_perfkit.wsgi import Edge, Headers, Passage
 
@@ -233,7 +234,7 @@ def _noting_response(
     settings = state.settings
     is_told_early = settings.server_timing or settings.traces or settings.on_finding == "raise"
 
-    def noting(response: Response) -> Response:
+    def noting(_: Flask, response: Response) -> Response:
         recorder = current()
         if type(recorder) is not kind and (
             recorder is None or (recorder := request_of(recorder)) is None
@@ -247,7 +248,8 @@ def _noting_response(
             _speak_early(recorder, response, state)
         return response
 
-    return noting
+    replacement: Callable[[Response], Response] = stand_in(process_response, noting)
+    return replacement
 
 
 def request_of(recorder: Recorder | None) -> RequestRecorder | None:
