@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-from flask import current_app
+from flask import Flask, current_app, has_app_context
 
 from flask_perfkit.commands import perfkit as perfkit_commands
 from flask_perfkit.config import Settings
 from flask_perfkit.errors import SetupError
 from flask_perfkit.recording.allow import Allow, allow
+from flask_perfkit.recording.findings import Finding
 from flask_perfkit.state import State
 from flask_perfkit.wiring import count_for_alerts, wire
 
 if TYPE_CHECKING:
-    from flask import Flask
-
     from flask_perfkit.alerts import Alert, Condition, Rule
     from flask_perfkit.audit.proof import Proof
     from flask_perfkit.cache.cache import Cache
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from flask_perfkit.cache.response import ResponseOptions
     from flask_perfkit.pagination.decorator import PageOptions, View
     from flask_perfkit.pagination.http.schemas import AnySchema
-    from flask_perfkit.recording.findings import Finding
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,16 +50,26 @@ class PerfKit:
         self._apps: WeakSet[Flask] = WeakSet()
         if app is not None:
             self.init_app(app, db)
+        elif db is not None:
+            raise TypeError("PerfKit(db=...) has no application: give db to init_app(app, db)")
 
     def init_app(self, app: Flask, db: Any = None) -> None:
         """Watch an application from now on; reads all ``PERFKIT_*`` keys of ``app.config``.
 
         What changes in ``app.config``, and debug and testing, is looked at until the first request.
 
+        :raises TypeError: what is given is no Flask application.
         :raises SettingsError: a key is unknown or has a value that is not allowed.
         :raises SetupError: the application is watched already.
         :raises ExtraMissing: ``PERFKIT_REDIS_URL`` is set and redis-py is not installed.
         """
+        if not isinstance(app, Flask):
+            raise TypeError(
+                f"PerfKit watches a Flask application, not {app!r:.100}: "
+                "write PerfKit(app), or PerfKit(app, db)"
+            )
+        if isinstance(db, Flask):
+            raise TypeError(f"db is the application {db.name!r}: write PerfKit(app, db)")
         if "perfkit" in app.extensions:
             raise SetupError(
                 f"PerfKit watches the application {app.name!r} already: call init_app once, "
@@ -111,7 +120,7 @@ class PerfKit:
         """
         from flask_perfkit.cache.decorator import cached
 
-        return cached(_current_cache, function, **options)
+        return _decorating("cached", partial(cached, _current_cache, **options), function)
 
     @overload
     def cached_response(self, view: Callable[P, Any]) -> Callable[P, Any]: ...
@@ -128,7 +137,8 @@ class PerfKit:
         """
         from flask_perfkit.cache.response import cached_response
 
-        return cached_response(_current_cache, view, **options)
+        decorate = partial(cached_response, _current_cache, **options)
+        return _decorating("cached_response", decorate, view)
 
     @staticmethod
     def prove(finding: Finding) -> Proof:
@@ -138,6 +148,9 @@ class PerfKit:
         """
         from flask_perfkit.audit.proof import prove
 
+        _demand_application("prove")
+        if not isinstance(finding, Finding):
+            raise TypeError(f"finding is {finding!r:.100}; allowed is a Finding of a profile")
         return prove(current_app, finding)
 
     def allow(self, kind: str, subject: str = "*", *, reason: str = "") -> Allow:
@@ -172,7 +185,32 @@ class PerfKit:
             _alert(app, rule)
 
 
+def _decorating(name: str, decorate: Callable[..., Any], function: Any) -> Any:
+    """Decorate a function now, or the one that comes next.
+
+    :raises TypeError: it is no function, such as an option that goes by its name.
+    """
+    if function is None:
+        decorate()  # bad options are refused here, not at the function
+        return partial(_decorating, name, decorate)
+    if not callable(function) and not isinstance(function, staticmethod | classmethod):
+        raise TypeError(
+            f"{name} is given {function!r:.100}, which is no function; "
+            f"options go by their names: @perfkit.{name}(ttl=60)"
+        )
+    return decorate(function)
+
+
+def _demand_application(what: str) -> None:
+    if not has_app_context():
+        raise SetupError(
+            f"perfkit.{what} belongs to an application, and none is active here: use it in a "
+            "request or a command, or inside of `with app.app_context():`"
+        )
+
+
 def _current_cache() -> Cache:
+    _demand_application("cache")
     state: State | None = current_app.extensions.get("perfkit")
     if state is None:
         raise SetupError(

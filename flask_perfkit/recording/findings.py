@@ -73,6 +73,7 @@ class Finding:
     sql: str | None = None
 
     def __post_init__(self) -> None:
+        check_kind(self.kind)
         for name in ("subject", "message", "fix"):
             text = getattr(self, name)
             if not text.isprintable():
