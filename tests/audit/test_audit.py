@@ -215,7 +215,7 @@ def test_an_application_that_is_not_watched_has_no_such_command() -> None:
 
 
 def test_what_a_cache_hides_is_found_all_the_same() -> None:
-    with archive(TESTING=True) as app:
+    with archive(TESTING=True, slow_request=None, slow_query=None) as app:
 
         @app.get("/")
         @PerfKit().cached_response

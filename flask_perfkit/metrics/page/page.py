@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
+from multiprocessing import parent_process
 from typing import TYPE_CHECKING
 
 from flask import Response, request
@@ -95,10 +97,23 @@ def add_page(app: Flask, path: str, page: Page) -> Callable[[WSGIEnvironment], N
     app.add_url_rule(path, ENDPOINT, metrics, methods=["GET"], provide_automatic_options=False)
 
     def at_first_request(environ: WSGIEnvironment) -> None:
-        figures.expect_many(bool(environ.get("wsgi.multiprocess")))
+        figures.expect_many(_has_other_workers(environ))
         _step_back(app, path)
 
     return at_first_request
+
+
+def _has_other_workers(environ: WSGIEnvironment) -> bool:
+    """Tell whether the server has several workers.
+
+    asgiref says so whatever server it stands behind. That server's workers are children of
+    :mod:`multiprocessing`, or gunicorn's.
+    """
+    if not environ.get("wsgi.multiprocess"):
+        return False
+    if "SERVER_SOFTWARE" in environ or "asgiref.wsgi" not in sys.modules:
+        return True
+    return parent_process() is not None or "gunicorn.arbiter" in sys.modules
 
 
 def withdraw_page(app: Flask) -> None:
