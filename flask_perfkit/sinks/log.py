@@ -77,7 +77,9 @@ def log_finding(finding: Finding, profile: Profile | None = None) -> None:
 
 
 def _log_again(finding: Finding, profile: Profile, seen: Seen) -> None:
-    at = "" if finding.filename is None else f" at {line(finding.filename, finding.lineno)}"
+    at = f" of {finding.endpoint}" if finding.endpoint else ""
+    if finding.filename is not None:
+        at = f" at {line(finding.filename, finding.lineno)}"
     often = "once more" if seen.times == 1 else f"{seen.times} more times"
     say(
         _LEVELS[finding.severity],
