@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 def wire(app: Flask, state: State) -> None:
     """Watch an application from now on."""
+    _open_shared_cache(state)
     if not state.settings.enabled:
         request_started.connect(_say_stays_off, app)
         return
@@ -62,6 +63,12 @@ def wire(app: Flask, state: State) -> None:
         raise
     state.look_again = wiring.look_again
     watch_commands(app, state)
+
+
+def _open_shared_cache(state: State) -> None:
+    """Follow what this process writes: entries of other processes depend on it."""
+    if state.settings.redis_url is not None:
+        state.open_cache()
 
 
 def _say_stays_off(app: Flask, **_: Any) -> None:
@@ -96,8 +103,7 @@ class _Wiring:
         self._first_steps, self._recorder = [], RequestRecorder
         if state.edge is not None:
             state.edge.visitors.clear()
-        if settings.redis_url is not None:
-            state.open_cache()  # entries of other processes depend on what this one writes
+        _open_shared_cache(state)
         if settings.auto_batch:
             batch_lazy_loads()
         _watch_calls(app, state)
