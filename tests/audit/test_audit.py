@@ -18,7 +18,7 @@ from flask_perfkit.audit.audit import audit
 
 @pytest.fixture
 def app() -> Iterator[Flask]:
-    with archive(TESTING=True, slow_request=None, slow_query=None) as app:
+    with archive(TESTING=True) as app:
         app.add_url_rule("/owners", "owners", lambda: names_of_owners())
         app.add_url_rule("/health", "health", lambda: "ok")
         app.add_url_rule("/write", "write", lambda: "no", methods=["POST"])
@@ -172,7 +172,7 @@ def test_fails_on_nothing_better_than_it_is_told(severity: str, code: int) -> No
         same = sa.select(User.name).where(User.id == 1)
         return str([db.session.scalar(same) for _ in range(5)])
 
-    with archive(TESTING=True, slow_request=None, slow_query=None) as app:
+    with archive(TESTING=True) as app:
         app.add_url_rule("/", "again", again)
         result = audited(app, "--fail-on", severity)
     assert "WARNING  again\n  duplicate_query" in result.stdout
@@ -186,7 +186,7 @@ def test_a_severity_that_is_none_is_refused(app: Flask) -> None:
 
 
 def test_without_findings_it_is_content() -> None:
-    with archive(TESTING=True, slow_request=None, slow_query=None) as app:
+    with archive(TESTING=True) as app:
         app.add_url_rule("/health", "health", lambda: "ok")
         result = audited(app, "--fail-on", "info")
     assert (result.exit_code, result.stdout) == (0, "1 request, 0 findings\n")
@@ -215,7 +215,7 @@ def test_an_application_that_is_not_watched_has_no_such_command() -> None:
 
 
 def test_what_a_cache_hides_is_found_all_the_same() -> None:
-    with archive(TESTING=True, slow_request=None, slow_query=None) as app:
+    with archive(TESTING=True) as app:
 
         @app.get("/")
         @PerfKit().cached_response
