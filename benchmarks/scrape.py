@@ -75,6 +75,7 @@ class _Worker:
 
 def _app(routes: int) -> Flask:
     app = Flask("routes", root_path=".")
+    app.config["PERFKIT_METRICS_PATH"] = "/metrics"
     PerfKit(app)
     for number in range(routes):
         app.add_url_rule(f"/route/{number}", f"route {number}", lambda: "ok")

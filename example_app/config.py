@@ -22,6 +22,7 @@ def read_config(overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
         "REDIS_URL": os.environ.get("REDIS_URL") or None,
         "SECRET_KEY": os.environ.get("SECRET_KEY") or secrets.token_hex(),
         "MAX_CONTENT_LENGTH": 16 * 1024 * 1024,
+        "PERFKIT_METRICS_PATH": "/metrics",
         **(overrides or {}),
     }
     config.setdefault("SQLALCHEMY_DATABASE_URI", config.pop("DATABASE_URL"))

@@ -84,6 +84,7 @@ _PATH = _Check(
     lambda value: isinstance(value, str) and value.startswith("/") and len(value) > 1,
 )
 _BUCKETS = _Check("a tuple of at most 50 seconds above zero, in ascending order", _is_buckets)
+_CALLABLE = _Check("a callable", callable)
 _ON_FINDING = _Check(
     '"log", "raise", "ignore" or a callable that gets each Finding',
     lambda value: (
@@ -161,9 +162,10 @@ class Settings:
     cache_near: bool = _setting(False, _BOOL, "Keep hot entries in the process as well.")
     count_ttl: float = _setting(30, _SECONDS, "Life of a cached page total.")
     metrics_path: str | None = _setting(
-        "/metrics",
-        _or_none(_PATH),
-        "Where Prometheus scrapes; None turns it off, as it is without prometheus_client.",
+        None, _or_none(_PATH), 'Where Prometheus scrapes, such as "/metrics"; None turns it off.'
+    )
+    metrics_auth: Callable[..., object] | None = _setting(
+        None, _or_none(_CALLABLE), "Says whether the current request may see the figures."
     )
     metrics_buckets: tuple[float, ...] = _setting(
         (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
@@ -174,6 +176,9 @@ class Settings:
         False, _BOOL, "Show how often PostgreSQL uses each index, read at each scrape."
     )
     traces: bool = _setting(False, _BOOL, "Send OpenTelemetry spans and metrics.")
+    traces_messages: bool = _setting(
+        False, _BOOL, "Send what exceptions say, which may hold what a user typed, with traces."
+    )
     sql_comments: bool = _setting(
         False, _BOOL, "Append route, view and trace to statements, as a comment."
     )
@@ -243,10 +248,8 @@ def _read(config: Mapping[str, Any], *, debug: bool) -> dict[str, Any]:
             shown = _shown(value, secret=item.metadata["secret"])
             raise SettingsError(f"{key} is {shown}; allowed is {check.allowed}")
         values[item.name] = tuple(value) if isinstance(value, list) else value
-    if find_spec("prometheus_client") is None:
-        if config.get(_key("metrics_path")) is not None:
-            raise ExtraMissing("PERFKIT_METRICS_PATH", "prometheus")
-        values["metrics_path"] = None
+    if values["metrics_path"] is not None and find_spec("prometheus_client") is None:
+        raise ExtraMissing("PERFKIT_METRICS_PATH", "prometheus")
     return _derived(values, debug=debug)
 
 

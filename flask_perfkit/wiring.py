@@ -197,7 +197,8 @@ class _Wiring:
             from flask_perfkit.metrics.page.indexes import IndexUse
 
             sources.append(IndexUse(app, state.db))
-        self._first_steps = [add_page(app, path, Page(*sources)), lambda _: note_traces(app)]
+        first_step = add_page(app, path, Page(*sources), settings.metrics_auth)
+        self._first_steps = [first_step, lambda _: note_traces(app)]
         self._recorder = MeasuredRequest
 
     def _withdraw_page(self) -> None:
@@ -242,7 +243,7 @@ def _trace(app: Flask, state: State) -> None:
     state.sinks = (add_findings(app), *state.sinks)
     state.early_sinks = partial(early_sinks, app)
     if state.edge is not None:
-        state.edge.invite(Tracing(app).visit)
+        state.edge.invite(Tracing(app, tells_messages=state.settings.traces_messages).visit)
     trace_statements()
 
 

@@ -172,7 +172,9 @@ class Edge:
             raise
         leave(token)
         try:
-            return body if passage.is_let_go() else _follow(body, passage)
+            if passage.is_let_go():
+                return body
+            return _follow(body, passage)
         except FindingError:
             raise
         except Exception:

@@ -26,6 +26,10 @@ def app_with(debug: bool = False, **config: Any) -> Flask:
     return app
 
 
+def sign_in() -> bool:
+    return True
+
+
 DEFAULTS = {
     "PERFKIT_ENABLED": True,
     "PERFKIT_SAMPLE_RATE": 1.0,
@@ -44,12 +48,14 @@ DEFAULTS = {
     "PERFKIT_CACHE_TTL": 300,
     "PERFKIT_CACHE_NEAR": False,
     "PERFKIT_COUNT_TTL": 30,
-    "PERFKIT_METRICS_PATH": "/metrics",
+    "PERFKIT_METRICS_PATH": None,
+    "PERFKIT_METRICS_AUTH": None,
     "PERFKIT_METRICS_BUCKETS": (
         *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
     ),
     "PERFKIT_METRICS_INDEXES": False,
     "PERFKIT_TRACES": False,
+    "PERFKIT_TRACES_MESSAGES": False,
     "PERFKIT_SQL_COMMENTS": False,
 }
 
@@ -122,6 +128,8 @@ GOOD: list[tuple[str, Any]] = [
     ("metrics_buckets", (0.1, 1, 2.5)),
     ("metrics_path", None),
     ("metrics_path", "/internal/metrics"),
+    ("metrics_auth", None),
+    ("metrics_auth", sign_in),
 ]
 
 
@@ -194,7 +202,9 @@ BAD: list[tuple[str, Any, str]] = [
     ("metrics_path", "metrics", 'a path that starts with "/"'),
     ("metrics_path", "/", 'a path that starts with "/"'),
     ("traces", "no", "True or False"),
+    ("traces_messages", 1, "True or False"),
     ("sql_comments", "no", "True or False"),
+    ("metrics_auth", "prometheus", "a callable"),
 ]
 
 

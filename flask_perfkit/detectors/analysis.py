@@ -7,7 +7,9 @@ production hardly a request comes that far: most are seen to be unremarkable fir
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from math import inf
 from operator import attrgetter, itemgetter, sub
 from time import perf_counter_ns
 from typing import Any
@@ -15,7 +17,9 @@ from typing import Any
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors import detect
 from flask_perfkit.recording.allowances import Allowance
+from flask_perfkit.recording.causes import Record
 from flask_perfkit.recording.findings import AllowedFinding, Finding, worst_first
+from flask_perfkit.recording.joins import MANY_ROWS
 from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.reason import attribute_name
 from flask_perfkit.recording.recorder import Recorder
@@ -109,28 +113,42 @@ def _shows_enough(allowance: Allowance, profile: Profile, settings: Settings) ->
     return not causes or sum(cause.rows for cause in causes) >= settings.n_plus_one_threshold
 
 
-def is_unremarkable(recorder: Recorder, settings: Settings) -> bool:
-    """Tell, without looking at any statement, that no detector can find anything.
+def first_look(settings: Settings) -> Callable[[Recorder], bool]:
+    """Return what tells, without looking at any statement, that no detector can find anything.
 
-    This is what nearly every request in production is, so it is made of a few calls into C:
-    it did not take long, no line asked often, no statement took long or brought many rows.
+    That is what nearly every request in production is, so the cheapest look comes first, and a
+    dearer one only where that does not settle it: no statement took longer than all of the
+    request, and no line asked more often than there are statements beyond one a line.
     """
-    slow = settings.slow_request
-    if slow is not None and perf_counter_ns() - recorder.started > slow * _NANOSECONDS:
-        return False
-    if recorder.folded or recorder.touched is not None:
-        return False
-    if not recorder:
-        return True
+    slow_request, slow_query = map(_nanoseconds, (settings.slow_request, settings.slow_query))
+    quick = min(slow_request, slow_query)
     often = settings.n_plus_one_threshold
-    if len(recorder) >= often:
-        lines = Counter(map(_line, map(_site, map(_asked, recorder))))
-        if max(lines.values()) >= often:
+    most = settings.unbounded_rows or inf
+    few = min(most, MANY_ROWS - 1)
+
+    def is_unremarkable(recorder: Recorder) -> bool:
+        elapsed = perf_counter_ns() - recorder.started
+        if recorder.has_more:
             return False
-    slowest = max(map(sub, map(_ended, recorder), map(_started, recorder)))
-    if settings.slow_query is not None and slowest > settings.slow_query * _NANOSECONDS:
-        return False
-    if any(map(_expected, map(_seen, recorder))):
-        return False  # a join with many rows
-    most = settings.unbounded_rows
-    return most is None or max(map(_rows, map(_seen, recorder))) <= most
+        if elapsed > quick and (elapsed > slow_request or _slowest(recorder) > slow_query):
+            return False
+        if not recorder:
+            return True
+        if len(recorder) >= often:
+            lines = list(map(_line, map(_site, map(_asked, recorder))))
+            beyond = len(lines) - len(set(lines))  # one a line
+            if beyond >= often - 1 and max(Counter(lines).values()) >= often:
+                return False
+        rows = max(map(_rows, map(_seen, recorder)))
+        return rows <= few or (rows <= most and not any(map(_expected, map(_seen, recorder))))
+
+    return is_unremarkable
+
+
+def _nanoseconds(seconds: float | None) -> float:
+    return inf if seconds is None else seconds * _NANOSECONDS
+
+
+def _slowest(records: Iterable[Record]) -> int:
+    slowest: int = max(map(sub, map(_ended, records), map(_started, records)), default=0)
+    return slowest

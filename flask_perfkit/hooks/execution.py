@@ -12,8 +12,19 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.engine.events import DialectEvents
 
 Listener = Callable[..., bool | None]
+
+_MOST_ALONE = 10
+
+alone: list[Any] = []
+"""Dialects on which a statement is executed by the cursor alone, once the recorder has it.
+
+Nobody listens after the recorder, and the dialect has no way of its own. Emptied whenever
+somebody begins to listen to a dialect: most applications do so when they start, if at all.
+"""
 
 
 class ListenerOrder(IntEnum):
@@ -34,6 +45,8 @@ def listen(order: ListenerOrder, listeners: Mapping[str, Listener]) -> None:
     """
     if order in _standing:
         return
+    if not _standing:
+        DialectEvents._listen = _noticing(DialectEvents._listen)  # type: ignore[method-assign]
     for _, others in _from(order):
         for name, listener in others.items():
             event.remove(Engine, name, listener)
@@ -43,8 +56,41 @@ def listen(order: ListenerOrder, listeners: Mapping[str, Listener]) -> None:
             event.listen(Engine, name, listener)
 
 
+def _noticing(begin_to_listen: Callable[..., None]) -> Any:
+    """Wrap what every way to listen to a dialect comes by."""
+
+    def begin(event_key: Any, **options: Any) -> None:
+        begin_to_listen(event_key, **options)
+        alone.clear()
+
+    return staticmethod(begin)
+
+
 def _from(order: ListenerOrder) -> list[tuple[ListenerOrder, Mapping[str, Listener]]]:
     return sorted(item for item in _standing.items() if item[0] >= order)
+
+
+def execute_with_others(ours: Listener, context: Any, *arguments: Any) -> None:
+    """Execute a statement where others may listen too; note a dialect on which nobody does.
+
+    :param arguments: what ``do_execute`` gets before its last argument, which is the context.
+    """
+    dialect = context.dialect
+    others = listeners_after(ours, dialect, "do_execute")
+    if not others and _has_no_way_of_its_own(dialect):
+        if len(alone) >= _MOST_ALONE:
+            alone.clear()
+        alone.append(dialect)
+        if listeners_after(ours, dialect, "do_execute"):  # somebody has begun meanwhile
+            alone.clear()
+    for listener in others:
+        if listener(*arguments, context):
+            return
+    dialect.do_execute(*arguments, context)
+
+
+def _has_no_way_of_its_own(dialect: Any) -> bool:
+    return getattr(dialect.do_execute, "__func__", None) is DefaultDialect.do_execute
 
 
 def listeners_after(ours: Listener, dialect: Any, method: str) -> list[Listener]:

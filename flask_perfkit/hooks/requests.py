@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from _thread import RLock
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from inspect import unwrap
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import got_request_exception, request
 
-from flask_perfkit.detectors.analysis import analyse, is_unremarkable
+from flask_perfkit.detectors.analysis import analyse, first_look
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
 from flask_perfkit.recording.callsite import is_application
@@ -46,8 +45,9 @@ class RequestRecorder(Passage):
     """The recorder of one request, with what Flask made of it.
 
     ``app`` and ``state`` are the same for all requests of an application, which has a subclass
-    of its own. ``sampled`` says whether findings are looked for, ``failed`` whether the request
-    ended with an error that was passed on.
+    of its own, and so is ``is_unremarkable``, which tells that nothing can be found. ``sampled``
+    says whether findings are looked for, ``failed`` whether the request ended with an error that
+    was passed on.
     """
 
     app: Flask
@@ -57,15 +57,16 @@ class RequestRecorder(Passage):
     spoke = False
     sampled = True
     failed = False
+    is_unremarkable: Callable[[Recorder], bool]
 
     def __init__(self, environ: WSGIEnvironment) -> None:
         # What the recorder does, without the price of calling it.
         self.parent = current()
         self.started = perf_counter_ns()
-        self._lock = RLock()
         self.environ = environ
         if self.state.notes_reads:
             self.touched = {}
+            self.has_more = True
 
     @property
     def status(self) -> int:
@@ -77,13 +78,13 @@ class RequestRecorder(Passage):
     def is_let_go(self) -> bool:
         """Forget a request that is answered and worth no report; tell whether nobody waits."""
         response = self.response
-        if response is None or not response.is_sequence:
+        if response is None or response.response.__class__ is not list:
             return False
         try:
             if (
                 self.parent is not None
                 or request_profiled.receivers
-                or not is_unremarkable(self, self.state.settings)
+                or not self.is_unremarkable(self)
             ):
                 return False
         except Exception:
@@ -189,7 +190,9 @@ def _beginning(
     edge: Edge, kind: type[RequestRecorder], *, measures: bool
 ) -> Callable[[WSGIEnvironment], Passage | None]:
     """Return what opens the passage of a request: in production the class itself."""
-    rate = kind.state.settings.sample_rate
+    settings = kind.state.settings
+    kind.is_unremarkable = staticmethod(first_look(settings))
+    rate = settings.sample_rate
     if rate >= 1:
         return kind
     concerned = [kind] if measures else edge.visitors  # by requests that are not sampled too
@@ -236,7 +239,7 @@ def _noting_response(
 
     def noting(_: Flask, response: Response) -> Response:
         recorder = current()
-        if type(recorder) is not kind and (
+        if recorder.__class__ is not kind and (
             recorder is None or (recorder := request_of(recorder)) is None
         ):
             return process_response(response)

@@ -11,26 +11,30 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from sys import _getframe
 from time import perf_counter_ns
+from types import FrameType
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine.cursor import _DEFAULT_FETCH, CursorFetchStrategy
-from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import Session
 
 from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.attributes import are_watched
-from flask_perfkit.hooks.execution import Listener, ListenerOrder, listen, listeners_after, pass_on
+from flask_perfkit.hooks.execution import (
+    Listener,
+    ListenerOrder,
+    alone,
+    execute_with_others,
+    listen,
+    pass_on,
+)
 from flask_perfkit.recording.callsite import memory, position_of, walk
 from flask_perfkit.recording.fingerprint import WRITES, operation_of
-from flask_perfkit.recording.joins import Branches, branches_of
+from flask_perfkit.recording.joins import MANY_ROWS, Branches, branches_of
 from flask_perfkit.recording.reason import reads_one_row, texts_of
 from flask_perfkit.recording.recorder import MOST_RECORDS, Recorder, current
 
 _now = perf_counter_ns
-
-_MANY_ROWS = 100
-"""Rows from which on it is worth to ask whether a join multiplied them."""
 
 _SAMPLE = 50
 """Rows whose columns are measured."""
@@ -75,7 +79,7 @@ class Rows(CursorFetchStrategy):
         except BaseException as error:
             self.handle_exception(result, dbapi_cursor, error)
         self.fetched = _now()
-        self.rows += len(rows)
+        self.rows = self.rows + len(rows)
         return rows
 
 
@@ -101,7 +105,7 @@ class StudiedRows(Rows):
     def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
         rows = super().fetchall(result, dbapi_cursor)
         try:
-            if self.branches is not None and len(rows) >= _MANY_ROWS:
+            if self.branches is not None and len(rows) >= MANY_ROWS:
                 self.expected = self.branches.rows_of(rows)
             some = rows[:_SAMPLE]
             for place, name in self.texts:
@@ -115,7 +119,7 @@ class StudiedRows(Rows):
 class _SeenApart:
     """A way to see the rows of statements that need more than counting.
 
-    It is false, as None is, so that one test tells the hook what needs no looking at.
+    It is false, as None is and Rows are not: one test tells what needs no looking at.
     """
 
     def __init__(self, see: Callable[[Any, Any, Any], tuple[Any, Rows]]) -> None:
@@ -123,6 +127,10 @@ class _SeenApart:
 
     def __bool__(self) -> bool:
         return False
+
+
+_UNCOUNTED = _SeenApart(lambda cursor, parameters, context: (parameters, _NOTHING_SEEN))
+"""Of a statement whose rows stay on the server: SQLAlchemy has a way of its own to fetch them."""
 
 
 def watch_statements() -> None:
@@ -139,29 +147,23 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
         return None
     started = _now()
     try:
-        if context.dialect is recorder.alone_on:
+        if context.dialect in alone:
             cursor.execute(statement, parameters)
         else:
-            _execute_with_others(recorder, cursor, statement, parameters, context)
+            execute_with_others(_on_execute, context, cursor, statement, parameters)
     except BaseException as error:
         _record_rare(recorder, statement, started, context, _failed, error)
         raise
     ended = _now()
     try:
-        try:
-            depth, above, key, asked, seen = memory[statement]
-            if (position_of(_getframe(depth)), position_of(_getframe(above))) != key:
-                asked = (statement, walk(statement, _getframe(), seen))
-        except (KeyError, ValueError):
-            seen = _way_to_see(statement, context)
+        depth, above, key, asked, seen = memory[statement]
+        if (position_of(_getframe(depth)), position_of(_getframe(above))) != key:
             asked = (statement, walk(statement, _getframe(), seen))
-        if not seen:
-            if seen is not None:  # a way of its own
-                parameters, seen = seen.see(cursor, parameters, context)
-            elif context._is_server_side:
-                seen = _NOTHING_SEEN
-            else:
-                context.cursor_fetch_strategy = seen = Rows()
+        if seen is None and not context._is_server_side:
+            context.cursor_fetch_strategy = seen = Rows()
+        elif not seen:
+            way = _UNCOUNTED if seen is None else seen
+            parameters, seen = way.see(cursor, parameters, context)
         recorder.append(
             (
                 asked,
@@ -174,10 +176,41 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
             )
         )
         if len(recorder) > MOST_RECORDS:
-            recorder.fold()
+            _fold(recorder)
+        return True
+    except (KeyError, ValueError):  # not executed before, or not from so deep
+        _record_new(recorder, _getframe(), statement, cursor, parameters, context, started, ended)
     except Exception:
         log_once("watching a statement")
     return True
+
+
+def _record_new(
+    recorder: Recorder,
+    frame: FrameType,
+    statement: str,
+    cursor: Any,
+    parameters: Any,
+    context: Any,
+    started: int,
+    ended: int,
+) -> None:
+    """Record a statement that is not known yet, or not at such a depth, and remember it."""
+    try:
+        way = _way_to_see(statement, context)
+        asked = (statement, walk(statement, frame, way))
+        parameters, seen = _see(way, cursor, parameters, context)
+        compiled, options = context.compiled, context.execution_options
+        recorder.append((asked, parameters, started, ended, seen, compiled, options))
+    except Exception:
+        log_once("watching a statement")
+
+
+def _fold(recorder: Recorder) -> None:
+    try:
+        recorder.fold()
+    except Exception:
+        log_once("folding what was recorded")
 
 
 def _on_executemany(cursor: Any, statement: str, parameters: Any, context: Any) -> bool | None:
@@ -221,6 +254,9 @@ def _record_rare(
     ended = _now()
     try:
         seen = see(outcome)
+        if seen.error is not None:
+            recorder.failed_statements += 1
+            recorder.has_more = True
         asked = (statement, walk(None, _getframe(), None))
         compiled, options = context.compiled, context.execution_options
         recorder.append((asked, None, started, ended, seen, compiled, options))
@@ -247,6 +283,18 @@ def _way_to_see(statement: str, context: Any) -> Rows | _SeenApart | None:
     if branches is None and not texts:
         return _FETCHED
     return _SeenApart(partial(_see_studied, branches, texts))
+
+
+def _see(
+    way: Rows | _SeenApart | None, cursor: Any, parameters: Any, context: Any
+) -> tuple[Any, Rows]:
+    """See the rows of a statement in the way chosen; return the parameters to keep, too."""
+    if isinstance(way, Rows):
+        return parameters, way
+    if way is None and not context._is_server_side:
+        context.cursor_fetch_strategy = rows = Rows()
+        return parameters, rows
+    return (_UNCOUNTED if way is None else way).see(cursor, parameters, context)
 
 
 def _see_written(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
@@ -281,20 +329,6 @@ def _failed(error: BaseException) -> Rows:
     seen = Rows()
     seen.error = type(error).__name__
     return seen
-
-
-def _execute_with_others(
-    recorder: Recorder, cursor: Any, statement: str, parameters: Any, context: Any
-) -> None:
-    """Execute where others may listen too: SQLAlchemy does not ask them once we answered."""
-    dialect = context.dialect
-    others = listeners_after(_on_execute, dialect, "do_execute")
-    if not others and getattr(dialect.do_execute, "__func__", None) is DefaultDialect.do_execute:
-        recorder.alone_on = dialect
-    for listener in others:
-        if listener(cursor, statement, parameters, context):
-            return
-    dialect.do_execute(cursor, statement, parameters, context)
 
 
 def _before_flush(session: Session, flush_context: Any, instances: Any) -> None:

@@ -6,12 +6,10 @@ The statements are counted from the recorder's own records, in a few calls into 
 from __future__ import annotations
 
 import sys
-from _thread import RLock
-from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable
-from functools import partial
 from itertools import chain
-from operator import attrgetter, itemgetter, sub
+from operator import itemgetter, sub
 from time import perf_counter_ns, time
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,7 @@ from flask_perfkit.hooks.requests import RequestRecorder, request_of
 from flask_perfkit.metrics.page.page import ENDPOINT
 from flask_perfkit.metrics.store.exemplars import Exemplar, trace_of
 from flask_perfkit.metrics.store.figures import figures
-from flask_perfkit.metrics.store.layout import DURATION, SENT, STARTED
+from flask_perfkit.metrics.store.layout import DURATION, SENT
 from flask_perfkit.recording.causes import Record
 from flask_perfkit.recording.recorder import current
 
@@ -30,31 +28,29 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask
 
-    from flask_perfkit.metrics.store.figures import Row, RowsOfSort
+    from flask_perfkit.metrics.store.counters import Row
+    from flask_perfkit.metrics.store.figures import RowsOfSort
     from flask_perfkit.recording.profile import Executions
     from flask_perfkit.recording.recorder import Recorder
 
 _SECONDS = 1e-9
 
 _sort = itemgetter("REQUEST_METHOD", "SCRIPT_NAME")
-_started, _ended, _seen = map(itemgetter, (2, 3, 4))
-_error = attrgetter("error")
+_started, _ended = map(itemgetter, (2, 3))
 
 
 class Statements:
     """The statements of one request that need not wait any more."""
 
     def __init__(self) -> None:
-        self.number = self.duration = self.errors = 0
-        self.places: dict[int, int] = {}
+        self.number = self.duration = 0
+        self.places: Counter[int] = Counter()
 
     def add(self, durations: list[int]) -> None:
         """Count statements that took so many nanoseconds."""
         self.number += len(durations)
         self.duration += sum(durations)
-        places = list(map(partial(bisect_left, figures.layout.statement_bounds), durations))
-        for place in set(places):
-            self.places[place] = self.places.get(place, 0) + places.count(place)
+        self.places.update(map(figures.layout.place_of_statement, durations))
 
 
 class MeasuredRequest(RequestRecorder):
@@ -68,35 +64,38 @@ class MeasuredRequest(RequestRecorder):
         # What the recorder does, without the price of calling it.
         self.parent = current()
         self.started = perf_counter_ns()
-        self._lock = RLock()
         self.environ = environ
         if self.state.notes_reads:
             self.touched = {}
-        try:
-            with figures.lock:
-                figures.process[STARTED] += 1
-        except IndexError:
-            figures.begin()
+            self.has_more = True
+        figures.count_start()
 
     def discard(self) -> None:
         """Count the request, and forget what it saw.
 
-        Nearly every request without a statement comes by here: each step of it is counted too.
+        Nearly every request comes by here: each step of it is counted too.
         """
         environ, response = self.environ, self.response
-        rare = "CONTENT_LENGTH" in environ or "HTTP_TRACEPARENT" in environ
-        if self or rare or self.trace:
+        if self.trace or "CONTENT_LENGTH" in environ or "HTTP_TRACEPARENT" in environ:
             self.drop()
             return
         try:
-            row = figures.plain[
+            row, route = (figures.requests if self else figures.plain)[
                 _sort(environ), self.asked.url_rule.rule, response.status_code  # type: ignore[union-attr]
             ]
+            layout = figures.layout
             elapsed = perf_counter_ns() - self.started
             with figures.lock:
                 row[SENT] += sum(map(len, response.response))  # type: ignore[arg-type, union-attr]
-                row[bisect_left(figures.layout.request_bounds, elapsed)] += 1
+                row[layout.place_of_request(elapsed)] += 1
                 row[DURATION] += elapsed
+                if route:
+                    durations = list(map(sub, map(_ended, self), map(_started, self)))
+                    route[0] += sum(durations)
+                    route[layout.place_of_statements(len(durations))] += 1
+                    for place in map(layout.place_of_statement, durations):
+                        route[place] += 1
+                    self.clear()
         except Exception:
             self.drop()
         self.closed = True
@@ -114,7 +113,7 @@ class MeasuredRequest(RequestRecorder):
 
     def _take(self) -> list[Record]:
         records = super()._take()
-        self._add(records)
+        self._add(_durations(records))
         return records
 
     def absorb(self, inner: Recorder) -> None:
@@ -124,21 +123,16 @@ class MeasuredRequest(RequestRecorder):
             self._has_inner |= isinstance(inner, MeasuredRequest)
             return
         for cause in inner.fold():
-            kept = list(chain.from_iterable(map(_durations, cause.executions)))
+            kept = list(chain.from_iterable(map(_durations_of, cause.executions)))
             missing = cause.count - len(kept)
             if missing > 0:  # only their sum is known
                 kept += [round(cause.duration * 1e9 - sum(kept)) // missing] * missing
-            self._add_durations(kept, cause.errors)
+            self._add(kept)
 
-    def _add(self, records: list[Record]) -> None:
-        durations = list(map(sub, map(_ended, records), map(_started, records)))
-        self._add_durations(durations, sum(map(bool, map(_error, map(_seen, records)))))
-
-    def _add_durations(self, durations: list[int], errors: int) -> None:
+    def _add(self, durations: list[int]) -> None:
         if self._statements is None:
             self._statements = Statements()
         self._statements.add(durations)
-        self._statements.errors += errors
 
     def _count(self) -> None:
         try:
@@ -153,12 +147,13 @@ class MeasuredRequest(RequestRecorder):
             if sent is None:
                 sent = sum(map(len, self.response.response))  # type: ignore[arg-type, union-attr]
             if self:
-                self._add(self)
+                self._add(_durations(self))
             with figures.lock:
-                row[bisect_left(figures.layout.request_bounds, elapsed)] += 1
+                row[figures.layout.place_of_request(elapsed)] += 1
                 row[DURATION] += elapsed
                 row[SENT] += sent
                 _add_statements(route, self._statements)
+                route[figures.layout.first_kind - 1] += self.failed_statements
             if "CONTENT_LENGTH" in self.environ:
                 figures.count_received(row, self.environ["CONTENT_LENGTH"])
             if "HTTP_TRACEPARENT" in self.environ or self.trace is not None:
@@ -207,7 +202,11 @@ def _note_trace(app: Flask, **_: Any) -> None:
         recorder.trace = f"{span.trace_id:032x}", f"{span.span_id:016x}"
 
 
-def _durations(executions: Executions) -> Iterable[int]:
+def _durations(records: Iterable[Record]) -> list[int]:
+    return list(map(sub, map(_ended, records), map(_started, records)))
+
+
+def _durations_of(executions: Executions) -> Iterable[int]:
     return map(sub, executions.ended, executions.started)
 
 
@@ -217,10 +216,7 @@ def _add_statements(row: Row, statements: Statements | None) -> None:
         row[1] += 1
         return
     layout = figures.layout
-    first = layout.first_statement
-    row[0] += statements.number
-    row[1 + bisect_left(layout.statements, statements.number)] += 1
-    row[first - 1] += statements.duration
+    row[0] += statements.duration
+    row[layout.place_of_statements(statements.number)] += 1
     for place, count in statements.places.items():
-        row[first + place] += count
-    row[layout.first_kind - 1] += statements.errors
+        row[place] += count

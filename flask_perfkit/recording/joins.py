@@ -19,6 +19,9 @@ from sqlalchemy.sql.expression import Join
 
 from flask_perfkit.recording.reason import mapper_of
 
+MANY_ROWS = 100
+"""Rows from which on it is worth to ask whether a join multiplied them."""
+
 
 class Branches(NamedTuple):
     """The branches of a joined select.

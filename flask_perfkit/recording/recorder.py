@@ -5,6 +5,7 @@ from __future__ import annotations
 from _thread import RLock
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from time import perf_counter_ns
 from typing import Any
@@ -40,15 +41,16 @@ class Recorder(list[Record]):
     A list, so that a hook pays for one append only. Threads may share it. A plain request
     pays for making one, so that what most never need is made when it is needed. ``touched``
     holds the mapped attributes that were read, by identity; None where nobody notes them.
-    ``alone_on`` is the last dialect that leaves executing to the cursor alone: it has no way
-    of its own, and nobody else listens to it.
+    ``has_more`` says that there is more to look at than the waiting records, and
+    ``failed_statements`` is the number of its own that ended with an error.
     """
 
     stands_alone = False
     """Whether it is a request or a command: repeating one is no loop of the code around it."""
 
     closed = False
-    alone_on: Any = None
+    has_more = False
+    failed_statements = 0
     touched: dict[int, Any] | None = None
     _causes: Causes | None = None
     _calls: Calls | None = None
@@ -60,7 +62,12 @@ class Recorder(list[Record]):
     def __init__(self) -> None:
         self.parent = current()
         self.started = perf_counter_ns()
-        self._lock = RLock()
+
+    @property
+    def _lock(self) -> AbstractContextManager[Any]:
+        """Guards what is rarely needed, so it is made when it is first asked for, once."""
+        lock: AbstractContextManager[Any] = vars(self).setdefault("_own_lock", RLock())
+        return lock
 
     @property
     def total(self) -> int:
@@ -68,11 +75,6 @@ class Recorder(list[Record]):
         own = (self._causes or {}).values()
         waiting = 0 if self.closed else len(self)
         return waiting + sum(cause.count for cause in (*own, *self.inside))
-
-    @property
-    def folded(self) -> bool:
-        """Whether there is more to look at than the waiting records."""
-        return self._causes is not None or self._calls is not None or self._spans is not None
 
     @property
     def calls(self) -> tuple[Call, ...]:
@@ -112,6 +114,7 @@ class Recorder(list[Record]):
         with self._lock:
             if self.closed:
                 return
+            self.has_more = True
             if self._calls is None:
                 self._calls = Calls()
             allowed = holding(self.spans, started)
@@ -121,6 +124,7 @@ class Recorder(list[Record]):
         """Turn the waiting records into causes and return all causes so far."""
         with self._lock:
             records = self._take()
+            self.has_more = True
             if self._causes is None:
                 self._causes = Causes()
             if records and not self.closed:
@@ -165,6 +169,7 @@ class Recorder(list[Record]):
         with self._lock:
             if self.closed:
                 return
+            self.has_more = True
             self._causes = self._causes or Causes()
             self._inside = self._inside or Causes()
             self._inside.absorb(inner.inside)
@@ -172,6 +177,7 @@ class Recorder(list[Record]):
                 self._inside.absorb(inner.fold())
             else:
                 self._causes.absorb(inner.fold())
+                self.failed_statements += inner.failed_statements
                 self._calls = self._calls or Calls()
                 self._calls.absorb(inner.calls)
         self.report(inner.reported)
@@ -189,6 +195,7 @@ class Recorder(list[Record]):
     def begin_allowing(self, allowance: Allowance) -> None:
         """Note that a kind of finding is allowed from now on."""
         with self._lock:
+            self.has_more = True
             self._spans = self._spans or {}
             if allowance in self._spans or len(self._spans) < _MOST_ALLOWANCES:
                 span = self._spans.setdefault(allowance, Span())

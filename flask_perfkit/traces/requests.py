@@ -14,6 +14,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from flask_perfkit.faults import log_once
+from flask_perfkit.traces.exceptions import add_exception
 from flask_perfkit.traces.foreign import has_flask_instrumentation
 from flask_perfkit.traces.telemetry import (
     DURATION_BOUNDARIES,
@@ -38,6 +39,11 @@ _LONGEST_TEXT = 1_000
 _SERVER_ERROR = 500
 _SAFE_IN_PATH = "/:@!$&'()*+,;=~%-._"
 
+_active = meter.create_up_down_counter(
+    "http.server.active_requests",
+    unit="{request}",
+    description="Number of active HTTP server requests.",
+)
 _duration = meter.create_histogram(
     "http.server.request.duration",
     unit="s",
@@ -47,10 +53,14 @@ _duration = meter.create_histogram(
 
 
 class Tracing:
-    """Makes a span of each request of an application."""
+    """Makes a span of each request of an application.
 
-    def __init__(self, app: Flask) -> None:
+    :param tells_messages: say what exceptions say, too.
+    """
+
+    def __init__(self, app: Flask, *, tells_messages: bool) -> None:
         self._app = app
+        self._tells_messages = tells_messages
         self._is_set_up = False
         got_request_exception.connect(_note_failure, app)
 
@@ -58,7 +68,9 @@ class Tracing:
         """Begin the span of a request; None where somebody else makes it."""
         if not self._is_set_up:
             self._set_up()
-        return None if has_flask_instrumentation(self._app) else _begin(environ)
+        if has_flask_instrumentation(self._app):
+            return None
+        return _begin(environ, tells_messages=self._tells_messages)
 
     def _set_up(self) -> None:
         """Begin to send, in the process that serves: a thread does not outlive a fork."""
@@ -76,7 +88,7 @@ def _note_failure(app: Flask, exception: BaseException, **_: Any) -> None:
     traced = request.environ.get(_ENVIRON_KEY)
     if isinstance(traced, TracedRequest):
         traced.see_request()
-        traced.error = error_type(exception)
+        traced.see_error(exception)
 
 
 class _Headers(Getter["WSGIEnvironment"]):
@@ -94,7 +106,7 @@ class _Headers(Getter["WSGIEnvironment"]):
 _HEADERS = _Headers()
 
 
-def _begin(environ: WSGIEnvironment) -> TracedRequest | None:
+def _begin(environ: WSGIEnvironment, *, tells_messages: bool) -> TracedRequest | None:
     """Start the span of a request; None where somebody else has made it already."""
     around = trace.get_current_span()
     kind, parent = SpanKind.SERVER, None
@@ -112,7 +124,8 @@ def _begin(environ: WSGIEnvironment) -> TracedRequest | None:
         attributes["http.request.method_original"] = method[:_LONGEST_METHOD]
     name = "HTTP" if known == _OTHER else known
     span = tracer.start_span(name, context=parent, kind=kind, attributes=attributes)
-    traced = TracedRequest(environ, span, trace.set_span_in_context(span, parent), name, known)
+    context = trace.set_span_in_context(span, parent)
+    traced = TracedRequest(environ, span, context, name, known, tells_messages)
     environ[_ENVIRON_KEY] = traced
     return traced
 
@@ -148,12 +161,14 @@ class TracedRequest:
     """One request while its span is open: a visit at the edge, which sets its context."""
 
     __slots__ = (
+        "_active",
         "_context",
         "_environ",
-        "_method",
         "_name",
+        "_seen",
         "_span",
         "_started",
+        "_tells_messages",
         "enter",
         "error",
         "route",
@@ -169,17 +184,22 @@ class TracedRequest:
         context: Context,
         name: str,
         method: str,
+        tells_messages: bool,
     ) -> None:
         self._started = perf_counter()
+        self._tells_messages = tells_messages
+        self._seen: int | None = None
         self._environ = environ
         self._span = span
         self._name = name
-        self._method = method
         self._context = context
         self.enter = partial(attach, context)
         self.error: str | None = None
         self.route: str | None = None
         self.status: int | None = None
+        scheme = environ.get("wsgi.url_scheme", "http")
+        self._active = {"http.request.method": method, "url.scheme": scheme}
+        _active.add(1, self._active, context)
 
     def answered(self, status: int, headers: Any) -> None:
         """Note what is answered, and to which route, while Flask knows it."""
@@ -192,9 +212,17 @@ class TracedRequest:
         if rule is not None:
             self.route = self._environ.get("SCRIPT_NAME", "") + rule.rule
 
+    def see_error(self, error: BaseException) -> None:
+        """Note an error that nobody handled, and put it on the span; once, if it comes again."""
+        self.error = error_type(error)
+        if self._span.is_recording() and self._seen != id(error):
+            self._seen = id(error)
+            add_exception(self._span, error, tells_message=self._tells_messages)
+
     def end(self, error: BaseException | None) -> None:
         """End the span and measure the request."""
         duration = perf_counter() - self._started
+        _active.add(-1, self._active, self._context)
         outcome: dict[str, Any] = {}
         if self.status is not None:
             outcome["http.response.status_code"] = self.status
@@ -202,7 +230,8 @@ class TracedRequest:
             outcome["http.route"] = self.route
         failed = self.status is None or self.status >= _SERVER_ERROR
         if error is not None and not isinstance(error, GeneratorExit):
-            failed, self.error = True, error_type(error)
+            failed = True
+            self.see_error(error)
         if failed:
             outcome["error.type"] = self.error or str(self.status or _SERVER_ERROR)
         span = self._span
@@ -213,6 +242,4 @@ class TracedRequest:
             if failed:
                 span.set_status(StatusCode.ERROR)
             span.end()
-        outcome["http.request.method"] = self._method
-        outcome["url.scheme"] = self._environ.get("wsgi.url_scheme", "http")
-        _duration.record(duration, outcome, self._context)
+        _duration.record(duration, {**outcome, **self._active}, self._context)

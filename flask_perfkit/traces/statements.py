@@ -12,6 +12,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, get_current_span
 from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.execution import Listener, ListenerOrder, listen, pass_on
 from flask_perfkit.recording.fingerprint import shape_of
+from flask_perfkit.traces.exceptions import add_exception
 from flask_perfkit.traces.foreign import has_statement_span
 from flask_perfkit.traces.pools import attributes_of, measure_pool
 from flask_perfkit.traces.summary import summary_of
@@ -108,6 +109,7 @@ def _end_failed(
         _duration.record(duration, {**said, **failure})
         if span is not None:
             span.set_attributes(failure)
+            add_exception(span, error)
             span.set_status(StatusCode.ERROR)
             span.end()
     except Exception:

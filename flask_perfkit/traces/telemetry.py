@@ -47,25 +47,12 @@ def send_by_otlp(app: Flask) -> None:
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return
     try:
-        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.metrics import MeterProvider
-        from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from flask_perfkit.traces.otlp import send
     except ImportError as error:
         raise ExtraMissing(
             "PERFKIT_TRACES without a tracer provider of your own", "otel"
         ) from error
-    resource = Resource.create(_missing_names(app))
-    if os.environ.get("OTEL_TRACES_EXPORTER") != "none":
-        spans = TracerProvider(resource=resource)
-        spans.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        trace.set_tracer_provider(spans)
-    if os.environ.get("OTEL_METRICS_EXPORTER") != "none":
-        reader = PeriodicExportingMetricReader(OTLPMetricExporter())
-        metrics.set_meter_provider(MeterProvider([reader], resource=resource))
+    send(_missing_names(app))
 
 
 def _missing_names(app: Flask) -> dict[str, Any]:

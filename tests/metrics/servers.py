@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -51,22 +51,45 @@ class Server:
 
 
 @contextmanager
-def gunicorn(directory: Path, app: str, *options: str, **environment: str) -> Iterator[Server]:
-    """Serve a module's application from a directory."""
+def gunicorn(
+    directory: Path,
+    app: str,
+    *options: str,
+    ready: Callable[[Server], bool] | None = None,
+    **environment: str,
+) -> Iterator[Server]:
+    """Serve a module's application from a directory, by gunicorn."""
+    command = (sys.executable, "-m", "gunicorn", app, *options)
+    with serving(directory, command, "--bind", ready=ready, **environment) as server:
+        yield server
+
+
+@contextmanager
+def serving(
+    directory: Path,
+    command: Sequence[str],
+    bind: str,
+    *,
+    ready: Callable[[Server], bool] | None = None,
+    **environment: str,
+) -> Iterator[Server]:
+    """Run the command of a server that takes its address by the option ``bind``.
+
+    :param ready: tells that it serves; unless set, it answers ``/health``.
+    """
     port = free_port()
-    command = ["-m", "gunicorn", app, "--bind", f"127.0.0.1:{port}", *options]
     inherited = {key: value for key, value in os.environ.items() if "PROMETHEUS" not in key}
     paths = os.pathsep.join([str(directory), str(ROOT)])
     temporary = directory / "tmp"
     temporary.mkdir(exist_ok=True)
     log = directory / "server.log"
     with running(
-        [sys.executable, *command],
+        [*command, bind, f"127.0.0.1:{port}"],
         {**inherited, "PYTHONPATH": paths, "TMPDIR": str(temporary), **environment},
         log,
     ) as process:
         server = Server(process, port, log)
-        until(lambda: answers(server, "/health"), server)
+        until(lambda: ready(server) if ready else answers(server, "/health"), server)
         yield server
 
 

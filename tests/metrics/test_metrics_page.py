@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 from archive import archive
-from flask import Flask
-from prometheus_client import REGISTRY, Counter
+from flask import Flask, abort, request
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
+from prometheus_client import REGISTRY, CollectorRegistry, Counter
+from prometheus_flask_exporter import PrometheusMetrics
 
 from flask_perfkit import PerfKit
 from tests.metrics.scraping import OPENMETRICS, read, scrape
@@ -18,7 +21,7 @@ from tests.metrics.scraping import OPENMETRICS, read, scrape
 
 def app_with(**config: Any) -> Flask:
     app = Flask("shop", root_path=".")
-    app.config.update(config)
+    app.config.update({"PERFKIT_METRICS_PATH": "/metrics", **config})
     return app
 
 
@@ -88,6 +91,99 @@ def test_the_page_can_be_closed_as_any_view_can() -> None:
     assert app.test_client().get("/metrics").status_code == 401
 
 
+@pytest.mark.parametrize(
+    ("auth", "status"),
+    [
+        (lambda: request.headers.get("X-Key") == "open", 200),
+        (lambda: request.headers.get("X-Key") == "other", 404),
+        (lambda: None, 404),
+        (lambda: abort(401), 401),
+        (lambda: 1 / 0, 404),
+        (lambda: Unawaited(), 404),  # it says nothing
+    ],
+    ids=["passes", "does not", "says nothing", "aborts", "fails", "awaitable"],
+)
+def test_who_may_see_the_page(auth: Any, status: int) -> None:
+    app = app_with(PERFKIT_METRICS_AUTH=auth)
+    PerfKit(app)
+    answer = app.test_client().get("/metrics", headers={"X-Key": "open"})
+    assert answer.status_code == status
+    assert ("http_requests_in_progress" in answer.text) is (status == 200)
+
+
+class Unawaited:
+    def __await__(self) -> Any:
+        yield
+
+
+@pytest.mark.parametrize(("passes", "status"), [(True, 200), (False, 404)])
+def test_who_may_see_the_page_can_be_told_by_a_coroutine(passes: bool, status: int) -> None:
+    async def auth() -> bool:
+        return passes
+
+    app = app_with(PERFKIT_METRICS_AUTH=auth)
+    PerfKit(app)
+    assert app.test_client().get("/metrics").status_code == status
+
+
+def test_a_check_that_fails_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    def auth() -> bool:
+        raise LookupError("no users")
+
+    app = app_with(PERFKIT_METRICS_AUTH=auth)
+    PerfKit(app)
+    client = app.test_client()
+    assert [client.get("/metrics").status_code for _ in range(2)] == [404, 404]
+    assert sum("PERFKIT_METRICS_AUTH" in line for line in caplog.messages) == 1
+
+
+@pytest.mark.parametrize("host", ["localhost", "tenant.example.org:8080", "127.0.0.1:5000"])
+def test_the_page_is_at_every_host(host: str) -> None:
+    app = Flask("hosts", root_path=".", host_matching=True, static_host="static.example.org")
+    app.config["PERFKIT_METRICS_PATH"] = "/metrics"
+    PerfKit(app)
+    app.add_url_rule("/", "index", lambda: "ok", host="tenant.example.org:8080")
+    client = app.test_client()
+    client.get("/", base_url="http://tenant.example.org:8080")
+    answer = client.get("/metrics", base_url=f"http://{host}")
+    assert answer.status_code == 200
+    assert read(answer.text).of("http_requests_total", method="GET", route="/", status="200") == 1
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_rate_limiter_leaves_the_page_alone(first: bool) -> None:
+    app = app_with(RATELIMIT_STORAGE_URI="memory://", RATELIMIT_DEFAULT="2 per hour")
+    limiter = Limiter(get_remote_address)
+    if first:
+        limiter.init_app(app)
+    PerfKit(app)
+    if not first:
+        limiter.init_app(app)
+    app.add_url_rule("/", "index", lambda: "ok")
+    client = app.test_client()
+    assert {client.get("/metrics").status_code for _ in range(5)} == {200}
+    assert [client.get("/").status_code for _ in range(3)] == [200, 200, 429]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_beside_another_exporter_it_steps_back_and_says_so(
+    first: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = app_with()
+    exporter = PrometheusMetrics(app=None, registry=CollectorRegistry())
+    if first:
+        exporter.init_app(app)
+    PerfKit(app)
+    if not first:
+        exporter.init_app(app)
+    page = app.test_client().get("/metrics").text
+    assert "flask_exporter_info" in page or "flask_http_request" in page
+    assert "http_requests_in_progress" not in page
+    (said,) = [each for each in caplog.records if "PERFKIT_METRICS_PATH" in each.getMessage()]
+    assert said.levelname == "WARNING"
+    assert "prometheus_metrics" in said.getMessage()
+
+
 def test_only_reading_is_offered() -> None:
     app = app_with()
     PerfKit(app)
@@ -95,7 +191,7 @@ def test_only_reading_is_offered() -> None:
 
 
 def test_the_page_is_never_reported(caplog: pytest.LogCaptureFixture) -> None:
-    with archive(slow_request=1e-9) as app:
+    with archive(metrics_path="/metrics", slow_request=1e-9) as app:
         scrape(app)
     assert "slow_request" not in caplog.text
 
@@ -110,7 +206,6 @@ from flask import Flask
 from flask_perfkit import ExtraMissing, PerfKit
 app = Flask("shop", root_path=".")
 PerfKit(app)
-assert app.config["PERFKIT_METRICS_PATH"] is None
 assert app.test_client().get("/metrics").status_code == 404
 app = Flask("shop", root_path=".")
 app.config["PERFKIT_METRICS_PATH"] = "/metrics"
@@ -135,9 +230,10 @@ import sys
 from flask import Flask
 from flask_perfkit import PerfKit
 app = Flask("shop", root_path=".")
-app.config["PERFKIT_METRICS_PATH"] = None
 PerfKit(app)
+assert app.config["PERFKIT_METRICS_PATH"] is None
 app.test_client().get("/")
+assert app.test_client().get("/metrics").status_code == 404
 assert not [name for name in sys.modules if "prometheus" in name or ".metrics" in name]
 """
     subprocess.run([sys.executable, "-c", code], timeout=60, check=True)

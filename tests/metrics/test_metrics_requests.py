@@ -27,7 +27,7 @@ def add(app: Flask, path: str, view: Callable[..., Any], **options: Any) -> None
 
 @pytest.fixture
 def app() -> Iterator[Flask]:
-    with archive() as app:
+    with archive(metrics_path="/metrics") as app:
         add(app, "/", lambda: "ok")
         yield app
 
@@ -75,7 +75,7 @@ def test_durations_lie_in_buckets_of_which_one_is_a_second(app: Flask) -> None:
 
 
 def test_buckets_can_be_set() -> None:
-    with archive(metrics_buckets=(0.2, 3)) as other:
+    with archive(metrics_path="/metrics", metrics_buckets=(0.2, 3)) as other:
         add(other, "/", lambda: "ok")
         other.test_client().get("/")
         keys = {key for key in scrape(other) if "duration_seconds_bucket" in key and "http" in key}
@@ -90,7 +90,7 @@ def test_two_applications_must_agree_on_buckets(app: Flask) -> None:
 
 def _plain_app(**config: Any) -> Flask:
     app = Flask("plain", root_path=".")
-    app.config.update(config)
+    app.config.update({"PERFKIT_METRICS_PATH": "/metrics", **config})
     return app
 
 
@@ -159,7 +159,7 @@ def test_a_failing_statement_is_counted(app: Flask) -> None:
 
 @pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
 def test_figures_are_exact_at_any_sample_rate(rate: float) -> None:
-    with archive(sample_rate=rate, on_finding="ignore") as app:
+    with archive(metrics_path="/metrics", sample_rate=rate, on_finding="ignore") as app:
         add(app, "/", lambda: "ok")
         add(app, "/users", names_of_owners)
         add(app, "/stream", lambda: Response(iter([b"a", b"bc"])))
@@ -176,7 +176,7 @@ def test_figures_are_exact_at_any_sample_rate(rate: float) -> None:
 
 
 def test_excluded_endpoints_are_counted_too() -> None:
-    with archive(exclude=("health",)) as app:
+    with archive(metrics_path="/metrics", exclude=("health",)) as app:
         app.add_url_rule("/health", "health", lambda: "ok")
         app.test_client().get("/health")
         assert scrape(app).sum("http_requests_total") == 1
@@ -310,7 +310,7 @@ def test_a_route_is_under_the_prefix_that_it_is_mounted_at(app: Flask) -> None:
 
 
 def test_what_another_application_below_answers_is_not_counted() -> None:
-    with archive() as inner:
+    with archive(metrics_path="/metrics") as inner:
         add(inner, "/", lambda: "inner")
         outer = _plain_app()
         outer.wsgi_app = DispatcherMiddleware(outer.wsgi_app, {"/in": inner})  # type: ignore[method-assign]
@@ -323,7 +323,7 @@ def test_what_another_application_below_answers_is_not_counted() -> None:
 
 
 def test_two_applications_share_one_page(app: Flask) -> None:
-    with archive() as other:
+    with archive(metrics_path="/metrics") as other:
         add(other, "/other", lambda: "ok")
         other.test_client().get("/other")
         app.test_client().get("/")
@@ -458,7 +458,7 @@ def test_the_trace_that_opentelemetry_has_stands_beside_the_duration() -> None:
     from opentelemetry.context import attach, detach
 
     tokens: list[Any] = []
-    with archive() as app:
+    with archive(metrics_path="/metrics") as app:
         add(app, "/", view)
         client = app.test_client()
         client.get("/")
@@ -488,7 +488,7 @@ def test_the_use_of_indexes_is_shown_where_it_is_asked_for(postgres_url: str) ->
 
 
 def test_the_use_of_indexes_is_not_asked_of_other_databases() -> None:
-    with archive(metrics_indexes=True) as app:
+    with archive(metrics_path="/metrics", metrics_indexes=True) as app:
         assert "db_index_scans_total" not in scrape(app).names()
 
 
@@ -496,7 +496,7 @@ def test_a_database_that_hangs_does_not_hold_up_the_page(monkeypatch: pytest.Mon
     over = threading.Event()
     monkeypatch.setattr("flask_perfkit.metrics.page.indexes._LONGEST", 0.05)
     monkeypatch.setattr("flask_perfkit.metrics.page.indexes._use_of", lambda engine: over.wait(30))
-    with archive(metrics_indexes=True) as app:
+    with archive(metrics_path="/metrics", metrics_indexes=True) as app:
         with app.app_context():
             monkeypatch.setattr(db.engine.dialect, "name", "postgresql")
         try:

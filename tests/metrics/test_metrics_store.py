@@ -43,6 +43,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def app() -> Flask:
     app = Flask("shop", root_path=".")
+    app.config["PERFKIT_METRICS_PATH"] = "/metrics"
     PerfKit(app)
     app.add_url_rule("/", "index", lambda: "ok")
     return app

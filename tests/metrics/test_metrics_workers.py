@@ -23,11 +23,13 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from flask_perfkit import PerfKit, cache_stats
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
+serving = Gauge("workers_serving", "Of the application itself.", multiprocess_mode="livesum")
 archived = Counter("documents_archived", "Of the application itself.")
 db = SQLAlchemy()
 app = Flask("shop")
+app.config["PERFKIT_METRICS_PATH"] = "/metrics"
 app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///" + os.path.abspath("shop.db")
 db.init_app(app)
 PerfKit(app, db)
@@ -38,6 +40,7 @@ def health():
 
 @app.get("/pid")
 def pid():
+    serving.set(1)
     return str(os.getpid())
 
 @app.get("/query")
@@ -146,6 +149,17 @@ def test_a_worker_that_is_killed_loses_nothing(shop: Path) -> None:
         assert cpu == sorted(cpu)
         assert cpu[0] >= 0.4
         assert len(files(shop)) == WORKERS
+
+
+def test_gauges_of_the_application_are_those_of_living_workers(shop: Path) -> None:
+    (shop / "figures").mkdir()
+    chosen = {"PROMETHEUS_MULTIPROC_DIR": str(shop / "figures")}
+    with gunicorn(shop, "shop:app", "-w", str(WORKERS), **chosen) as server:
+        workers(server)
+        assert server.scrape().of("workers_serving") == WORKERS
+        os.kill(int(server.get("/pid")), signal.SIGKILL)
+        until(lambda: server.scrape().of("workers_serving") == WORKERS - 1, server)
+        assert server.scrape().of("http_requests_total", **PID) >= WORKERS
 
 
 def test_forty_restarts_leave_all_counts_and_no_files(shop: Path) -> None:

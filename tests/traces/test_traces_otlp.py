@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -31,7 +32,7 @@ DEADLINE = 60
 class Receiver:
     """Takes what is sent over HTTP to ``/v1/traces`` and ``/v1/metrics`` and decodes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.resources: list[dict[str, Any]] = []
         self.spans: list[Any] = []
         self.metrics: set[str] = set()
@@ -48,7 +49,7 @@ class Receiver:
             def log_message(self, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever)
         self._thread.start()
@@ -167,3 +168,70 @@ def test_workers_send(receiver: Receiver, own_set_up: bool) -> None:
             "http.server.request.duration",
             "db.client.operation.duration",
         }
+
+
+ALONE = """
+import logging, sys, time
+logging.basicConfig(level=logging.INFO)
+from flask import Flask
+from flask_perfkit import PerfKit
+
+app = Flask("shop", root_path=".")
+app.config["PERFKIT_TRACES"] = True
+app.config["PERFKIT_SLOW_REQUEST"] = None
+PerfKit(app)
+app.add_url_rule("/", view_func=lambda: "ok")
+client = app.test_client()
+try:
+    while True:
+        client.get("/")
+        print("asked", flush=True)
+        time.sleep(0.05)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+def alone(port: int, **environment: str) -> subprocess.Popen[str]:
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
+    return subprocess.Popen(
+        [sys.executable, "-c", ALONE],
+        env=inherited
+        | {"PYTHONPATH": str(HERE.parents[1]), "no_proxy": "127.0.0.1"}
+        | {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
+        | {"OTEL_BSP_SCHEDULE_DELAY": "50", "OTEL_METRIC_EXPORT_INTERVAL": "50"}
+        | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_without_a_collector_there_is_one_line_and_no_waiting() -> None:
+    process = alone(port := free_port())
+    assert process.stdout is not None
+    for _ in range(20):  # a second: many times what is between two tries to send
+        assert process.stdout.readline() == "asked\n"
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=5)  # OpenTelemetry itself tries for 7 and more
+    assert output.endswith("interrupted\n")
+    (line,) = errors.splitlines()
+    assert line.startswith("WARNING:flask_perfkit:PERFKIT_TRACES: no collector at 127.0.0.1:")
+    assert str(port) in line
+    assert process.returncode == 0
+
+
+def test_a_collector_that_comes_later_gets_what_happens_then() -> None:
+    process = alone(port := free_port())
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        assert "no collector" in process.stderr.readline()
+        late = Receiver(port)
+        try:
+            within(lambda: late.spans)
+        finally:
+            late.close()
+    finally:
+        process.kill()
+        process.communicate()

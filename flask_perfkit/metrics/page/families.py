@@ -27,8 +27,9 @@ from flask_perfkit.metrics.store.layout import (
     HITS,
     POOL_MOST,
     POOL_OPEN,
+    POOL_RETURNED,
     POOL_SIZE,
-    POOL_USED,
+    POOL_TAKEN,
     RECEIVED,
     REQUEST,
     ROUTE,
@@ -117,10 +118,9 @@ def _statements(totals: Totals) -> Iterator[Metric]:
     failed = CounterMetricFamily("db_query_errors", "Statements that failed.", labels=("route",))
     for labels, cells in _rows(totals, ROUTE):
         first, end = layout.first_statement, layout.first_kind - 1
-        _add_histogram(
-            each, labels, layout.statement, cells[first:end], cells[first - 1] * _SECONDS
-        )
-        _add_histogram(number, labels, layout.statements, cells[1 : first - 1], cells[0])
+        durations = cells[first:end]
+        _add_histogram(each, labels, layout.statement, durations, cells[0] * _SECONDS)
+        _add_histogram(number, labels, layout.statements, cells[1:first], sum(durations))
         failed.add_metric(labels, cells[end])
     yield each
     yield number
@@ -139,8 +139,8 @@ def _findings(totals: Totals) -> Metric:
 
 
 def _pools(totals: Totals) -> Iterator[Metric]:
-    used = sum(max(cells[POOL_USED], 0) for cells in totals.living)
-    opened = sum(max(cells[POOL_OPEN], cells[POOL_USED], 0) for cells in totals.living)
+    used = sum(map(_used, totals.living))
+    opened = sum(max(cells[POOL_OPEN], _used(cells)) for cells in totals.living)
     beyond = sum(max(cells[POOL_OPEN] - cells[POOL_SIZE], 0) for cells in totals.living)
     connections = GaugeMetricFamily(
         "db_pool_connections", "Open connections of the pools.", labels=("state",)
@@ -165,6 +165,10 @@ def _pools(totals: Totals) -> Iterator[Metric]:
     for labels, cells in _rows(totals, WAIT):
         _add_histogram(wait, labels, totals.layout.wait, cells[1:], cells[0] * _SECONDS)
     yield wait
+
+
+def _used(process: Sequence[float]) -> float:
+    return max(process[POOL_TAKEN] - process[POOL_RETURNED], 0)
 
 
 def _caches(totals: Totals) -> Iterator[Metric]:

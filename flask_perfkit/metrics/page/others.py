@@ -15,8 +15,9 @@ from prometheus_client import (
     CollectorRegistry,
 )
 from prometheus_client.core import Metric
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from flask_perfkit.faults import log_once
 from flask_perfkit.metrics.store.figures import SET_DIRECTORY, figures
 
 logger = logging.getLogger("flask_perfkit")
@@ -58,6 +59,18 @@ class OtherFigures:
                 SET_DIRECTORY,
             )
         return []
+
+
+def forget_gauges(pid: int) -> None:
+    """Remove the application's gauges that say what a living worker is doing: this one is dead.
+
+    prometheus_client leaves that to a hook in gunicorn's configuration.
+    """
+    if os.environ.get(SET_DIRECTORY):
+        try:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+        except OSError:
+            log_once("removing the gauges of a worker that has ended")
 
 
 def _collect_files() -> list[Metric]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from inspect import isawaitable
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING
 
-from flask import Response, request
+from flask import Response, abort, request
+from werkzeug.exceptions import HTTPException
 
 from flask_perfkit.faults import log_once
 from flask_perfkit.metrics.store.figures import figures
@@ -87,18 +89,31 @@ class _Collected:
         return self._shown
 
 
-def add_page(app: Flask, path: str, page: Page) -> Callable[[WSGIEnvironment], None]:
-    """Serve the page at a path; returns what remains to be done when the first request comes."""
+def add_page(
+    app: Flask, path: str, page: Page, auth: Callable[..., object] | None = None
+) -> Callable[[WSGIEnvironment], None]:
+    """Serve the page at a path; returns what remains to be done when the first request comes.
 
-    def metrics() -> Response:
+    :param auth: says whether the current request may see it; None lets everybody see it.
+    """
+
+    def metrics(**host: str) -> Response:
         """Show the figures of all workers to Prometheus."""
+        if auth is not None and not _passes(app, auth):
+            abort(404)
         return page.answer()
 
-    app.add_url_rule(path, ENDPOINT, metrics, methods=["GET"], provide_automatic_options=False)
+    # Where rules are matched by host, one without a host matches none.
+    host = "<perfkit_host>" if app.url_map.host_matching else None
+    app.add_url_rule(
+        path, ENDPOINT, metrics, provide_automatic_options=False, methods=["GET"], host=host
+    )
 
     def at_first_request(environ: WSGIEnvironment) -> None:
         figures.expect_many(_has_other_workers(environ))
         _step_back(app, path)
+        for limiter in app.extensions.get("limiter") or ():  # Flask-Limiter's
+            limiter.exempt(metrics)
 
     return at_first_request
 
@@ -124,6 +139,18 @@ def withdraw_page(app: Flask) -> None:
             rule.methods = set()
 
 
+def _passes(app: Flask, auth: Callable[..., object]) -> bool:
+    """Ask who may see the page; what cannot be told is no pass, what aborts is the answer."""
+    try:
+        passed = app.ensure_sync(auth)()
+    except HTTPException:
+        raise
+    except Exception:
+        log_once("PERFKIT_METRICS_AUTH")
+        return False
+    return bool(passed) and not isawaitable(passed)
+
+
 def _step_back(app: Flask, path: str) -> None:
     """Leave the path to a route that the application has there itself."""
     at_path = [rule for rule in app.url_map.iter_rules() if rule.rule == path]
@@ -132,9 +159,11 @@ def _step_back(app: Flask, path: str) -> None:
         return
     for rule in ours:
         rule.methods = set()
-    logger.info(
-        "%s has a route at %s of its own, which stands: set PERFKIT_METRICS_PATH to see the "
-        "figures of Flask-PerfKit at another path",
+    others = sorted({rule.endpoint for rule in at_path} - {ENDPOINT})
+    logger.warning(
+        "%s has a route at %s already (%s), which stands, so the figures of Flask-PerfKit are not "
+        "shown: set PERFKIT_METRICS_PATH to another path",
         app.name,
         path,
+        ", ".join(others),
     )

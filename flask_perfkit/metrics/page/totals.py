@@ -9,6 +9,7 @@ from operator import add, itemgetter
 from pathlib import Path
 
 from flask_perfkit.faults import log_once
+from flask_perfkit.metrics.page.others import forget_gauges
 from flask_perfkit.metrics.page.processes import Usage, started_at, usage_of
 from flask_perfkit.metrics.store import directory as files
 from flask_perfkit.metrics.store.figures import Figures, Key
@@ -45,6 +46,7 @@ class Totals:
         self.layout = layout
         self.rows: dict[Key, list[float]] = {}
         self.living: list[list[float]] = []
+        self.dead: list[list[float]] = []
         self.usage = Usage()
         self.in_progress = 0
         self.folded: set[str] = set()
@@ -112,6 +114,7 @@ class Totals:
         if alive:
             self.living.append(cells)
         else:
+            self.dead.append(cells)
             self._add_row((ENDED,), [max(cells[CPU_SEEN], cells[CPU_AT_END])])
 
     def to_bytes(self, folded: Iterable[str]) -> bytes:
@@ -171,10 +174,19 @@ def gather(figures: Figures) -> Totals:
 def _add_workers(totals: Totals, directory: Path) -> None:
     """Add all files of a directory; the caller holds it."""
     sources = files.read_all(directory)
-    totals.add_all(_fold(directory, [each for each in sources if not each.alive], totals.layout))
+    ended = _fold(directory, [each for each in sources if not each.alive], totals.layout)
+    totals.add_all(ended)
     for source in sources:
         if source.alive:
             _add_living(totals, source.data, source.path)
+    for pid in _pids(ended.dead) - _pids(totals.living):
+        forget_gauges(pid)
+
+
+def _pids(processes: Iterable[list[float]]) -> set[int]:
+    """Return the numbers of those processes that this one numbers in the same way."""
+    namespace = own_namespace()
+    return {int(cells[PID]) for cells in processes if cells[NAMESPACE] == namespace}
 
 
 def _add_living(totals: Totals, data: bytes, path: Path | None) -> None:

@@ -10,8 +10,9 @@ import json
 import logging
 import os
 import time
-from bisect import bisect_left
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, TypeAlias
@@ -19,6 +20,7 @@ from typing import Any, TypeAlias
 from flask_perfkit.errors import SettingsError
 from flask_perfkit.faults import log_once
 from flask_perfkit.metrics.store import directory as files
+from flask_perfkit.metrics.store.counters import Row, Waits, counter
 from flask_perfkit.metrics.store.exemplars import Exemplar, write_exemplar
 from flask_perfkit.metrics.store.labels import OTHER, Labels
 from flask_perfkit.metrics.store.layout import (
@@ -30,6 +32,8 @@ from flask_perfkit.metrics.store.layout import (
     NAMESPACE,
     PID,
     PLAIN,
+    POOL_RETURNED,
+    POOL_TAKEN,
     PROCESS,
     RECEIVED,
     REQUEST,
@@ -55,8 +59,6 @@ _NO_CELLS = memoryview(b"").cast("d")
 Key = tuple[str, ...]
 """A kind of row and its labels."""
 
-Row: TypeAlias = "memoryview[float]"
-
 RowsOfSort: TypeAlias = tuple[Row, Row]
 """Where a request is counted: its own row, and that of its route."""
 
@@ -65,8 +67,9 @@ class Figures:
     """The rows of this process.
 
     Opened at the first request, so that a master which only forks has none. ``lock`` is held
-    around all additions. ``requests`` and ``plain`` remember where requests of a sort are counted,
-    ``plain`` those that ask no database; ``process`` is the row of this process.
+    around additions, but for what has a counter of its own. ``requests`` and ``plain`` remember
+    where requests of a sort are counted, ``plain`` those that ask no database; ``process`` is the
+    row of this process.
     """
 
     def __init__(self) -> None:
@@ -80,8 +83,12 @@ class Figures:
         self.lock = Lock()
         self.process: Row = _NO_CELLS
         self.rows: Rows | None = None
+        self.count_start: Callable[[], object] = self._begin
+        self.count_taken: Callable[[], object] = partial(self.add_to_process, POOL_TAKEN, 1)
+        self.count_returned: Callable[[], object] = partial(self.add_to_process, POOL_RETURNED, 1)
+        self.waits: Waits | None = None
         self.requests: dict[Any, RowsOfSort] = {}
-        self.plain: dict[Any, Row] = {}
+        self.plain: dict[Any, RowsOfSort] = {}
         self.labels = Labels()
         self._known: dict[Key, Row] = {}
         self._waiting: dict[tuple[Key, int], float] = {}
@@ -99,12 +106,12 @@ class Figures:
             )
         self.layout = self._chosen = layout
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         """Count the first request of a process that begins."""
         with self.lock:
             if self.rows is None:
                 self._open()
-            self.process[STARTED] += 1
+        self.count_start()
 
     def leave_out(self) -> None:
         """Take back that a request began: it is none that is counted."""
@@ -166,6 +173,10 @@ class Figures:
         for (key, cell), amount in self._waiting.items():
             self._add(cell, amount, *key)
         self._waiting.clear()
+        self.waits = Waits(self._row(WAIT), self.layout.place_of_wait)
+        self.count_taken = counter(self.process, POOL_TAKEN)
+        self.count_returned = counter(self.process, POOL_RETURNED)
+        self.count_start = counter(self.process, STARTED)
 
     def place_of(
         self, sort: Any, method: str, prefix: str, rule: str | None, status: int
@@ -180,7 +191,7 @@ class Figures:
             labels = method, route, str(status) if status in _STATUSES else OTHER
             place = self._row(REQUEST, *labels), self._row(ROUTE, route)
             if known:
-                self.plain[sort] = self._row(PLAIN, *labels)
+                self.plain[sort] = self._row(PLAIN, *labels), _NO_CELLS
                 self.requests[sort] = place
             return place
 
@@ -223,16 +234,15 @@ class Figures:
             self._add(TOTAL, amount, kind, label)
 
     def count_wait(self, nanoseconds: int) -> None:
-        """Count the time that it took to get a connection from a pool."""
-        place = 1 + bisect_left(self.layout.wait_bounds, nanoseconds)
+        """Count the time that it took to get a connection from a pool, or to get none."""
         with self.lock:
-            if self.rows is None:
+            if self.waits is None:
                 self._add(0, nanoseconds, WAIT)
-                self._add(place, 1, WAIT)
-            else:
-                row = self._row(WAIT)
-                row[0] += nanoseconds
-                row[place] += 1
+                self._add(self.layout.place_of_wait(nanoseconds), 1, WAIT)
+                return
+        self.waits.put(nanoseconds)
+        self.waits.add()
+        self.waits.counters[self.waits.place_of(nanoseconds)]()
 
     def add_to_process(self, cell: int, amount: float) -> None:
         """Change a gauge of this process."""

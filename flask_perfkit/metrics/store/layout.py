@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
-from math import isfinite
+from functools import cached_property, partial
+from math import inf, isfinite
 
 from flask_perfkit.recording.findings import SEVERITIES
 
@@ -62,12 +62,20 @@ KINDS = tuple(kind for kind in SEVERITIES if kind not in _NEVER_IN_A_REQUEST)
 DURATION, SENT, RECEIVED, EXEMPLAR = -1, -2, -3, -11
 # The cells of a process's row, and of the row of those that have ended.
 STARTED, LEFT_OUT, PID, NAMESPACE, CPU_SEEN, CPU_AT_END = range(6)
-POOL_USED, POOL_OPEN, POOL_SIZE, POOL_MOST = range(6, 10)
+POOL_TAKEN, POOL_RETURNED, POOL_OPEN, POOL_SIZE, POOL_MOST = range(6, 11)
 CPU_ENDED = 0
 # The cells of a cache's row.
 ASKED, HITS = 0, 1
 # The cells of a block's row.
 RUNS, TOTAL = 0, 1
+
+
+def _places(first: int, bounds: Sequence[float], unit: float) -> Callable[[int], int]:
+    """Return what finds a value's bucket, where the first one is at a place, by one call into C.
+
+    :param unit: what a bound is multiplied with to be compared.
+    """
+    return partial(bisect_left, [-inf] * first + [bound * unit for bound in bounds])
 
 
 @dataclass(frozen=True)
@@ -81,24 +89,32 @@ class Layout:
     kinds: tuple[str, ...] = KINDS
 
     @cached_property
-    def request_bounds(self) -> list[float]:
-        """The bounds of durations of requests in nanoseconds, as they are counted."""
-        return [bound * _NANOSECONDS for bound in self.request]
+    def place_of_request(self) -> Callable[[int], int]:
+        """Tell where in its row a request is counted that took so many nanoseconds."""
+        return _places(0, self.request, _NANOSECONDS)
 
     @cached_property
-    def statement_bounds(self) -> list[float]:
-        """The bounds of durations of statements in nanoseconds."""
-        return [bound * _NANOSECONDS for bound in self.statement]
+    def place_of_statements(self) -> Callable[[int], int]:
+        """Tell where in a route's row a request with so many statements is counted."""
+        return _places(1, self.statements, 1)
 
     @cached_property
-    def wait_bounds(self) -> list[float]:
-        """The bounds of waiting for a connection in nanoseconds."""
-        return [bound * _NANOSECONDS for bound in self.wait]
+    def place_of_statement(self) -> Callable[[int], int]:
+        """Tell where in a route's row a statement is counted that took so many nanoseconds."""
+        return _places(self.first_statement, self.statement, _NANOSECONDS)
+
+    @cached_property
+    def place_of_wait(self) -> Callable[[int], int]:
+        """Tell where a wait of so many nanoseconds for a connection is counted."""
+        return _places(1, self.wait, _NANOSECONDS)
 
     @cached_property
     def first_statement(self) -> int:
-        """Where in a route's row the buckets of its statements' durations begin."""
-        return 1 + len(self.statements) + 1 + 1
+        """Where in a route's row the buckets of its statements' durations begin.
+
+        Before them are their sum, and the requests by their number of statements.
+        """
+        return 1 + len(self.statements) + 1
 
     @cached_property
     def first_kind(self) -> int:
@@ -115,7 +131,7 @@ class Layout:
             CACHE: 2,
             TIMED: 2,
             TRACKED: 2,
-            PROCESS: 10,
+            PROCESS: 11,
             ENDED: 1,
         }[kind]
 
@@ -154,7 +170,7 @@ class Layout:
             if isinstance(bound, float):
                 bounds: Sequence[float] = getattr(self, name)
                 place = bisect_left(bounds, bound)
-                bound = bounds[place] if place < len(bounds) else float("inf")
+                bound = bounds[place] if place < len(bounds) else inf
             if (name, bound) in ours:
                 adopted[ours[name, bound]] += value
         return adopted
@@ -168,12 +184,11 @@ class Layout:
             yield "wait", "sum"
             yield from self._buckets("wait")
         else:
-            yield "statements", "sum"
-            yield from self._buckets("statements")
             yield "statement", "sum"
+            yield from self._buckets("statements")
             yield from self._buckets("statement")
             yield "statement", "failed"
             yield from (("kind", kind) for kind in self.kinds)
 
     def _buckets(self, name: str) -> Iterator[tuple[str, float]]:
-        yield from ((name, bound) for bound in (*getattr(self, name), float("inf")))
+        yield from ((name, bound) for bound in (*getattr(self, name), inf))

@@ -19,7 +19,7 @@ from flask_perfkit.metrics.store.layout import Layout
 if sys.platform != "win32":
     from mmap import MAP_ANONYMOUS, MAP_PRIVATE
 
-_MAGIC = b"PERFKIT1"
+_MAGIC = b"PERFKIT2"
 _DOUBLE = 8
 _HEAD = 2 * _DOUBLE
 _FIRST_SIZE = 32 * 1024
