@@ -11,6 +11,7 @@ from flask.cli import with_appcontext
 
 from flask_perfkit.errors import ExtraMissing
 
+_MOST_NAMED = 5
 _SEVERITIES = ("error", "warning", "info")
 
 
@@ -31,6 +32,11 @@ def perfkit() -> None:
 )
 @click.option("--path", "paths", multiple=True, help="An address to ask for as well.")
 @click.option(
+    "--allow-errors",
+    is_flag=True,
+    help="Exit with 0 although an answer was a 500, or a --path is not there.",
+)
+@click.option(
     "--header",
     "headers",
     multiple=True,
@@ -43,9 +49,14 @@ def audit_command(
     fail_on: str | None,
     prove_fixes: bool,
     paths: tuple[str, ...],
+    allow_errors: bool,
     headers: list[tuple[str, str]],
 ) -> None:
-    """Ask each endpoint once by GET and say what is slow about it."""
+    """Ask each endpoint once by GET and say what is slow about it.
+
+    Exits with 1 on answers of 500 and above, and where a --path is not there: nothing is known of
+    what lies behind them.
+    """
     from flask_perfkit.audit.audit import audit
     from flask_perfkit.audit.report import lines_of
 
@@ -64,6 +75,14 @@ def audit_command(
     else:
         click.echo("\n".join(lines_of(result)))
     bad = _SEVERITIES[: _SEVERITIES.index(fail_on) + 1] if fail_on else ()
+    if result.failed and not allow_errors:
+        paths_of = ", ".join(answer.path for answer in result.failed[:_MOST_NAMED])
+        click.echo(
+            f"audit failed: {len(result.failed)} of the answers say nothing of what was asked for "
+            f"({paths_of}); --allow-errors leaves them out",
+            err=True,
+        )
+        raise click.exceptions.Exit(1)
     if any(finding.severity in bad for finding in result.findings):
         raise click.exceptions.Exit(1)
 

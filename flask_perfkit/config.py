@@ -85,6 +85,10 @@ _PATH = _Check(
 )
 _BUCKETS = _Check("a tuple of at most 50 seconds above zero, in ascending order", _is_buckets)
 _CALLABLE = _Check("a callable", callable)
+_NAMESPACE = _Check(
+    "a text, a callable that returns plain data, or None",
+    lambda value: value is None or isinstance(value, str) or callable(value),
+)
 _ON_FINDING = _Check(
     '"log", "raise", "ignore" or a callable that gets each Finding',
     lambda value: (
@@ -160,6 +164,9 @@ class Settings:
     )
     cache_ttl: float = _setting(300, _SECONDS, "Life of a cache entry that names none.")
     cache_near: bool = _setting(False, _BOOL, "Keep hot entries in the process as well.")
+    cache_namespace: str | Callable[[], object] | None = _setting(
+        None, _NAMESPACE, "Part of every key of the cache: a tenant, a release."
+    )
     count_ttl: float = _setting(30, _SECONDS, "Life of a cached page total.")
     metrics_path: str | None = _setting(
         None, _or_none(_PATH), 'Where Prometheus scrapes, such as "/metrics"; None turns it off.'

@@ -12,6 +12,7 @@ from flask import Flask, current_app, has_app_context
 from flask_perfkit.commands import perfkit as perfkit_commands
 from flask_perfkit.config import Settings
 from flask_perfkit.errors import SetupError
+from flask_perfkit.hooks.work import Watch
 from flask_perfkit.recording.allow import Allow, allow
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.state import State
@@ -80,9 +81,9 @@ class PerfKit:
         state = State(settings, db, written=written)
         wire(app, state)
         app.extensions["perfkit"] = state
+        self._apps.add(app)
         if settings.enabled:
             app.cli.add_command(perfkit_commands)
-            self._apps.add(app)
             for rule in self._rules:
                 _alert(app, rule)
 
@@ -152,6 +153,39 @@ class PerfKit:
         if not isinstance(finding, Finding):
             raise TypeError(f"finding is {finding!r:.100}; allowed is a Finding of a profile")
         return prove(current_app, finding)
+
+    def watch(self, name: str) -> Watch:
+        """Watch a piece of work that is no request, under a name of its own.
+
+        ::
+
+            with perfkit.watch("nightly export"):
+                export()
+
+            @perfkit.watch("nightly export")
+            def export(): ...
+
+        It is watched as a request is: its profile has the name as its endpoint, and the method
+        ``JOB``. An application context outside of a request is watched without it.
+
+        :raises TypeError: no name was given.
+        :raises SetupError: when it begins, where it cannot be told which application it is of.
+        """
+        return Watch(self._state_of_work, name)
+
+    def _state_of_work(self) -> State:
+        if has_app_context():
+            state: State | None = current_app.extensions.get("perfkit")
+            if state is not None:
+                return state
+        apps = list(self._apps)
+        if len(apps) != 1:
+            raise SetupError(
+                f"watch() is used outside of an application context, and this PerfKit watches "
+                f"{len(apps)} applications: write it inside of with app.app_context():"
+            )
+        own: State = apps[0].extensions["perfkit"]
+        return own
 
     def allow(self, kind: str, subject: str = "*", *, reason: str = "") -> Allow:
         """Allow findings of a kind about a subject: :func:`flask_perfkit.recording.allow.allow`."""

@@ -73,10 +73,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Watch what the test itself does; its fixtures were set up before."""
     if not _is_watched(item):
         return (yield)
-    from flask_perfkit.testing.assertions import WatchedBlock
-    from flask_perfkit.testing.call_phase import recording_only_the_test
+    from flask_perfkit.testing.call_phase import TestBlock, recording_only_the_test
 
-    with WatchedBlock() as block, recording_only_the_test(item, block.recorder):
+    with TestBlock(item) as block, recording_only_the_test(item, block.recorder):
         result = yield
     complaints = list(_complaints(item, block.profile))
     if complaints:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from flask_perfkit.cache.process.fork import Lock
 from flask_perfkit.config import Settings
 from flask_perfkit.sinks import Sink
 
@@ -70,9 +70,9 @@ class State:
         :raises ExtraMissing: ``PERFKIT_REDIS_URL`` is set and redis-py is not installed.
         """
         from flask_perfkit.cache.cache import Cache
-        from flask_perfkit.cache.scope import current_scope
+        from flask_perfkit.cache.scope import scope_of_app
 
         with self._opening:
             if self._cache is None:
-                self._cache = Cache(self.settings, current_scope)
+                self._cache = Cache(self.settings, scope_of_app(self.settings.cache_namespace))
             return self._cache

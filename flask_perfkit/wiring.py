@@ -25,6 +25,7 @@ from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.hooks.blocking import watch_blocking_calls
 from flask_perfkit.hooks.commands import watch_commands
+from flask_perfkit.hooks.jobs import watch_jobs
 from flask_perfkit.hooks.redis import watch_redis
 from flask_perfkit.hooks.requests import FirstStep, RequestRecorder, watch_requests
 from flask_perfkit.hooks.sqlalchemy import watch_statements
@@ -63,6 +64,7 @@ def wire(app: Flask, state: State) -> None:
         raise
     state.look_again = wiring.look_again
     watch_commands(app, state)
+    watch_jobs()
 
 
 def _open_shared_cache(state: State) -> None:
@@ -174,10 +176,11 @@ class _Wiring:
         make_heard(in_debug=app.debug, tells_findings=settings.on_finding == "log")
         say(logging.INFO, start_line(app.name, self._settings, environ))
         for name in self._settings.exclude:
-            if not any(fnmatchcase(endpoint, name) for endpoint in app.view_functions):
-                near = get_close_matches(name, app.view_functions, n=1)
-                hint = f": did you mean {near[0]!r}?" if near else ""
-                say(logging.WARNING, f"PERFKIT_EXCLUDE names {name!r}, no endpoint has it{hint}")
+            near = get_close_matches(name, app.view_functions, n=1)
+            if near and not any(fnmatchcase(endpoint, name) for endpoint in app.view_functions):
+                # What is like no endpoint may be the name of a job.
+                hint = f"no endpoint has it: did you mean {near[0]!r}?"
+                say(logging.WARNING, f"PERFKIT_EXCLUDE names {name!r}, {hint}")
 
     def _measure(self, path: str) -> None:
         """Count requests for Prometheus, and show the figures at a path."""

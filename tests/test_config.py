@@ -47,6 +47,7 @@ DEFAULTS = {
     "PERFKIT_REDIS_URL": None,
     "PERFKIT_CACHE_TTL": 300,
     "PERFKIT_CACHE_NEAR": False,
+    "PERFKIT_CACHE_NAMESPACE": None,
     "PERFKIT_COUNT_TTL": 30,
     "PERFKIT_METRICS_PATH": None,
     "PERFKIT_METRICS_AUTH": None,
@@ -193,6 +194,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("cache_ttl", None, SECONDS),
     ("cache_ttl", 10**400, SECONDS),
     ("cache_near", 0, "True or False"),
+    ("cache_namespace", 1, "a text, a callable that returns plain data, or None"),
     ("count_ttl", "30", SECONDS),
     *(
         ("metrics_buckets", value, "a tuple of at most 50 seconds above zero, in ascending order")
@@ -329,4 +331,4 @@ def test_any_value_is_in_force_or_refused_with_its_key(name: str, value: Any) ->
         message = str(error)
         assert f"PERFKIT_{name.upper()}" in message
     else:
-        assert getattr(settings, name) == (() if value == [] else value)
+        assert getattr(settings, name) == (tuple(value) if isinstance(value, list) else value)

@@ -118,7 +118,7 @@ HOOKED = {
     ],
     "recording.recorder": ["Causes", "Calls"],
     "recording.callsite": [
-        "_upwards", "_touched", "_position", "_line", "_source", "_function", "_passes_on",
+        "upwards", "_touched", "_position", "_line", "_source", "function_of", "passes_on",
         "_is_around", "is_application", "_is_application", "Site", "Line",
     ],
     "recording.causes": [

@@ -194,12 +194,11 @@ def test_excluded_endpoints_may_be_patterns() -> None:
 
 
 def test_an_excluded_endpoint_that_is_none_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    app = shop(exclude=("hom", "admin.*", "home"))
+    app = shop(exclude=("hom", "nightly export", "home"))
     for _ in range(2):
         app.test_client().get("/")
     assert warnings_of(caplog) == [
-        "PERFKIT_EXCLUDE names 'hom', no endpoint has it: did you mean 'home'?",
-        "PERFKIT_EXCLUDE names 'admin.*', no endpoint has it",
+        "PERFKIT_EXCLUDE names 'hom', no endpoint has it: did you mean 'home'?"
     ]
 
 

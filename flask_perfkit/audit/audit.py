@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
 
 from flask_perfkit.audit.endpoints import Address, addresses_of
 from flask_perfkit.audit.proof import Proof, is_provable, prove
@@ -24,19 +24,36 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_NOT_THERE = 404
+_ERROR = 500
+
+
+class Answer(NamedTuple):
+    """What was answered at a path."""
+
+    path: str
+    status: int
+
+    @property
+    def is_error(self) -> bool:
+        """Tell whether the application failed, where else the path is not there."""
+        return self.status >= _ERROR
+
 
 @dataclass(frozen=True)
 class Audit:
     """What an audit asked for and found.
 
     ``missed`` are the endpoints that were not looked at, with the reason: nothing is known of
-    them, good or bad.
+    them, good or bad. ``failed`` are answers of 500 and above, and 404s of paths that were asked
+    for by name.
     """
 
     profiles: tuple[Profile, ...]
     findings: tuple[Finding, ...]
     proofs: tuple[Proof, ...]
     missed: tuple[Address, ...]
+    failed: tuple[Answer, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data that JSON can hold."""
@@ -79,6 +96,7 @@ def audit(
     addresses = [Address("", path) for path in paths]
     addresses += addresses_of(app)
     missed = [address for address in addresses if address.path is None]
+    failed = []
     sent = list(headers)
     with _nothing_logged(), _profiles_of(app) as profiles:
         # A client that keeps cookies would send these in the place of the one that was given.
@@ -88,7 +106,9 @@ def audit(
                 continue
             progress(address.path)
             status = _apart(_status_of, client, address.path, sent)
-            if status == 404 and address.endpoint:
+            if status >= _ERROR or (status == _NOT_THERE and not address.endpoint):
+                failed.append(Answer(address.path, status))
+            elif status == _NOT_THERE:
                 reason = f"{address.path} is not there: give another with --path"
                 missed.append(address._replace(path=None, reason=reason))
     findings = _one_of_each(
@@ -97,7 +117,7 @@ def audit(
     provable = filter(is_provable, findings) if prove_fixes else ()
     with _nothing_logged():
         proofs = [_apart(prove, app, finding) for finding in provable]
-    return Audit(tuple(profiles), findings, tuple(proofs), tuple(missed))
+    return Audit(tuple(profiles), findings, tuple(proofs), tuple(missed), tuple(failed))
 
 
 def _one_of_each(findings: Iterable[Finding]) -> tuple[Finding, ...]:
@@ -125,7 +145,7 @@ def _status_of(client: FlaskClient, path: str, headers: list[tuple[str, str]]) -
             response.get_data()
             return response.status_code
     except Exception:
-        return 500
+        return _ERROR
 
 
 @contextmanager

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 
-from flask_perfkit.audit.audit import Audit
+from flask_perfkit.audit.audit import Answer, Audit
 
 _AWAY = (302, 303, 307, 401, 403)
 """What an application answers to those who are not logged in."""
@@ -27,17 +27,20 @@ def lines_of(audit: Audit) -> Iterator[str]:
         yield "Turned away, so that nothing was seen of what they do (log in with --header):"
         for profile in away:
             yield f"  {profile.path}: {profile.status}"
-    failed = [profile for profile in audit.profiles if (profile.status or 0) >= 500]
-    if failed:
-        yield ""
-        yield "Answered with an error:"
-        for profile in failed:
-            yield f"  {profile.path}: {profile.status}"
+    yield from _answers("Answered with an error:", [each for each in audit.failed if each.is_error])
+    yield from _answers("Not there:", [each for each in audit.failed if not each.is_error])
     if audit.missed:
         yield ""
         yield "Not audited:"
         for address in audit.missed:
             yield f"  {address.endpoint}: {address.reason}"
+
+
+def _answers(title: str, answers: Sequence[Answer]) -> Iterator[str]:
+    if answers:
+        yield ""
+        yield title
+        yield from (f"  {answer.path}: {answer.status}" for answer in answers)
 
 
 def _count(things: Sized, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from flask_perfkit.cache.entries.dependencies import Dependencies
@@ -17,6 +17,8 @@ T = TypeVar("T")
 class CacheLike(Protocol):
     """What a decorator uses of a cache; see :class:`flask_perfkit.cache.Cache`."""
 
+    namespaced: bool
+
     def get_or_create(
         self,
         key: str,
@@ -27,8 +29,22 @@ class CacheLike(Protocol):
         near: bool | None = None,
         stale: float = 0.0,
         name: str = ...,
+        is_whole: Callable[[Any], bool] | None = None,
     ) -> T:
         """Return the value of the key; call the creator if there is none that is good."""
+
+    async def get_or_await(
+        self,
+        key: str,
+        creator: Callable[[], Awaitable[T]],
+        *,
+        ttl: float | None = None,
+        depends_on: Iterable[Any] | Dependencies | None = None,
+        near: bool | None = None,
+        stale: float = 0.0,
+        name: str = ...,
+    ) -> T:
+        """Return the value of the key; await the creator if there is none that is good."""
 
     def delete(self, *keys: str) -> int:
         """Drop entries and return how many there were."""

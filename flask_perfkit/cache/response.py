@@ -8,14 +8,13 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from flask import Response, current_app, make_response, request
-from flask import globals as globals_of_flask
 
-from flask_perfkit.cache.entries.keys import digest
+from flask_perfkit.cache.entries.identity import FunctionIdentity
+from flask_perfkit.cache.lookup.maker import NotKept
 from flask_perfkit.cache.options import CacheLike, DependsOn, checked_ttl
-from flask_perfkit.cache.process.log import warn
+from flask_perfkit.cache.reads.surroundings import SCHEMA, Surroundings
+from flask_perfkit.cache.variants import Variants, Vary
 from flask_perfkit.cache.writes.following import follow
-
-Vary = Iterable[str | Callable[[], object]]
 
 if TYPE_CHECKING:
 
@@ -25,20 +24,13 @@ if TYPE_CHECKING:
         ttl: float | None
         depends_on: DependsOn
         vary: Vary
+        query: Iterable[str] | None
         max_age: int
         near: bool | None
         stale: float
 
 
 _NOT_KEPT = frozenset({"content-length", "date", "set-cookie", "connection", "keep-alive"})
-
-
-class _NotStored(Exception):
-    """Carries an answer past the cache, which must not keep it."""
-
-    def __init__(self, response: Response) -> None:
-        super().__init__()
-        self.response = response
 
 
 def cached_response(
@@ -48,116 +40,76 @@ def cached_response(
     ttl: float | None = None,
     depends_on: DependsOn = None,
     vary: Vary = (),
+    query: Iterable[str] | None = None,
     max_age: int = 0,
     near: bool | None = None,
     stale: float = 0.0,
 ) -> Any:
-    """Keep the answers of a view, one for each URL, method and value of what they vary by.
+    """Keep the answers of a view, one for each URL, method, body and value of what they vary by.
 
     Kept are answers to GET and HEAD with status 200 that set no cookie, are not streamed and
     not marked ``private`` or ``no-store``. Not kept either, as other users could get them:
-    answers to requests with ``Authorization``, and of views that touched the session, unless
-    ``vary`` takes that into account. Goes below the route.
+    answers to requests with ``Authorization``, and of views that read the session, ``g`` or
+    headers, unless ``vary`` takes that into account; and answers whose own ``Vary`` names what
+    ``vary`` does not. Goes below the route.
 
     :param vary: names of request headers, and functions whose result tells answers apart
-        (``lambda: current_user.get_id()``).
+        (``lambda: current_user.get_id()``): plain data, or an object with ``get_id()``.
+    :param query: names of the query parameters that count; left out, all do.
     :param max_age: seconds for which a browser may use its copy without asking. With 0 it asks
         each time and gets a 304 if nothing has changed.
     """
     options: dict[str, Any] = {"ttl": checked_ttl(ttl), "near": near, "stale": stale}
-    told_apart = _Variants(tuple(vary))
+    variants = Variants(tuple(vary), query)
     follow()
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
-        name = f"{view.__module__}.{view.__qualname__}"
+        identity = FunctionIdentity(view)
+        name = identity.name
 
         @wraps(view)
         def answer(*args: Any, **kwargs: Any) -> Any:
-            if not told_apart.allow_keeping():
+            told = variants.digest(name, identity) if variants.allow_keeping() else None
+            if told is None:
                 return current_app.ensure_sync(view)(*args, **kwargs)
+            cache = find_cache()
 
             def create() -> dict[str, Any]:
-                response = make_response(current_app.ensure_sync(view)(*args, **kwargs))
-                if not _may_keep(response) or not told_apart.cover_session(name):
-                    raise _NotStored(response)
-                return _kept(response, told_apart.cache_control(max_age))
+                around = Surroundings()
+                with around.watch():
+                    response = make_response(current_app.ensure_sync(view)(*args, **kwargs))
+                if cache.namespaced:
+                    around.others.discard(SCHEMA)
+                if not _may_keep(response) or not variants.cover(name, around, response):
+                    raise _Passed(response)
+                return _kept(response, variants.cache_control(max_age))
 
             needs = depends_on(*args, **kwargs) if callable(depends_on) else depends_on
-            key = f"{name}:{told_apart.digest()}"
             try:
-                kept = find_cache().get_or_create(
-                    key, create, depends_on=needs, name=name, **options
+                kept = cache.get_or_create(
+                    f"{name}:{told}",
+                    create,
+                    depends_on=needs,
+                    name=name,
+                    is_whole=_is_whole,
+                    **options,
                 )
-            except _NotStored as passed:
+            except _Passed as passed:
                 return passed.response
-            return _response(kept, told_apart.headers)
+            return _response(kept, variants.headers)
 
         return answer
 
     return decorate if view is None else decorate(view)
 
 
-class _Variants:
-    """What tells answers to one URL apart: request headers and functions."""
+class _Passed(NotKept):
+    """Carries an answer past the cache, which must not keep it."""
 
-    def __init__(self, vary: tuple[str | Callable[[], object], ...]) -> None:
-        self.headers = tuple(item for item in vary if isinstance(item, str))
-        self._functions = tuple(item for item in vary if callable(item))
-        self._names = {header.lower() for header in self.headers}
-        self._is_private = bool(self._functions) or "cookie" in self._names
-        self._warned = False
-        if len(self.headers) + len(self._functions) != len(vary):
-            raise TypeError(f"vary is {vary!r}; allowed are header names and functions")
-
-    def allow_keeping(self) -> bool:
-        """Say whether an answer to this request may be kept at all."""
-        if request.method not in ("GET", "HEAD"):
-            return False
-        return (
-            "Authorization" not in request.headers
-            or "authorization" in self._names
-            or bool(self._functions)
-        )
-
-    def cover_session(self, name: str) -> bool:
-        """Say whether the session told nothing that these variants do not."""
-        if self._is_private or not _session_was_accessed():
-            return True
-        if not self._warned:
-            self._warned = True
-            warn(
-                "%s is not cached: it reads the session, so its answer may be one user's; tell "
-                "users apart with vary=[...]",
-                name,
-            )
-        return False
-
-    def digest(self) -> str:
-        """Hash the URL and all that tells answers apart."""
-        parts = [
-            request.method,
-            request.host_url,
-            request.path,
-            *sorted(f"{key}={value}" for key, value in request.args.items(multi=True)),
-            *(f"{header}:{request.headers.get(header, '')}" for header in self.headers),
-            *(repr(function()) for function in self._functions),
-        ]
-        return digest("\n".join(map(repr, parts)))
-
-    def cache_control(self, max_age: int) -> str:
-        """Tell browsers, and proxies between, what they may do."""
-        age = f"max-age={max_age}" if max_age else "no-cache"
-        return f"private, {age}" if self._is_private else age
-
-
-def _session_was_accessed() -> bool:
-    """Ask without asking ``flask.session``, which counts as an access since Flask 3.1.3."""
-    for name in ("app_ctx", "request_ctx"):  # the one that has it differs by Flask's release
-        found = vars(getattr(globals_of_flask, name)._get_current_object())
-        session = found.get("_session", found.get("session"))
-        if session is not None:
-            return bool(session.accessed)
-    return False
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+        self.failed = response.status_code >= 500
 
 
 def _may_keep(response: Response) -> bool:
@@ -184,6 +136,22 @@ def _kept(response: Response, cache_control: str) -> dict[str, Any]:
         return {"headers": headers, "body": body.decode()}
     except UnicodeDecodeError:
         return {"headers": headers, "body": body}
+
+
+def _is_whole(kept: Any) -> bool:
+    """Say whether an entry has the shape that :func:`_kept` makes, in this release."""
+    return (
+        isinstance(kept, dict)
+        and kept.keys() == {"headers", "body"}
+        and isinstance(kept["body"], str | bytes)
+        and isinstance(kept["headers"], list)
+        and all(
+            isinstance(pair, list)
+            and len(pair) == 2
+            and all(isinstance(text, str) for text in pair)
+            for pair in kept["headers"]
+        )
+    )
 
 
 def _response(kept: Mapping[str, Any], vary: tuple[str, ...]) -> Response:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from weakref import WeakValueDictionary
-
 from flask_perfkit.cache.lookup.maker import Maker
 from flask_perfkit.cache.lookup.reader import Reader
+from flask_perfkit.cache.process.fork import Lock
 from flask_perfkit.cache.stores.breaker import Breaker
 from flask_perfkit.cache.stores.memory import MemoryBackend
 from flask_perfkit.cache.stores.near import Near
@@ -16,8 +14,10 @@ from flask_perfkit.cache.stores.unsent import Unsent
 from flask_perfkit.cache.writes import following as writes
 from flask_perfkit.cache.writes.invalidation import Invalidator
 
-_by_url: WeakValueDictionary[str, SharedParts] = WeakValueDictionary()
-_opening = threading.Lock()
+_by_url: dict[str, SharedParts] = {}
+"""Kept for good: other processes rely on what this one announces, whoever still uses a cache."""
+
+_opening = Lock()
 
 
 class SharedParts:
@@ -30,7 +30,7 @@ class SharedParts:
         self.backend = backend
         self.near = Near()
         unsent = Unsent(backend)
-        self.breaker = Breaker(unsent.send)
+        self.breaker = Breaker(unsent.send, unsent.has_marks, lambda: backend.epoch)
         seen_tokens = SeenTokens()
         self.invalidator = Invalidator(backend, self.breaker, unsent, seen_tokens, self.near)
         self.reader = Reader(backend, self.breaker, seen_tokens, self.near)

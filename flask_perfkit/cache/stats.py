@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Lock
 from typing import NamedTuple
 
 from flask import has_request_context, request
 
+from flask_perfkit.cache.process.fork import Lock
 from flask_perfkit.faults import log_once
 
 logger = logging.getLogger(__name__)

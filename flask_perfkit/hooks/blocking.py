@@ -20,6 +20,7 @@ from flask_perfkit.recording.recorder import current
 from flask_perfkit.standin import stand_in
 
 _sleep = time.sleep
+_ours: list[Callable[..., Any]] = []
 
 
 class _Thread(threading.local):
@@ -32,13 +33,25 @@ _thread = _Thread()
 
 
 def watch_blocking_calls() -> None:
-    """Watch ``time.sleep``, connecting sockets and waiting for processes; harmless again."""
-    if time.sleep is _sleep:
-        time.sleep = _noting(_sleep, "time.sleep")
-        connect, communicate = socket.socket.connect, subprocess.Popen.communicate
-        socket.socket.connect = _noting(connect, "socket.connect", blocks=_waits)  # type: ignore[method-assign]
-        subprocess.Popen.communicate = _noting(communicate, "subprocess")  # type: ignore[method-assign]
+    """Watch ``time.sleep``, connecting sockets and waiting for processes; harmless again.
+
+    Again finds what somebody has put in their place since, as gevent does when a server patches
+    late: it lets other greenlets run, and blocks the event loop all the same.
+    """
+    _watch(time, "sleep", "time.sleep")
+    _watch(socket.socket, "connect", "socket.connect", blocks=_waits)
+    _watch(subprocess.Popen, "communicate", "subprocess")
     _replace_copies(time.sleep)
+
+
+def _watch(
+    owner: Any, attribute: str, name: str, blocks: Callable[..., bool] = lambda *_: True
+) -> None:
+    call = getattr(owner, attribute)
+    if not any(call is each for each in _ours):  # what stands in for a call equals it
+        noting = _noting(call, name, blocks=blocks)
+        _ours.append(noting)
+        setattr(owner, attribute, noting)
 
 
 def _replace_copies(replacement: Callable[..., Any]) -> None:
@@ -57,9 +70,7 @@ def _waits(connection: socket.socket, *_: Any) -> bool:
     return connection.gettimeout() != 0
 
 
-def _noting(
-    call: Callable[..., Any], name: str, *, blocks: Callable[..., bool] = lambda *_: True
-) -> Any:
+def _noting(call: Callable[..., Any], name: str, *, blocks: Callable[..., bool]) -> Any:
     def noting(*args: Any, **kwargs: Any) -> Any:
         recorder = current()
         if recorder is None or _get_running_loop() is None or not blocks(*args):

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from copy import copy
-from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from flask_perfkit.detectors.analysis import analyse
-from flask_perfkit.errors import FindingError
-from flask_perfkit.faults import log_once
-from flask_perfkit.hooks.attributes import are_watched
+from flask_perfkit.hooks.work import recorded
 from flask_perfkit.recording.callsite import stop_at
-from flask_perfkit.recording.recorder import Recorder, enter, leave
-from flask_perfkit.sinks import deliver
 from flask_perfkit.standin import stand_in
 
 if TYPE_CHECKING:
@@ -23,7 +16,6 @@ if TYPE_CHECKING:
     from flask_perfkit.state import State
 
 _OURS = "perfkit"
-_SECONDS = 1e-9
 
 
 def watch_commands(app: Flask, state: State) -> None:
@@ -44,39 +36,13 @@ def _watched(command: click.Command, state: State) -> click.Command:
     watched = copy(command)
     invoke = watched.invoke
 
-    def recorded(_: object, ctx: click.Context) -> Any:
+    def watched_invoke(_: object, ctx: click.Context) -> Any:
         state.look_again()
         if not state.settings.enabled:
             return invoke(ctx)
-        recorder = Recorder()
-        recorder.stands_alone = True
-        recorder.touched = {} if are_watched() else None
-        token = enter(recorder)
-        try:
-            result = invoke(ctx)
-        except BaseException:
-            leave(token)
-            with suppress(FindingError):  # its own error is what is raised
-                _report(recorder, state, f"flask {command.name}")
-            raise
-        leave(token)
-        _report(recorder, state, f"flask {command.name}")
-        return result
+        with recorded(state, f"flask {command.name}", "CLI"):
+            return invoke(ctx)
 
-    stop_at(recorded.__code__)
-    watched.invoke = stand_in(invoke, recorded)  # type: ignore[method-assign]
+    stop_at(watched_invoke.__code__)
+    watched.invoke = stand_in(invoke, watched_invoke)  # type: ignore[method-assign]
     return watched
-
-
-def _report(recorder: Recorder, state: State, name: str) -> None:
-    duration = (perf_counter_ns() - recorder.started) * _SECONDS
-    try:
-        recorder.close()
-        profile = analyse(recorder, state.settings, duration=duration, endpoint=name, method="CLI")
-        if recorder.parent is not None:
-            recorder.parent.report((*profile.findings, *profile.allowed))
-        deliver(profile, state.sinks)
-    except FindingError:
-        raise
-    except Exception:
-        log_once("reporting a command")

@@ -10,7 +10,7 @@ from threading import Lock
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
-from flask import got_request_exception, request
+from flask import got_request_exception, has_request_context, request
 
 from flask_perfkit.detectors.analysis import analyse, first_look
 from flask_perfkit.errors import FindingError
@@ -243,8 +243,9 @@ def _noting_response(
             recorder is None or (recorder := request_of(recorder)) is None
         ):
             return process_response(response)
-        # Flask takes the request out of the environ before we are asked again.
-        recorder.asked = recorder.environ.get("werkzeug.request")
+        # Flask takes the request out of the environ before we are asked again, and sooner where
+        # a thread was given a copy of the request's context.
+        recorder.asked = recorder.environ.get("werkzeug.request") or _request_here()
         recorder.response = response  # if a hook fails this is what is sent
         response = recorder.response = process_response(response)
         if is_told_early and recorder.sampled and not recorder.spoke:
@@ -253,6 +254,11 @@ def _noting_response(
 
     replacement: Callable[[Response], Response] = stand_in(process_response, noting)
     return replacement
+
+
+def _request_here() -> Request | None:
+    asked: Request | None = request._get_current_object() if has_request_context() else None  # type: ignore[attr-defined]
+    return asked
 
 
 def request_of(recorder: Recorder | None) -> RequestRecorder | None:

@@ -41,7 +41,7 @@ class Block:
             name = type(self).__name__
             raise RuntimeError(f"this {name} was used already: make a new one for each block")
         watch_statements()
-        self._recorder = Recorder()
+        self._recorder = self.make_recorder()
         self._recorder.touched = {} if are_watched() else None
         self._token = enter(self._recorder)
         return self
@@ -62,6 +62,10 @@ class Block:
             recorder.close()
         except Exception:
             log_once(type(self).__name__)
+
+    def make_recorder(self) -> Recorder:
+        """Make what records the block."""
+        return Recorder()
 
     @property
     def recorder(self) -> Recorder:
@@ -107,10 +111,11 @@ class Block:
 
     def _analysed(self, until: int) -> Profile:
         duration = (until - self.recorder.started) * _SECONDS
-        return analyse(self.recorder, _settings(), duration=duration)
+        return analyse(self.recorder, settings_here(), duration=duration)
 
 
-def _settings() -> Settings:
+def settings_here() -> Settings:
+    """Return the settings of the current application, or the defaults where there is none."""
     with contextlib.suppress(RuntimeError):
         if has_app_context() and "perfkit" in current_app.extensions:
             state: State = current_app.extensions["perfkit"]

@@ -31,7 +31,7 @@ _VARARGS, _VARKEYWORDS, _COROUTINE = 0x04, 0x08, 0x80
 _CALL_WITH_ARGUMENTS = opmap["CALL_FUNCTION_EX"]
 _INLINE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
 _NO_FILE = "<template>"
-_PROMPTS = ("<stdin>", "<console>", "<python-input", "<ipython")
+PROMPTS = ("<stdin>", "<console>", "<python-input", "<ipython")
 _ATTRIBUTES = attributes.__file__
 _LOAD_EXPIRED = InstanceState._load_expired.__code__
 _NO_CODE = compile("", "<nothing>", "exec")
@@ -135,7 +135,7 @@ def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
     jumpable = True
     touched: str | None = None
     expired = False
-    for depth, current in _upwards(frame):
+    for depth, current in upwards(frame):
         if depth < 0:
             jumpable = False
         ended, ended_at = current, depth
@@ -151,7 +151,7 @@ def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
             inner = current.f_code
         elif _is_around(current.f_code, inner):
             inner = current.f_code
-        elif not _passes_on(current):
+        elif not passes_on(current):
             caller = current
             break
     key = (_position(asked), _position(ended))
@@ -170,7 +170,7 @@ def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
     return site
 
 
-def _upwards(frame: FrameType) -> Iterator[tuple[int, FrameType]]:
+def upwards(frame: FrameType) -> Iterator[tuple[int, FrameType]]:
     """Yield the frames above one with their depths; below zero beyond a greenlet's edge.
 
     An async engine runs SQLAlchemy in a greenlet, whose stack ends there; the line that
@@ -230,20 +230,20 @@ def _source(frame: FrameType) -> tuple[str, int, str]:
     code = frame.f_code
     template = frame.f_globals.get("__jinja_template__")
     if template is None:
-        return (code.co_filename, frame.f_lineno, _function(code))
+        return (code.co_filename, frame.f_lineno, function_of(code))
     filename = code.co_filename if code.co_filename != _NO_FILE else template.name or _NO_FILE
     lineno = int(template.get_corresponding_lineno(frame.f_lineno))
     return (str(filename), lineno, str(template.name or "template"))
 
 
-def _function(code: CodeType) -> str:
+def function_of(code: CodeType) -> str:
     names = code.co_qualname.split(".")
     while names and names[-1] in (*_INLINE, "<locals>"):
         names.pop()
     return ".".join(names).rpartition("<locals>.")[2] or "<module>"
 
 
-def _passes_on(frame: FrameType) -> bool:
+def passes_on(frame: FrameType) -> bool:
     """Tell whether this is a wrapper such as a logging decorator makes.
 
     It takes ``*args, **kwargs`` and is calling something with these very arguments just now.
@@ -295,7 +295,7 @@ def is_application(filename: str) -> bool:
 def _is_application(filename: str) -> bool:
     if filename.startswith("<"):
         # Generated code is a library's, but for a prompt's and a template's without a file.
-        return filename.startswith((*_PROMPTS, _NO_FILE))
+        return filename.startswith((*PROMPTS, _NO_FILE))
     path = os.path.abspath(filename)
     if path.startswith(_ours()):
         return False

@@ -48,6 +48,9 @@ class Recorder(list[Record]):
     stands_alone = False
     """Whether it is a request or a command: repeating one is no loop of the code around it."""
 
+    pushed_in: int | None = None
+    """The thread or greenlet that works for it in an application context; None before."""
+
     closed = False
     has_more = False
     failed_statements = 0

@@ -8,16 +8,19 @@ from fnmatch import fnmatch
 from functools import wraps
 from inspect import iscoroutinefunction
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 from unittest import TestCase
 
 import pytest
 
-from flask_perfkit.config import Settings
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.recorder import Recorder, enter, leave
+from flask_perfkit.recording.recorder import Recorder
+from flask_perfkit.testing.assertions import WatchedBlock
+from flask_perfkit.testing.ownership import TestRecorder, opened
 
 _DIRECTORIES = ("test", "tests")
+_MARKS_OF_FIXTURES = ("_fixture_function", "_pytestfixturefunction")  # from pytest 8.4 on, before
 
 
 @contextmanager
@@ -34,7 +37,7 @@ def recording_only_the_test(item: pytest.Item, recorder: Recorder) -> Iterator[N
         yield
         return
     recorded = _recorded(function, recorder)
-    with _open(recorder.parent), pytest.MonkeyPatch.context() as patch:
+    with opened(recorder.parent), pytest.MonkeyPatch.context() as patch:
         patch.setattr(item, "obj", recorded)
         if is_coroutine and instance is not None:  # unittest asks the instance for it
             patch.setattr(instance, function.__name__, recorded)
@@ -45,50 +48,79 @@ def _recorded(function: Callable[..., Any], recorder: Recorder) -> Callable[...,
     @wraps(function)
     def recorded(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        with _open(recorder):
+        with opened(recorder):
             return function(*args, **kwargs)
 
     @wraps(function)
     async def recorded_coroutine(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
-        with _open(recorder):
+        with opened(recorder):
             return await function(*args, **kwargs)
 
     return recorded_coroutine if iscoroutinefunction(function) else recorded
 
 
-@contextmanager
-def _open(recorder: Recorder | None) -> Iterator[None]:
-    token = enter(recorder)
-    try:
-        yield
-    finally:
-        leave(token)
-
-
 def is_of_tests(item: pytest.Item, finding: Finding) -> bool:
-    """Tell whether a finding is about what tests do, and not about the code that they run.
-
-    That is a line of the test function, and code that tests call line by line: no line of them
-    repeats it as often as makes a finding.
-    """
+    """Tell whether a finding is about a line of a test's own, and not of the code that it runs."""
     function = (finding.function or "").rpartition(".")[2]
     if finding.filename == str(item.path) and function == getattr(item, "originalname", None):
         return True
-    threshold = Settings().n_plus_one_threshold
-    return bool(finding.callers) and all(
-        count < threshold and _is_test_code(item, filename)
-        for filename, _, count in finding.callers
-    )
+    return finding.filename is not None and _is_in_tests(item, finding.filename)
 
 
-def _is_test_code(item: pytest.Item, filename: str) -> bool:
+class TestBlock(WatchedBlock):
+    """The block of a whole test, which tells its own loops from those of the code that it runs."""
+
+    __test__ = False  # pytest would take the name for that of a test class
+
+    def __init__(self, item: pytest.Item) -> None:
+        super().__init__()
+        self._item = item
+
+    def make_recorder(self) -> Recorder:
+        """Make what judges each call from the test into other code by itself."""
+        return TestRecorder(TestCode(self._item))
+
+
+class TestCode:
+    """Tells whether a frame is of a test's own code.
+
+    That is all in a directory of tests and in a ``conftest.py``, and of other files of tests the
+    tests, their classes and their fixtures: code that is tested may stand there too.
+    """
+
+    __test__ = False  # pytest would take the name for that of a test class
+
+    def __init__(self, item: pytest.Item) -> None:
+        self._item = item
+        self._known: dict[CodeType, bool] = {}
+
+    def __call__(self, frame: FrameType) -> bool:
+        code = frame.f_code
+        known = self._known.get(code)
+        if known is None:
+            known = self._known[code] = self._is_test_code(frame)
+        return known
+
+    def _is_test_code(self, frame: FrameType) -> bool:
+        code, item = frame.f_code, self._item
+        if _is_in_tests(item, code.co_filename):
+            return True
+        patterns = item.config.getini("python_files")
+        path = Path(code.co_filename)
+        if path != item.path and not any(fnmatch(path.name, pattern) for pattern in patterns):
+            return False
+        name = code.co_qualname.partition(".")[0]
+        outermost = frame.f_globals.get(name)
+        return (
+            isinstance(outermost, type)
+            or name.startswith("test")
+            or any(hasattr(outermost, mark) for mark in _MARKS_OF_FIXTURES)
+        )
+
+
+def _is_in_tests(item: pytest.Item, filename: str) -> bool:
     path = Path(filename)
-    if path == item.path or path.name == "conftest.py":
-        return True
     root = item.config.rootpath
     inside = path.relative_to(root).parent.parts if path.is_relative_to(root) else ()
-    patterns = item.config.getini("python_files")
-    return any(part in _DIRECTORIES for part in inside) or any(
-        fnmatch(path.name, pattern) for pattern in patterns
-    )
+    return path.name == "conftest.py" or any(part in _DIRECTORIES for part in inside)

@@ -73,8 +73,34 @@ def test_an_endpoint_that_fails_is_said(app: Flask) -> None:
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.add_url_rule("/broken", "broken", lambda: 1 / 0)
     result = audited(app)
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     assert "Answered with an error:\n  /broken: 500\n" in result.stdout
+    assert "(/broken); --allow-errors leaves them out" in result.stderr
+    result = audited(app, "--json")
+    assert result.exit_code == 1
+    statuses = {each["path"]: each["status"] for each in json.loads(result.stdout)["requests"]}
+    assert (statuses["/broken"], statuses["/health"]) == (500, 200)
+    assert audited(app, "--allow-errors").exit_code == 0
+    assert audited(app, "--allow-errors", "--fail-on", "error").exit_code == 1
+
+
+def test_an_error_that_the_application_passes_on_fails_the_audit(app: Flask) -> None:
+    app.add_url_rule("/broken", "broken", lambda: 1 / 0)
+    assert audited(app).exit_code == 1
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, 0), (429, 0), (500, 1), (503, 1)])
+def test_which_answers_fail_the_audit(app: Flask, status: int, code: int) -> None:
+    app.add_url_rule("/away", "away", lambda: ("no", status))
+    assert audited(app).exit_code == code
+
+
+def test_an_address_that_is_not_there_fails_the_audit(app: Flask) -> None:
+    result = audited(app, "--path", "/documents/77", "--path", "/helth")
+    assert result.exit_code == 1
+    assert "Not there:\n  /documents/77: 404\n  /helth: 404\n" in result.stdout
+    assert "2 of the answers" in result.stderr
+    assert audited(app, "--path", "/helth", "--allow-errors").exit_code == 0
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from cache_models import Base, fill
 from cache_server import Server
 
+from flask_perfkit.cache import shared
 from flask_perfkit.cache.cache import Cache
 
 if TYPE_CHECKING:
@@ -64,3 +65,10 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path / "valkey")
     yield server
     server.stop()
+
+
+@pytest.fixture(autouse=True)
+def end_of_process() -> Iterator[None]:
+    """Let go of the servers that a process would announce its writes to until its end."""
+    yield
+    shared._by_url.clear()

@@ -7,17 +7,20 @@ before it begins, it notes for each paper the highest number whose commit had re
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from flask_perfkit.cache.cache import Cache
@@ -54,6 +57,16 @@ class Shared:
     versions: Any
     touches: Any
     begun: Any
+    reads: Any
+    """Two numbers: reads that were checked, and those that were wrong."""
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Fork a child, which writes and then reads."""
+
+    write: Write
+    read: Read
 
 
 @dataclass(frozen=True)
@@ -83,17 +96,46 @@ class Worker:
         self.cache = Cache.from_url(redis_url)
         self._shared = shared
         self._engine = sa.create_engine(database, **_options(database))
+        # A fork while SQLAlchemy connects or maps for the first time would leave its locks held.
+        orm.configure_mappers()
+        with suppress(sa.exc.OperationalError):  # a new worker while the database is cut off
+            self._engine.connect().close()
         self._random = random.Random()
         self._here = threading.local()
+        self._counting = threading.Lock()
         self._lose_time()
 
-    def run(self, operation: Read | Write) -> str | None:
+    def run(self, operation: Read | Write | Fork) -> str | None:
         """Run an operation; return what is wrong with what it saw."""
         self._pause()
+        if isinstance(operation, Fork):
+            return self._fork(operation)
         if isinstance(operation, Write):
             self._write(operation)
             return None
-        return self._read(operation)
+        wrong = self._read(operation)
+        with self._counting:
+            self._shared.reads[0] += 1
+            self._shared.reads[1] += wrong is not None
+        return wrong
+
+    def _fork(self, fork: Fork) -> str | None:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                self._engine.dispose(close=False)
+                self._write(fork.write)
+                os.write(writing, (self._read(fork.read) or "").encode())
+            except BaseException as error:
+                os.write(writing, f"{fork}: {error!r}".encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as answer:
+            wrong = answer.read()
+        os.waitpid(child, 0)
+        return wrong or None
 
     def _read(self, read: Read) -> str | None:
         least = list(zip(self._shared.versions, self._shared.touches, strict=True))
@@ -201,9 +243,27 @@ class Worker:
             os.kill(os.getpid(), signal.SIGKILL)
         self._here.steps += 1
 
+    def at_level(self, owner: int, level: str) -> dict[str, list[int]]:
+        """Ask in a transaction whose level a text has set."""
+        with Session(self._engine) as session:
+            if self._engine.dialect.name == "postgresql":
+                session.execute(sa.text(f"SET TRANSACTION ISOLATION LEVEL {level}"))
+            return self.papers_of(owner, session)
+
+    def awaited(self, owner: int) -> dict[str, list[int]]:
+        """Ask by a coroutine."""
+
+        async def create() -> dict[str, list[int]]:
+            return self.papers_of(owner)
+
+        needs = [Paper.owner_id == owner]
+        return asyncio.run(self.cache.get_or_await(f"awaited:{owner}", create, depends_on=needs))
+
 
 def _options(database: str) -> dict[str, Any]:
-    return {"connect_args": {"timeout": 20}} if database.startswith("sqlite") else {}
+    if database.startswith("sqlite"):
+        return {"connect_args": {"timeout": 20}}
+    return {"pool_pre_ping": True}
 
 
 READERS: dict[str, Callable[[Worker, int], Any]] = {
@@ -227,6 +287,15 @@ READERS: dict[str, Callable[[Worker, int], Any]] = {
         f"short:{owner}", lambda: w.papers_of(owner), depends_on=[Paper], ttl=0.01, stale=0.02
     ),
     "old session": Worker.old_session,
+    "repeatable read": lambda w, owner: w.cache.get_or_create(
+        f"repeatable:{owner}", lambda: w.at_level(owner, "REPEATABLE READ")
+    ),
+    "serializable": lambda w, owner: w.cache.get_or_create(
+        f"serializable:{owner}",
+        lambda: w.at_level(owner, "SERIALIZABLE, READ ONLY"),
+        depends_on=[Paper],
+    ),
+    "awaited": Worker.awaited,
 }
 
 
@@ -279,6 +348,20 @@ def _touch_by_text(worker: Worker, session: Session, paper: int) -> list[tuple[i
     return [(paper, row.version, row.touched)]
 
 
+def _touch_by_procedure(worker: Worker, session: Session, paper: int) -> list[tuple[int, int, int]]:
+    """Change a paper by a block whose words tell nothing, where the database has such."""
+    if session.get_bind().dialect.name != "postgresql":
+        return _touch_by_text(worker, session, paper)
+    session.execute(
+        sa.text(
+            f"DO $$ BEGIN EXECUTE 'UPDATE papers SET touched = touched + 1 WHERE id = {paper}'; "
+            "END $$"
+        )
+    )
+    row = session.execute(sa.select(Paper.version, Paper.touched).where(Paper.id == paper)).one()
+    return [(paper, row.version, row.touched)]
+
+
 def _touch_in_savepoint(worker: Worker, session: Session, paper: int) -> list[tuple[int, int, int]]:
     with session.begin_nested() as given_up:
         session.execute(sa.update(Paper).where(Paper.id == paper).values(touched=-1))
@@ -293,6 +376,7 @@ WRITERS: dict[str, Callable[[Worker, Session, int], list[tuple[int, int, int]]]]
     "touch": _touch,
     "touch owner's": _touch_owners,
     "touch by text": _touch_by_text,
+    "touch by procedure": _touch_by_procedure,
     "touch in a savepoint": _touch_in_savepoint,
 }
 
@@ -325,7 +409,7 @@ def serve(connection: Connection, database: str, redis_url: str | None, shared: 
     worker = Worker(database, redis_url, shared)
     sending = threading.Lock()
 
-    def answer(operation: Read | Write) -> None:
+    def answer(operation: Read | Write | Fork) -> None:
         try:
             wrong = worker.run(operation)
         except Exception as error:

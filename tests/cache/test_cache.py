@@ -18,46 +18,48 @@ from flask_perfkit.config import Settings
 
 def test_the_creator_runs_once(cache: Cache) -> None:
     creator = Counted(lambda: {"answer": 42})
-    assert [cache.get_or_create("key", creator) for _ in range(3)] == [{"answer": 42}] * 3
+    assert [cache.get_or_create("key", creator, depends_on=[]) for _ in range(3)] == [
+        {"answer": 42}
+    ] * 3
     assert creator.runs == 1
 
 
 def test_a_miss_returns_what_a_hit_will(cache: Cache) -> None:
     creator = Counted(lambda: {1: (2, 3)})
-    assert cache.get_or_create("key", creator) == {"1": [2, 3]}
-    assert cache.get_or_create("key", creator) == {"1": [2, 3]}
+    assert cache.get_or_create("key", creator, depends_on=[]) == {"1": [2, 3]}
+    assert cache.get_or_create("key", creator, depends_on=[]) == {"1": [2, 3]}
 
 
 def test_no_caller_can_change_what_another_gets(cache: Cache) -> None:
-    cache.get_or_create("key", lambda: [1]).append(2)
-    assert cache.get_or_create("key", lambda: [1]) == [1]
+    cache.get_or_create("key", lambda: [1], depends_on=[]).append(2)
+    assert cache.get_or_create("key", lambda: [1], depends_on=[]) == [1]
 
 
 def test_none_and_empty_values_are_kept(cache: Cache) -> None:
     for number, value in enumerate((None, [], 0, "", False)):
         creator = Counted(lambda value=value: value)
-        assert cache.get_or_create(f"key{number}", creator) == value
-        assert cache.get_or_create(f"key{number}", creator) == value
+        assert cache.get_or_create(f"key{number}", creator, depends_on=[]) == value
+        assert cache.get_or_create(f"key{number}", creator, depends_on=[]) == value
         assert creator.runs == 1
 
 
 def test_an_exception_of_the_creator_reaches_the_caller_and_is_not_kept(cache: Cache) -> None:
     with pytest.raises(ZeroDivisionError):
-        cache.get_or_create("key", lambda: 1 // 0)
-    assert cache.get_or_create("key", lambda: 1) == 1
+        cache.get_or_create("key", lambda: 1 // 0, depends_on=[])
+    assert cache.get_or_create("key", lambda: 1, depends_on=[]) == 1
 
 
 def test_a_value_that_cannot_be_kept_is_refused_each_time(cache: Cache) -> None:
     for _ in range(2):
         with pytest.raises(NotCacheable):
-            cache.get_or_create("key", lambda: User(id=1))
+            cache.get_or_create("key", lambda: User(id=1), depends_on=[])
 
 
 def test_an_entry_ends_with_its_life(cache: Cache) -> None:
     creator = Counted(lambda: 1)
-    cache.get_or_create("key", creator, ttl=0.05)
+    cache.get_or_create("key", creator, ttl=0.05, depends_on=[])
     time.sleep(0.06)
-    cache.get_or_create("key", creator, ttl=0.05)
+    cache.get_or_create("key", creator, ttl=0.05, depends_on=[])
     assert creator.runs == 2
 
 
@@ -333,7 +335,7 @@ def test_a_reader_that_does_not_want_stale_values_gets_none(cache: Cache) -> Non
 def test_hits_and_misses_are_counted_by_name(cache: Cache) -> None:
     cache_stats.reset()
     for _ in range(4):
-        cache.get_or_create("key", lambda: 1, name="pages")
+        cache.get_or_create("key", lambda: 1, name="pages", depends_on=[])
     cache.get_many(["key", "other"])
     assert cache_stats.snapshot() == {"pages": (3, 1), "default": (1, 1)}
     cache_stats.reset()
@@ -371,7 +373,7 @@ def test_an_in_process_cache_warns_where_several_processes_serve(
     app = Flask(__name__)
     for number in range(2):
         with app.test_request_context(environ_overrides={"wsgi.multiprocess": multiprocess}):
-            cache.get_or_create(f"key{number}", lambda: 1)
+            cache.get_or_create(f"key{number}", lambda: 1, depends_on=[])
     warned = [record for record in caplog.records if "PERFKIT_REDIS_URL" in record.message]
     assert len(warned) == int(multiprocess)
 

@@ -149,7 +149,7 @@ def test_the_settings_hold(make_app: Callable[..., Flask], redis_url: str) -> No
 
     app = make_app("shop", PERFKIT_REDIS_URL=redis_url, PERFKIT_CACHE_TTL=500)
     with app.app_context():
-        perfkit.cache.get_or_create("answer", lambda: 42)
+        perfkit.cache.get_or_create("answer", lambda: 42, depends_on=[])
     with redis.Redis.from_url(redis_url) as client:
         (key,) = client.keys("perfkit:v:*answer")
         assert 440 < client.ttl(key) <= 500

@@ -8,6 +8,7 @@ any step of their commits: what a killed one had committed counts from its death
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -15,12 +16,15 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import sqlalchemy as sa
 from cache_processes import CONTEXT, start
+from cache_server import Server
 from consistency_worker import (
     OWNERS,
     PAPERS,
     READERS,
     WRITERS,
+    Fork,
     Read,
     Shared,
     Write,
@@ -41,7 +45,9 @@ class Processes:
 
     def __init__(self, database: str, redis_url: str) -> None:
         self._arguments = (database, redis_url)
-        self.shared = Shared(*(CONTEXT.RawArray("i", PAPERS) for _ in range(3)))
+        self.shared = Shared(
+            *(CONTEXT.RawArray("i", PAPERS) for _ in range(3)), CONTEXT.RawArray("i", 2)
+        )
         self._workers: list[tuple[BaseProcess, Connection]] = []
         self._waiting = [0] * PROCESSES
         self._wrong: list[str] = []
@@ -52,7 +58,7 @@ class Processes:
     def _start(self) -> tuple[BaseProcess, Connection]:
         return start(serve, *self._arguments, self.shared)
 
-    def begin(self, number: int, operation: Read | Write) -> None:
+    def begin(self, number: int, operation: Read | Write | Fork) -> None:
         try:
             self._workers[number][1].send(operation)
         except BrokenPipeError:  # it has just died of an operation before
@@ -97,6 +103,18 @@ class Processes:
         if answer is not None:
             self._wrong.append(answer)
 
+    def cut_database(self) -> None:
+        """End every connection to the database, as its restart does."""
+        database = self._arguments[0]
+        if database.startswith("postgresql"):
+            engine = sa.create_engine(database)
+            with engine.connect() as connection:
+                connection.exec_driver_sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            engine.dispose()
+
     def stop(self) -> None:
         for process, connection in self._workers:
             connection.close()
@@ -108,6 +126,7 @@ class Consistency(RuleBasedStateMachine):
     """Begins reads and writes in several processes without waiting for them."""
 
     processes: ClassVar[Processes]
+    server: ClassVar[Server]
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,13 +158,42 @@ class Consistency(RuleBasedStateMachine):
     def write_and_die(self, process: int, way: str, paper: int, die_at: int) -> None:
         self._begin(process, Write(way, paper, die_at=die_at))
 
+    @rule(
+        process=st.integers(0, PROCESSES - 1),
+        paper=st.integers(0, PAPERS - 1),
+        owner=st.integers(0, OWNERS - 1),
+    )
+    def fork(self, process: int, paper: int, owner: int) -> None:
+        self._begin(process, Fork(Write("core", paper), Read("declared", owner)))
+
+    @rule()
+    def restart_server(self) -> None:
+        self.settle()
+        self.server.kill()
+        self.server.start()
+
+    @rule()
+    def lose_server_and_write_meanwhile(self) -> None:
+        self.settle()
+        self.server.kill()
+        for process in range(PROCESSES):
+            self._begin(process, Read("declared", 0))
+            self._begin(process, Write("core", process))
+        self.settle()
+        self.server.start()
+
+    @rule()
+    def cut_database(self) -> None:
+        self.settle()
+        self.processes.cut_database()
+
     @precondition(lambda self: self.begun > 0)
     @rule()
     def settle(self) -> None:
         assert self.processes.settle() == []
         self.begun = 0
 
-    def _begin(self, process: int, operation: Read | Write) -> None:
+    def _begin(self, process: int, operation: Read | Write | Fork) -> None:
         self.processes.begin(process, operation)
         self.begun += 1
 
@@ -161,7 +209,7 @@ class Consistency(RuleBasedStateMachine):
 @pytest.fixture(params=["postgresql", "sqlite"])
 def processes(
     request: pytest.FixtureRequest,
-    redis_url: str,
+    server: Server,
     tmp_path: Path,
 ) -> Iterator[Processes]:
     if request.param == "postgresql":
@@ -169,17 +217,20 @@ def processes(
     else:
         database = f"sqlite:///{tmp_path / 'test.db'}"
     fill(database)
-    processes = Processes(database, redis_url)
+    processes = Processes(database, server.url)
     yield processes
     processes.stop()
 
 
 @pytest.mark.timeout(0 if SOAK else 300)
-def test_no_reader_sees_a_value_older_than_a_commit_that_had_returned(processes: Processes) -> None:
+def test_no_reader_sees_a_value_older_than_a_commit_that_had_returned(
+    processes: Processes, server: Server
+) -> None:
     class Machine(Consistency):
         pass
 
     Machine.processes = processes
+    Machine.server = server
     run_state_machine_as_test(
         Machine,
         settings=settings(
@@ -189,3 +240,6 @@ def test_no_reader_sees_a_value_older_than_a_commit_that_had_returned(processes:
             suppress_health_check=list(HealthCheck),
         ),
     )
+    reads, stale = processes.shared.reads
+    print(f"{reads} reads, {stale} stale", file=sys.stderr)
+    assert reads > 0

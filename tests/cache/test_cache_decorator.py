@@ -14,7 +14,7 @@ from flask_perfkit.cache.stats import cache_stats
 def test_each_combination_of_arguments_is_kept(cache: Cache) -> None:
     calls: list[Any] = []
 
-    @cache.cached(ttl=60)
+    @cache.cached(ttl=60, depends_on=[])
     def add(a: int, b: int = 1) -> int:
         calls.append((a, b))
         return a + b
@@ -57,7 +57,7 @@ def test_methods_are_kept_by_a_key_of_their_own(cache: Cache) -> None:
             self.number = number
             self.calls = 0
 
-        @cache.cached(key=lambda shop, year: f"{shop.number}:{year}")
+        @cache.cached(depends_on=[], key=lambda shop, year: f"{shop.number}:{year}")
         def revenue(self, year: int) -> int:
             self.calls += 1
             return self.number * year
@@ -68,7 +68,7 @@ def test_methods_are_kept_by_a_key_of_their_own(cache: Cache) -> None:
 
 
 def test_an_object_among_the_arguments_is_refused_by_name(cache: Cache) -> None:
-    @cache.cached
+    @cache.cached(depends_on=[])
     def name_of(user: User) -> str:
         return user.name
 
@@ -79,7 +79,7 @@ def test_an_object_among_the_arguments_is_refused_by_name(cache: Cache) -> None:
 def test_a_call_can_be_dropped_and_its_key_be_told(cache: Cache) -> None:
     calls: list[int] = []
 
-    @cache.cached
+    @cache.cached(depends_on=[])
     def double(number: int) -> int:
         calls.append(number)
         return 2 * number
@@ -96,7 +96,7 @@ def test_a_call_can_be_dropped_and_its_key_be_told(cache: Cache) -> None:
 def test_all_calls_of_a_function_can_be_dropped(cache: Cache) -> None:
     calls: list[int] = []
 
-    @cache.cached
+    @cache.cached(depends_on=[])
     def double(number: int) -> int:
         calls.append(number)
         return 2 * number
@@ -108,9 +108,6 @@ def test_all_calls_of_a_function_can_be_dropped(cache: Cache) -> None:
     assert calls == [1, 2, 1]
 
 
-async def coroutine() -> None: ...
-
-
 def generator() -> Any:
     yield
 
@@ -119,7 +116,7 @@ async def async_generator() -> Any:
     yield
 
 
-@pytest.mark.parametrize("function", [coroutine, generator, async_generator])
+@pytest.mark.parametrize("function", [generator, async_generator])
 def test_what_returns_no_value_is_refused_at_once(cache: Cache, function: Any) -> None:
     with pytest.raises(TypeError, match="returns no value to keep"):
         cache.cached(function)
@@ -144,7 +141,7 @@ def test_a_bad_life_is_refused_at_once(cache: Cache, ttl: Any) -> None:
 
 
 def test_calls_are_counted_under_the_functions_name(cache: Cache) -> None:
-    @cache.cached
+    @cache.cached(depends_on=[])
     def counted() -> int:
         return 1
 

@@ -68,7 +68,9 @@ def slowly(value: Any, seconds: float = 0.05) -> Counted:
 
 def test_one_of_fifty_threads_runs_the_creator(cache: Cache) -> None:
     creator = slowly("value")
-    assert in_threads(50, lambda: cache.get_or_create("key", creator)) == ["value"] * 50
+    assert (
+        in_threads(50, lambda: cache.get_or_create("key", creator, depends_on=[])) == ["value"] * 50
+    )
     assert creator.runs == 1
 
 
@@ -78,7 +80,9 @@ def test_who_missed_it_before_it_was_made_takes_what_was_made(
     creator = slowly("value", 0)
     missed, made = threading.Event(), threading.Event()
     found: list[str] = []
-    late = threading.Thread(target=lambda: found.append(cache.get_or_create("key", creator)))
+    late = threading.Thread(
+        target=lambda: found.append(cache.get_or_create("key", creator, depends_on=[]))
+    )
     read = Reader.read
 
     def pausing(*arguments: Any, **options: Any) -> Any:
@@ -91,7 +95,7 @@ def test_who_missed_it_before_it_was_made_takes_what_was_made(
     monkeypatch.setattr(Reader, "read", pausing)
     late.start()
     assert missed.wait(10)
-    assert cache.get_or_create("key", creator) == "value"
+    assert cache.get_or_create("key", creator, depends_on=[]) == "value"
     made.set()
     late.join(10)
     assert found == ["value"]
@@ -101,7 +105,7 @@ def test_who_missed_it_before_it_was_made_takes_what_was_made(
 def test_keys_do_not_wait_for_each_other(cache: Cache) -> None:
     both = threading.Barrier(2)
     keys = iter(["one", "other"])
-    in_threads(2, lambda: cache.get_or_create(next(keys), lambda: both.wait(10)))
+    in_threads(2, lambda: cache.get_or_create(next(keys), lambda: both.wait(10), depends_on=[]))
     assert not both.broken
 
 
@@ -125,7 +129,7 @@ def create_in_process(
         return "by another process"
 
     connection.recv()
-    in_threads(threads, lambda: cache.get_or_create("key", create))
+    in_threads(threads, lambda: cache.get_or_create("key", create, depends_on=[]))
     connection.send("done")
 
 
@@ -148,7 +152,7 @@ def test_a_killed_creator_holds_the_others_up_no_longer_than_its_lock_lasts(
     with running(create_in_process, redis_url, 0.3, None, 1) as (_, pipe):
         pipe.send("go")
         assert pipe.recv() == "creating"
-    assert Cache.from_url(redis_url).get_or_create("key", lambda: "value") == "value"
+    assert Cache.from_url(redis_url).get_or_create("key", lambda: "value", depends_on=[]) == "value"
 
 
 def test_a_creator_that_outlives_its_lock_is_joined_and_disturbs_nobody(
@@ -158,7 +162,10 @@ def test_a_creator_that_outlives_its_lock_is_joined_and_disturbs_nobody(
     with running(create_in_process, redis_url, 0.05, None, 1) as (_, pipe):
         pipe.send("go")
         assert pipe.recv() == "creating"
-        assert Cache.from_url(redis_url).get_or_create("key", lambda: "value") == "value"
+        assert (
+            Cache.from_url(redis_url).get_or_create("key", lambda: "value", depends_on=[])
+            == "value"
+        )
         assert not pipe.poll()  # it still creates
         pipe.send("go on")
         assert pipe.recv() == "done"
@@ -212,7 +219,7 @@ def test_nobody_waits_in_line_for_what_cannot_be_stored(
         return 1
 
     creator = Counted(create)
-    assert in_threads(4, lambda: cache.get_or_create("key", creator)) == [1, 1, 1, 1]
+    assert in_threads(4, lambda: cache.get_or_create("key", creator, depends_on=[])) == [1, 1, 1, 1]
     assert not together.broken
 
 
@@ -227,7 +234,7 @@ def test_an_exception_in_one_creator_lets_the_others_try(cache: Cache) -> None:
 
     def read() -> Any:
         try:
-            return cache.get_or_create("key", creator)
+            return cache.get_or_create("key", creator, depends_on=[])
         except ZeroDivisionError:
             return "failed"
 
@@ -242,14 +249,14 @@ def test_an_expensive_value_may_be_made_anew_shortly_before_its_end(
     monkeypatch.setattr(random, "random", lambda: luck)
     creator = slowly("value")
     for _ in range(2):
-        cache.get_or_create("key", creator, ttl=0.5)
+        cache.get_or_create("key", creator, ttl=0.5, depends_on=[])
     assert creator.runs == runs
 
 
 def test_lives_differ_by_up_to_a_tenth_so_that_not_all_end_at_once(redis_url: str) -> None:
     cache = Cache.from_url(redis_url)
     for number in range(50):
-        cache.get_or_create(f"key{number}", lambda: 1, ttl=1000)
+        cache.get_or_create(f"key{number}", lambda: 1, ttl=1000, depends_on=[])
     with redis.Redis.from_url(redis_url) as client:
         lives = {client.pttl(f"perfkit:v:key{number}") for number in range(50)}
     assert len(lives) > 10

@@ -136,3 +136,17 @@ def test_outside_of_a_request_time_goes_by_as_ever() -> None:
     assert time.monotonic() - started >= 0.01
     with pytest.raises(ValueError, match="non-negative"):
         time.sleep(-1)
+
+
+def test_what_somebody_else_has_put_in_its_place_is_found_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As gevent does, where a server patches after the application was imported."""
+    original = time.sleep
+
+    def patched(seconds: float) -> None:
+        original(seconds)
+
+    monkeypatch.setattr(time, "sleep", patched)
+    (finding,) = found(sleeps)  # the wrappers that lie in each other are one call
+    assert (finding.kind, finding.subject, finding.count) == ("blocking_call", "time.sleep", 1)

@@ -291,17 +291,97 @@ def test_users(app):
         users = shop.db.session.scalars(shop.db.select(shop.User)).all()
         assert sum(len(user.documents) for user in users) == 14
 
-def test_helper_that_repeats(app):
+def test_its_own_loops(app):
     with app.app_context():
         [helpers.save(name) for name in "abcdef"]
+        for user in shop.db.session.scalars(shop.db.select(shop.User)):
+            user.documents
 """,
     )
 
-    result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(
-        [
-            "    helpers.py:6:  shop.db.session.commit()",
-            '    test_shop.py:15:  [[]helpers.save(name) for name in "abcdef"[]]',
-            "FAILED test_shop.py::test_helper_that_repeats *",
-        ]
+    result.assert_outcomes(passed=2)
+
+
+def test_a_loop_is_whose_frame_its_statements_share(run: Run, pytester: pytest.Pytester) -> None:
+    """Helpers and loops in a directory of tests are the test's; what they call is not."""
+    pytester.mkdir("tests")
+    (pytester.path / "tests" / "helpers.py").write_text(
+        """
+import shop
+
+def make(number):
+    shop.db.session.add(shop.User(name=f"{number}"))
+    shop.db.session.commit()
+
+def make_many():
+    for number in range(7):
+        make(number)
+
+def each(users, look):
+    return [look(user) for user in users]
+"""
     )
+    (pytester.path / "services.py").write_text(
+        """
+import shop
+
+def titles(user):
+    return [document.title for document in user.documents]
+
+def report(users):
+    return [titles(user) for user in users]
+
+def imported(number):
+    for each in range(number):
+        shop.db.session.add(shop.User(name="new"))
+        shop.db.session.commit()
+
+def first_names():
+    for number in range(1, 8):
+        yield shop.db.session.get(shop.User, number).name
+        shop.db.session.expire_all()
+"""
+    )
+    (pytester.path / "tests" / "test_services.py").write_text(
+        """
+import helpers, services, shop
+
+import pytest
+
+@pytest.fixture
+def users(app):
+    with app.app_context():
+        yield shop.db.session.scalars(shop.db.select(shop.User)).all()
+
+def test_helpers(users):
+    helpers.make_many()
+
+def test_one_by_one(users):
+    assert helpers.each(users, services.titles)
+
+def test_loop(users):
+    for user in users:
+        services.titles(user)
+
+def test_once_around(users):
+    for _ in range(9):
+        services.report(users[:2])
+
+def test_report(users):
+    services.report(users)
+
+def test_report_in_a_helper(users):
+    helpers.each([users], services.report)
+
+def test_writes(users):
+    services.imported(6)
+
+def test_generator(users):
+    assert len([name for name in services.first_names()]) == 7
+"""
+    )
+    result = run("--perfkit", "--import-mode=prepend", "-p", "no:randomly", "tests")
+
+    result.assert_outcomes(passed=4, failed=4)
+    for name in ("report", "report_in_a_helper", "writes", "generator"):
+        result.stdout.fnmatch_lines([f"FAILED tests/test_services.py::test_{name} *"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -522,5 +523,5 @@ def test_a_coroutine_function_stays_one(perfkit: PerfKit) -> None:
         """Say it."""
         return number
 
-    assert asyncio.iscoroutinefunction(answer)
+    assert inspect.iscoroutinefunction(answer)
     assert (answer.__name__, answer.__doc__, asyncio.run(answer(3))) == ("answer", "Say it.", 3)

@@ -3,6 +3,7 @@
 A dependency is kept as the names of tokens (see ``stores/tokens.py``). There are three kinds:
 ``documents`` changes with every write to the table, ``documents.user_id=7`` with every write
 to a row that has or had that value, ``documents.*`` with every write whose rows are not known.
+Beside these stands ``*``, which changes with every statement that is not understood.
 Table names are taken without their schema and in lower case: a search path or a translated
 schema may give one table two names, and dropping too much is harmless.
 """
@@ -31,6 +32,9 @@ ALLOWED = (
     "a mapped class, a table, a table's name, or one column compared with == to a value "
     "(Document.user_id == 7)"
 )
+ANYTHING = "*"
+"""The token that a write changes whose tables cannot be told; each entry with tables has it."""
+
 _LONGEST_INTEGER = 20
 
 
@@ -72,6 +76,14 @@ def dependencies(depends_on: Iterable[Any] | Dependencies) -> Dependencies:
 @lru_cache(maxsize=1024)
 def _whole_tables(items: tuple[str | type, ...]) -> Dependencies:
     return Dependencies(tuple(dict.fromkeys(name for item in items for name in tables_of(item))))
+
+
+@lru_cache(maxsize=1024)
+def with_anything(needs: Dependencies) -> Dependencies:
+    """Add what every entry with tables depends on: statements that are not understood."""
+    if not needs.names or ANYTHING in needs.names:
+        return needs
+    return Dependencies((*needs.names, ANYTHING), needs.columns)
 
 
 def tables_of(item: Any) -> tuple[str, ...]:

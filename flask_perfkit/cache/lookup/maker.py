@@ -11,15 +11,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from werkzeug.exceptions import HTTPException
+
 from flask_perfkit.cache.entries.dependencies import Dependencies, own_tables
 from flask_perfkit.cache.entries.entry import Entry, pack
 from flask_perfkit.cache.entries.serializer import decode, encode
+from flask_perfkit.cache.entries.texts import fresh
 from flask_perfkit.cache.lookup.reader import Hit, Reader
+from flask_perfkit.cache.lookup.steps import Acquire, Create, Pause, Way
 from flask_perfkit.cache.process.locks import LOCK_SECONDS, KeyLock, KeyLocks
 from flask_perfkit.cache.process.log import warn
-from flask_perfkit.cache.reads.creators import CreatorRun, include, running
+from flask_perfkit.cache.reads.creators import (
+    NOTHING_READ,
+    CreatorRun,
+    include,
+    note_unseen,
+    running,
+)
+from flask_perfkit.cache.reads.unseen import watch_unseen
 from flask_perfkit.cache.stores.breaker import Breaker, Unavailable
-from flask_perfkit.cache.stores.tokens import TOKEN_SECONDS, Backend, Prepared, SeenTokens, fresh
+from flask_perfkit.cache.stores.tokens import TOKEN_SECONDS, Backend, Prepared, SeenTokens
 from flask_perfkit.cache.stores.unsent import Unsent
 from flask_perfkit.cache.writes import following as writes
 from flask_perfkit.cache.writes.invalidation import Invalidator
@@ -40,6 +51,8 @@ class Request:
     ``dependencies`` are the declared ones, or else those that such creators were seen to have;
     then ``learn`` is told what this one has. ``near`` is for how many seconds the entry may be
     kept in this process too. ``stored`` is :attr:`Maker.stored` when the call began.
+    ``is_whole`` says whether a value has the shape that the creator gives it; ``holds`` whether
+    the key still means the same databases.
     """
 
     key: str
@@ -51,10 +64,16 @@ class Request:
     near: float
     learn: Callable[[tuple[str, ...]], None] | None
     stored: int
+    is_whole: Callable[[Any], bool] | None
+    holds: Callable[[], bool]
 
     @property
     def declared(self) -> bool:
         return self.learn is None
+
+    def accepts(self, hit: Hit) -> bool:
+        """Say whether the value has the shape that is expected, or is of another release."""
+        return self.is_whole is None or bool(self.is_whole(hit.value))
 
 
 class Maker:
@@ -81,34 +100,55 @@ class Maker:
         self._reader = reader
         self._locks = KeyLocks()
         self.stored = 0
-        self._warned: set[str] = set()
+        self._warned: set[tuple[str, str]] = set()
 
-    def make(self, request: Request) -> Any:
-        """Run the creator, unless another thread or process makes the value meanwhile."""
+    def pass_by(self, request: Request) -> Way[Any]:
+        """Run the creator and keep nothing."""
+        return plain((yield Create(request.creator)))
+
+    def make(self, request: Request) -> Way[Any]:
+        """Run the creator, unless another thread, task or process makes the value meanwhile."""
         around = running.get()
         if around is not None and around.makes(request.key):
-            return plain(request.creator())
-        with self._locks.hold(request.key, wait=True) as (lock, waited):
-            if waited or self.stored != request.stored:
-                hit = self._look(request)
-                if hit is not None:
-                    return hit.value
-            if lock is not None and not (waited and lock.fruitless):
-                lock.fruitless = True
-                made = self._make_alone(request, lock)
-                if made is not None:
-                    return made[0]
-        return self._create(request, self._prepare(request, None), None)[0]
+            return (yield from self.pass_by(request))
+        with self._locks.of(request.key) as lock:
+            at_once = lock.acquire(0)
+            got = at_once or (yield Acquire(lock, LOCK_SECONDS))
+            try:
+                if not at_once or self.stored != request.stored:
+                    hit = self._look(request)
+                    if hit is not None:
+                        return hit.value
+                if got and (at_once or not lock.fruitless):
+                    lock.fruitless = True
+                    made = yield from self._make_alone(request, lock)
+                    if made is not None:
+                        return made[0]
+            finally:
+                if got:
+                    lock.release()
+        return (yield from self._create(request, self._prepare(request, None), None))[0]
 
-    def refresh(self, request: Request, hit: Hit) -> Any:
-        """Make a value anew before its end, if nobody else does; return the best there is."""
-        with self._locks.hold(request.key, wait=False) as (lock, _):
-            owner = fresh()
-            prepared = self._prepare(request, owner) if lock is not None else None
-            if prepared is None or not prepared.locked:
-                include(hit.tokens)
-                return hit.value
-            return self._create(request, prepared, owner)[0]
+    def refresh(self, request: Request, hit: Hit) -> Way[Any]:
+        """Make a value anew before its end, if nobody else does; return the best there is.
+
+        Where the source fails, that is the good value that is there.
+        """
+        with self._locks.of(request.key) as lock:
+            if lock.acquire(0):
+                try:
+                    owner = fresh()
+                    prepared = self._prepare(request, owner)
+                    if prepared is not None and prepared.locked:
+                        return (yield from self._create(request, prepared, owner))[0]
+                except Exception as error:
+                    if not _is_failure(error):
+                        raise
+                    self._say_failed(request, error)
+                finally:
+                    lock.release()
+        include(hit.tokens)
+        return hit.value
 
     def _look(self, request: Request) -> Hit | None:
         """Read the entry; None is a miss, or a backend that does not answer."""
@@ -122,10 +162,12 @@ class Maker:
         except Unavailable:
             return None
         if hit is not None:
+            if not request.accepts(hit):
+                return None
             include(hit.tokens)
         return hit
 
-    def _make_alone(self, request: Request, lock: KeyLock) -> tuple[Any] | None:
+    def _make_alone(self, request: Request, lock: KeyLock) -> Way[tuple[Any] | None]:
         """Run the creator when no other process does, or has for as long as a lock lasts.
 
         None: the value could not be stored just now, so nobody should wait for it.
@@ -142,10 +184,10 @@ class Maker:
                     self._unlock(request.key, owner)
                 return None
             if prepared.locked or time.monotonic() >= give_up:
-                value, stored = self._create(request, prepared, owner)
+                value, stored = yield from self._create(request, prepared, owner)
                 lock.fruitless = not stored
                 return (value,)
-            time.sleep(pause)
+            yield Pause(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
             hit = self._look(request)
             if hit is not None:
@@ -168,7 +210,7 @@ class Maker:
 
     def _create(
         self, request: Request, prepared: Prepared | None, owner: str | None
-    ) -> tuple[Any, bool]:
+    ) -> Way[tuple[Any, bool]]:
         """Run the creator and store what it returned if that may be; say whether it was."""
         tokens = prepared.tokens if prepared is not None else {}
         learning = None if request.declared else self._fetch_tokens
@@ -177,7 +219,7 @@ class Maker:
         stored = False
         try:
             started = time.perf_counter()
-            result = _run(request.creator, run)
+            result = yield from _run(request.creator, run)
             cost = time.perf_counter() - started
             text, tagged = encode(result)
             names = self._names(request, run)
@@ -212,9 +254,12 @@ class Maker:
         run: CreatorRun,
         names: tuple[str, ...],
     ) -> bool:
-        if run.unlearned:
-            self._warn_of_text(request)
-        if run.refusal is not None or run.unlearned or self._backend.epoch != prepared.epoch:
+        if run.untold is None and request.learn is not None and not names:
+            run.tell_not(NOTHING_READ)
+        if run.untold is not None:
+            self._say(request, run.untold)
+            return False
+        if run.refusal is not None or self._backend.epoch != prepared.epoch or not request.holds():
             return False
         if writes.uncommitted(own_tables(names)):
             return False
@@ -246,15 +291,34 @@ class Maker:
         life = request.ttl * random.uniform(1 - _JITTER, 1) + request.stale
         self._breaker.attempt(self._backend.store, request.key, pack(entry), life, holder)
 
-    def _warn_of_text(self, request: Request) -> None:
+    def _say(self, request: Request, why: str) -> None:
+        self._warn_once(request, "%.200s is not cached: %s", why)
+
+    def _say_failed(self, request: Request, error: Exception) -> None:
+        self._warn_once(
+            request,
+            "%.200s could not be made anew (%s): the last good value is given as long as it may",
+            type(error).__name__,
+        )
+
+    def _warn_once(self, request: Request, message: str, detail: str) -> None:
         name = f"The key {request.key!r}" if request.name == UNNAMED else request.name
-        if name not in self._warned and len(self._warned) < _MOST_WARNINGS:
-            self._warned.add(name)
-            warn(
-                "%.200s is not cached: it runs SQL text, whose tables cannot be told; "
-                "name them with depends_on=[...]",
-                name,
-            )
+        if (name, detail) not in self._warned and len(self._warned) < _MOST_WARNINGS:
+            self._warned.add((name, detail))
+            warn(message, name, detail)
+
+
+class NotKept(Exception):
+    """Raised by a creator to carry its result past the cache; ``failed``: it is none."""
+
+    failed = False
+
+
+def _is_failure(error: Exception) -> bool:
+    """Say whether a source failed, not the question: an answer of 404 is one."""
+    if isinstance(error, NotKept):
+        return error.failed
+    return not isinstance(error, HTTPException) or (error.code or 500) >= 500
 
 
 def plain(value: Any) -> Any:
@@ -265,11 +329,11 @@ def plain(value: Any) -> Any:
     return decode(*encode(value))
 
 
-def _run(creator: Callable[[], Any], run: CreatorRun) -> Any:
+def _run(creator: Callable[[], Any], run: CreatorRun) -> Way[Any]:
     token = running.set(run)
     try:
-        with run.held.watch():
-            return creator()
+        with run.held.watch(), watch_unseen(note_unseen):
+            return (yield Create(creator))
     finally:
         running.reset(token)
         run.finish()

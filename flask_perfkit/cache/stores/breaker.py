@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TypeVar
 from weakref import ref
 
-from flask_perfkit.cache.process.fork import call_after_fork
+from flask_perfkit.cache.process.fork import Lock, call_after_fork
 from flask_perfkit.cache.process.log import warn
 
 SLOW_SECONDS = 0.1
@@ -18,12 +18,19 @@ SLOW_SECONDS = 0.1
 _SLOW_READS = 5
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 5.0
+_URGENT_DELAY = 0.2
+_OTHERS_SECONDS = 1.0
+"""Longer than a process with urgent news takes between two attempts, with their timeouts."""
 
 T = TypeVar("T")
 
 
 class Unavailable(Exception):
     """The backend does not answer, or did not a moment ago: go to the source."""
+
+
+class AllInUse(Exception):
+    """The process has as many connections as it may have, and uses all: no fault of the server."""
 
 
 class Breaker:
@@ -33,16 +40,28 @@ class Breaker:
     change, as other processes may read. A thread that lives only as long as either tries
     again, at growing intervals, so that no request pays for the attempt.
 
+    When a server answers again that was not restarted, other processes may still have commits to
+    tell it of that they made meanwhile. They try several times a second, and reads pass it by for
+    longer than that.
+
     :param recover: one attempt; raises while the backend is not usable.
+    :param is_urgent: says whether commits wait to be told.
+    :param epoch: names the run of the server; entries of another run are not believed anyway.
     """
 
-    def __init__(self, recover: Callable[[], None]) -> None:
+    def __init__(
+        self, recover: Callable[[], None], is_urgent: Callable[[], bool], epoch: Callable[[], str]
+    ) -> None:
         self.open = False
+        self._is_urgent = is_urgent
+        self._epoch = epoch
+        self._epoch_before = ""
+        self._reads_from = 0.0
         self._slow = False
         self._slow_reads = 0
         self._looking = False
         self._recover = recover
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._complained: set[str] = set()
         call_after_fork(self._after_fork)
 
@@ -55,16 +74,37 @@ class Breaker:
             raise Unavailable
         try:
             return operation(*arguments)
+        except AllInUse as error:
+            raise Unavailable from error
         except Exception as error:
             self.trip(error)
             raise Unavailable from error
+
+    def insist(self, operation: Callable[..., T], *arguments: object) -> T:
+        """Call the operation even while the breaker is open, and once more if it fails.
+
+        For what must not be missed: other processes may have found the server again long before
+        this one, and a connection that was open before its restart is not good any more.
+
+        :raises Unavailable: the backend does not answer.
+        """
+        was_open = self.open
+        try:
+            result = _twice(operation, arguments)
+        except Exception as error:
+            if not isinstance(error, AllInUse):
+                self.trip(error)
+            raise Unavailable from error
+        if was_open:
+            self.try_again()
+        return result
 
     def read(self, operation: Callable[..., T], *arguments: object) -> T:
         """Call the operation as :meth:`call` does, unless the backend has become slow.
 
         :raises Unavailable: the breaker is open, or the backend slow.
         """
-        if self._slow:
+        if self._slow or (self._reads_from and time.monotonic() < self._reads_from):
             raise Unavailable
         started = time.monotonic()
         result = self.call(operation, *arguments)
@@ -86,6 +126,8 @@ class Breaker:
             return None
         try:
             return operation(*arguments)
+        except AllInUse:
+            return None
         except Exception as error:
             if refused(error):
                 self.complain(error)
@@ -95,10 +137,14 @@ class Breaker:
 
     def trip(self, error: BaseException) -> None:
         """Open, say so once, and start looking for the backend's return."""
+        epoch = ""
+        with suppress(Exception):  # a cluster that was never there has none, and says so by raising
+            epoch = self._epoch()
         with self._lock:
             if self.open:
                 return
             self.open = True
+            self._epoch_before = epoch
             warn(
                 "The cache's server is not usable (%s): values come from their source until it is",
                 _described(error),
@@ -135,10 +181,18 @@ class Breaker:
         if time.monotonic() - started > SLOW_SECONDS:
             return False
         with self._lock:
+            was_given_up = self.open or self._slow
+            if self.open and self._epoch() == self._epoch_before:
+                self._reads_from = time.monotonic() + _OTHERS_SECONDS
             self.open = self._slow = self._looking = False
             self._slow_reads = 0
-        warn("The cache's server is usable again")
+        if was_given_up:
+            warn("The cache's server is usable again")
         return True
+
+    def longest_delay(self) -> float:
+        """Return how many seconds may pass between two attempts."""
+        return _URGENT_DELAY if self._is_urgent() else _LONGEST_DELAY
 
     def _start(self) -> None:
         if not self._looking:
@@ -150,7 +204,6 @@ class Breaker:
                 self._looking = True
 
     def _after_fork(self) -> None:
-        self._lock = threading.Lock()
         self._looking = False
         if self.open or self._slow:
             self._start()
@@ -161,11 +214,20 @@ def _look(breaker: ref[Breaker]) -> None:
     delay = _FIRST_DELAY
     while True:
         time.sleep(delay)
-        delay = min(2 * delay, _LONGEST_DELAY)
         found = breaker()
         if found is None or found.try_again():
             return
+        delay = min(2 * delay, found.longest_delay())
         del found
+
+
+def _twice(operation: Callable[..., T], arguments: tuple[object, ...]) -> T:
+    try:
+        return operation(*arguments)
+    except Exception as error:
+        if refused(error) or isinstance(error, AllInUse) or "Timeout" in type(error).__name__:
+            raise
+        return operation(*arguments)
 
 
 def refused(error: BaseException) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from flask_perfkit.cache.process.log import warn
+from flask_perfkit.cache.stores.breaker import AllInUse
 from flask_perfkit.cache.stores.redis import ClusterBackend, RedisBackend
 from flask_perfkit.errors import ExtraMissing, SettingsError
 
@@ -52,12 +52,11 @@ class _Late:
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
-
-    @cached_property
-    def _client(self) -> Any:
-        return self._make()
+        self._client: Any = None
 
     def __getattr__(self, name: str) -> Any:
+        if self._client is None:
+            self._client = self._make()
         return getattr(self._client, name)
 
 
@@ -116,12 +115,35 @@ def _single(url: str, epochs: _Epochs) -> Any:
     import redis
 
     try:
-        client = redis.Redis.from_url(url, redis_connect_func=epochs.connected, **_options())
-        pool = client.connection_pool
+        options = {"redis_connect_func": epochs.connected, **_options()}
+        if "max_connections=" in url:  # callers wait a moment for one: our limit is no fault
+            pool = _waiting_pool().from_url(url, timeout=_TIMEOUT, **options)
+        else:
+            pool = redis.ConnectionPool.from_url(url, **options)
         pool.connection_class(**pool.connection_kwargs)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"PERFKIT_REDIS_URL has an option that is none: {error}") from error
-    return client
+    return redis.Redis(connection_pool=pool)
+
+
+def _waiting_pool() -> Any:
+    from queue import Empty
+
+    from redis.connection import BlockingConnectionPool
+    from redis.exceptions import ConnectionError as NoConnection
+
+    class WaitingPool(BlockingConnectionPool):
+        """A pool of so many connections, of which each caller waits for one for a moment."""
+
+        def get_connection(self, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return super().get_connection(*args, **kwargs)  # type: ignore[no-untyped-call]
+            except NoConnection as error:
+                if isinstance(error.__context__, Empty):
+                    raise AllInUse from error
+                raise
+
+    return WaitingPool
 
 
 def _cluster(url: str, epochs: _Epochs) -> Any:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import threading
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flask_perfkit.cache.entries.dependencies import rows_token
-from flask_perfkit.cache.stores.tokens import ANY_MOVE, Begun, Prepared, TableMark, fresh
+from flask_perfkit.cache.entries.texts import fresh
+from flask_perfkit.cache.process.fork import Lock
+from flask_perfkit.cache.stores.globs import matches
+from flask_perfkit.cache.stores.tokens import ANY_MOVE, Begun, Prepared, TableMark
 
 _MOST_TOKENS = 100_000
+_ENTRY_BYTES = 250
+"""What an entry takes beside key and payload: its place in the dict, a tuple, a float."""
 
 
 @dataclass
@@ -32,7 +36,7 @@ class _Token:
 class MemoryBackend:
     """The backend without a server.
 
-    :param limit: bytes of payloads kept at most; the longest unused go first.
+    :param limit: bytes that the entries may take with their keys; the longest unused go first.
     """
 
     shared = False
@@ -41,7 +45,7 @@ class MemoryBackend:
     def __init__(self, limit: int = 64 * 2**20) -> None:
         self._limit = limit
         self._size = 0
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._entries: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._tokens: dict[str, _Token] = {}
         self._movers: dict[tuple[str, str], dict[str, float]] = {}
@@ -91,7 +95,7 @@ class MemoryBackend:
         with self._lock:
             self._drop(key)
             self._entries[key] = (payload, time.monotonic() + seconds)
-            self._size += len(payload)
+            self._size += _held(key, payload)
             while self._size > self._limit:
                 self._drop(next(iter(self._entries)))
 
@@ -105,9 +109,9 @@ class MemoryBackend:
             return sum(self._drop(key) for key in keys)
 
     def delete_matching(self, pattern: str) -> int:
-        matches = glob(pattern).fullmatch
         with self._lock:
-            return sum(self._drop(key) for key in list(self._entries) if matches(key))
+            keys = list(self._entries)
+        return self.delete([key for key in keys if matches(pattern, key)])
 
     def begin(self, mark: str, tables: Sequence[TableMark], seconds: float) -> dict[str, Begun]:
         now = time.monotonic()
@@ -156,7 +160,7 @@ class MemoryBackend:
     def _drop(self, key: str) -> bool:
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self._size -= len(entry[0])
+            self._size -= _held(key, entry[0])
         return entry is not None
 
     def _value(self, name: str, now: float) -> str | None:
@@ -236,17 +240,6 @@ class MemoryBackend:
         return None if token.pending(now) else token
 
 
-def glob(pattern: str) -> re.Pattern[str]:
-    r"""Turn a glob as Redis has it (``*``, ``?``, ``[ab]``, ``[^a]``, ``\``) into an expression."""
-    parts = re.findall(r"\\.|\[[^\]]*\]|.", pattern, re.DOTALL)
-    return re.compile("".join(_glob_part(part) for part in parts), re.DOTALL)
-
-
-def _glob_part(part: str) -> str:
-    if part in ("*", "?"):
-        return ".*" if part == "*" else "."
-    if len(part) > 2 and part.startswith("["):
-        negated = part[1] == "^"
-        letters = re.sub(r"([\\\[\]&~|])", r"\\\1", part[2 if negated else 1 : -1])
-        return f"[{'^' if negated else ''}{letters}]"
-    return re.escape(part[1:] if len(part) > 1 and part.startswith("\\") else part)
+def _held(key: str, payload: bytes) -> int:
+    """Count the bytes that an entry takes in the process."""
+    return sys.getsizeof(key) + sys.getsizeof(payload) + _ENTRY_BYTES

@@ -11,8 +11,14 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
+from sys import getsizeof
 
 _MOST_EPOCHS = 100_000
+_ENTRY_BYTES = 350
+"""What an entry takes beside its texts: its place in the dict, its fields, three tuples."""
+
+_TOKEN_BYTES = 100
+"""What a token takes: its text, its place in two tuples, and a number."""
 
 
 @dataclass(slots=True)
@@ -34,7 +40,8 @@ class Near:
     Nothing is returned unless the pushes are alive: whoever listens to them moves
     ``alive_until`` on (``time.monotonic()``).
 
-    :param limit: characters kept at most; the oldest entries go first.
+    :param limit: bytes that the entries may take, with their keys, names and tokens; the oldest
+        go first.
     """
 
     def __init__(self, limit: int = 16 * 2**20) -> None:
@@ -71,7 +78,7 @@ class Near:
             return
         self._discard(key)
         self._entries[key] = entry
-        self._size += len(entry.text)
+        self._size += _held(key, entry)
         while self._size > self._limit:
             self._discard(next(iter(self._entries)))
 
@@ -101,4 +108,10 @@ class Near:
     def _discard(self, key: str) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self._size -= len(entry.text)
+            self._size -= _held(key, entry)
+
+
+def _held(key: str, entry: NearEntry) -> int:
+    """Count the bytes that an entry takes in the process."""
+    names = sum(map(getsizeof, entry.names)) + _TOKEN_BYTES * len(entry.tokens)
+    return getsizeof(key) + getsizeof(entry.text) + names + _ENTRY_BYTES

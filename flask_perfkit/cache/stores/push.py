@@ -13,7 +13,7 @@ import time
 from typing import Any
 from weakref import ref
 
-from flask_perfkit.cache.process.fork import call_after_fork
+from flask_perfkit.cache.process.fork import Lock, call_after_fork
 from flask_perfkit.cache.process.log import warn
 from flask_perfkit.cache.stores.near import Near
 from flask_perfkit.cache.stores.tokens import PushSource
@@ -32,7 +32,7 @@ class PushListener:
     def __init__(self, source: PushSource, near: Near) -> None:
         self._source = source
         self._near = ref(near)
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._running = False
         self._complained = False
         call_after_fork(self._after_fork)
@@ -108,9 +108,7 @@ class PushListener:
         if keys is None:
             near.forget_all()
             return
-        names = [
-            key.decode("utf-8", "surrogatepass").removeprefix(self._source.prefix) for key in keys
-        ]
+        names = [_text(key).removeprefix(self._source.prefix) for key in keys]
         near.forget(names)
         for name in names:
             if name == self._source.gone:
@@ -128,7 +126,6 @@ class PushListener:
             )
 
     def _after_fork(self) -> None:
-        self._lock = threading.Lock()
         self._running = False
         near = self._near()
         if near is not None:

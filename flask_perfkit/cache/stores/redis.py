@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 from flask_perfkit.cache.entries.dependencies import rows_token
+from flask_perfkit.cache.entries.texts import fresh
 from flask_perfkit.cache.stores.scripts import BEGIN, END, PREPARE, UNLOCK
 from flask_perfkit.cache.stores.tokens import (
     ANY_MOVE,
@@ -24,7 +25,6 @@ from flask_perfkit.cache.stores.tokens import (
     Prepared,
     PushSource,
     TableMark,
-    fresh,
 )
 from flask_perfkit.recording.recorder import enter, leave
 

@@ -25,7 +25,6 @@ transaction began: otherwise the row may have been another's since.
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,11 +47,6 @@ ANY_MOVE = "?"
 """Belief of a writer that need not know whether values moved: the database compared them."""
 
 _MOST_SEEN = 20_000
-
-
-def fresh() -> str:
-    """Make a token that never was and never will be again."""
-    return secrets.token_hex(8)
 
 
 @dataclass(frozen=True)
@@ -191,6 +185,10 @@ class SeenTokens:
                 self._seen[name] = (token, time.monotonic())
                 while len(self._seen) > _MOST_SEEN:
                     self._seen.popitem(last=False)
+
+    def knows(self, name: str) -> bool:
+        """Say whether a value of the token was seen at all."""
+        return name in self._seen
 
     def since(self, name: str, token: str | None) -> float:
         """Return since when the token is known to have had this value; infinity if it is not."""

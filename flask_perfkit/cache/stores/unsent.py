@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 
-from flask_perfkit.cache.process.fork import call_after_fork
-from flask_perfkit.cache.stores.tokens import Backend, TableMark, fresh
+from flask_perfkit.cache.entries.texts import fresh
+from flask_perfkit.cache.process.fork import Lock
+from flask_perfkit.cache.stores.tokens import Backend, TableMark
 
 _MOST_KEPT = 500
 
@@ -21,10 +21,9 @@ class Unsent:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._marks: dict[str, tuple[str, ...]] = {}
         self._held: dict[str, str] = {}
-        call_after_fork(self._after_fork)
 
     def add_mark(self, mark: str, tables: Iterable[str]) -> None:
         """Keep the tables of a commit, under the name of its mark."""
@@ -39,6 +38,10 @@ class Unsent:
         with self._lock:
             if len(self._held) < _MOST_KEPT:
                 self._held[owner] = key
+
+    def has_marks(self) -> bool:
+        """Say whether there are commits to be told."""
+        return bool(self._marks)
 
     def send(self) -> None:
         """Reach the backend and send what is kept; raises while that fails."""
@@ -55,6 +58,3 @@ class Unsent:
                 self._marks.pop(mark, None)
             for owner in held:
                 self._held.pop(owner, None)
-
-    def _after_fork(self) -> None:
-        self._lock = threading.Lock()

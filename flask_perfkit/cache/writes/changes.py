@@ -184,6 +184,10 @@ class Changes:
                     merged.setdefault(table, TableChanges()).merge(changes)
         return merged
 
+    def clear(self) -> None:
+        """Forget all of it, as each statement was committed by itself."""
+        self._frames = [("", {})]
+
     def touches(self, tables: frozenset[str] | None) -> bool:
         """Say whether one of these tables was written; None stands for any."""
         return any(

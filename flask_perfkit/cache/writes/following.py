@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from weakref import ref
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Mapper, Session
 
+from flask_perfkit.cache.process.fork import Lock
 from flask_perfkit.cache.reads import sessions
 from flask_perfkit.cache.writes import execution, flushes
 from flask_perfkit.cache.writes.invalidation import Invalidator
 from flask_perfkit.cache.writes.isolation import in_transaction
 from flask_perfkit.cache.writes.transactions import guarded, invalidators, transaction_of, writing
 
-_following = threading.Lock()
+_following = Lock()
 
 
 def listen(invalidator: Invalidator) -> None:

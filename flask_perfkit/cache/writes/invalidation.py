@@ -6,10 +6,17 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from flask_perfkit.cache.entries.dependencies import rows_token, value_token
+from flask_perfkit.cache.entries.dependencies import ANYTHING, rows_token, value_token
+from flask_perfkit.cache.entries.texts import fresh
 from flask_perfkit.cache.stores.breaker import Breaker, Unavailable
 from flask_perfkit.cache.stores.near import Near
-from flask_perfkit.cache.stores.tokens import ANY_MOVE, Backend, SeenTokens, TableMark, fresh
+from flask_perfkit.cache.stores.tokens import (
+    ANY_MOVE,
+    TOKEN_SECONDS,
+    Backend,
+    SeenTokens,
+    TableMark,
+)
 from flask_perfkit.cache.stores.unsent import Unsent
 from flask_perfkit.cache.writes.changes import TableChanges, watch
 
@@ -61,7 +68,7 @@ class Invalidator:
         )
         self._near.forget(_names(mark))
         try:
-            begun = self._breaker.call(self._backend.begin, mark.name, mark.tables, seconds)
+            begun = self._breaker.insist(self._backend.begin, mark.name, mark.tables, seconds)
         except Unavailable:
             self._lose(mark)
             mark.unknown = {table.table: [] for table in mark.tables}
@@ -78,7 +85,7 @@ class Invalidator:
     def end(self, mark: Mark) -> None:
         """Give what was marked fresh tokens, now that the commit is done; never raises."""
         try:
-            tokens, moves = self._breaker.call(
+            tokens, moves = self._breaker.insist(
                 self._backend.end, mark.name, mark.tables, mark.unknown
             )
         except Unavailable:
@@ -86,6 +93,7 @@ class Invalidator:
         else:
             self._seen_tokens.note(tokens.items())
             self.learn_moves(moves)
+            self._see_anything()
         self._near.forget(_names(mark))
 
     def drop(self, tables: Iterable[str], values: Mapping[str, tuple[str, ...]]) -> None:
@@ -101,6 +109,19 @@ class Invalidator:
             if table not in unknown
         ]
         self.end(Mark(fresh(), marks, unknown))
+
+    def _see_anything(self) -> None:
+        """Know the token on which all depends from the first commit on, as those of its tables."""
+        if self._seen_tokens.knows(ANYTHING):
+            return
+        found = self._breaker.attempt(self._backend.read, (), (ANYTHING,))
+        if found is not None and found[1] != [None]:
+            self._seen_tokens.note([(ANYTHING, found[1][0])])
+        elif found is not None:
+            life = TOKEN_SECONDS
+            prepared = self._breaker.attempt(self._backend.prepare, (ANYTHING,), (), life, None)
+            if prepared is not None:
+                self._seen_tokens.note(prepared.tokens.items())
 
     def _lose(self, mark: Mark) -> None:
         self._unsent.add_mark(mark.name, (table.table for table in mark.tables))

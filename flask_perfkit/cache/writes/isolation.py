@@ -12,6 +12,10 @@ from flask_perfkit.cache.writes.changes import Changes
 LAG_OPTION = "perfkit_replica_lag"
 """Execution option of an engine on a replica: how many seconds it may be behind at most."""
 
+SET_BY_TEXT = "flask_perfkit.cache.isolation"
+"""Under which a connection's ``info`` says that a text has set a level of isolation."""
+
+_NEXT_ONLY = frozenset({"mysql", "mariadb"})
 _LATEST = frozenset({"READ COMMITTED", "AUTOCOMMIT"})
 
 
@@ -26,21 +30,36 @@ def snapshot(changes: Changes, context: Any) -> float:
     lag = context.execution_options.get(LAG_OPTION)
     if lag is not None:
         return min(time.monotonic(), changes.began) - float(lag)
-    level = _isolation_level(connection)
+    level = _level_in_force(connection)
     if level == "READ UNCOMMITTED":
         return float("-inf")
-    if level in _LATEST or not in_transaction(connection):
-        return float("inf")
-    return changes.began
+    latest = level in _LATEST or not in_transaction(connection)
+    return float("inf") if latest else changes.began
 
 
-def _isolation_level(connection: Connection) -> str | None:
+def _level_in_force(connection: Connection) -> str | None:
+    """Ask the driver, as text, a listener or the driver's own attribute may have set the level.
+
+    None: it cannot be told, so every row may be as old as the transaction.
+    """
+    driver = connection.connection.dbapi_connection
+    if driver is None:
+        return None
+    if commits_each_statement(connection):
+        return "AUTOCOMMIT"
+    try:
+        level: str = connection.dialect.get_isolation_level(driver)
+    except Exception:
+        return None
+    if connection.dialect.name in _NEXT_ONLY and level in _LATEST:
+        # It is the session's that is told; one transaction may have been given another.
+        return None if connection.info.get(SET_BY_TEXT) else level
+    return level
+
+
+def _level_as_configured(connection: Connection) -> str | None:
     level = connection.get_execution_options().get("isolation_level")
-    return (
-        level
-        or getattr(connection.dialect, "_on_connect_isolation_level", None)
-        or connection.default_isolation_level
-    )
+    return level or getattr(connection.dialect, "_on_connect_isolation_level", None)
 
 
 def in_transaction(connection: Connection) -> bool:
@@ -52,7 +71,7 @@ def in_transaction(connection: Connection) -> bool:
 
 def commits_each_statement(connection: Connection) -> bool:
     """Say whether a statement is committed as soon as it is executed."""
-    if _isolation_level(connection) == "AUTOCOMMIT":
+    if _level_as_configured(connection) == "AUTOCOMMIT":
         return True
     driver = connection.connection.driver_connection
     if connection.dialect.name == "sqlite":

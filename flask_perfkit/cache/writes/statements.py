@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
+from sqlalchemy.orm.context import FromStatement
 from sqlalchemy.orm.mapper import _all_registries
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql import operators, visitors
@@ -28,26 +28,27 @@ from sqlalchemy.sql.elements import (
     TextClause,
 )
 from sqlalchemy.sql.expression import Join, Select, TableClause
+from sqlalchemy.sql.functions import Function, FunctionElement
+from sqlalchemy.sql.selectable import SelectBase, TextualSelect
 
-from flask_perfkit.cache.entries.dependencies import column_name, table_token, value_text
-
-_NAME = r"""((?:["`\[]?[\w$]+["`\]]?\s*\.\s*)*["`\[]?[\w$]+)"""
-_TEXT_WRITES = re.compile(
-    r"\b(?:(?:insert|replace|merge)(?:\s+or\s+\w+|\s+ignore)?\s+into"
-    r"|(?<!for )update(?:\s+or\s+\w+)?(?:\s+only)?"
-    r"|delete\s+from(?:\s+only)?"
-    r"|truncate(?:\s+table)?(?:\s+only)?"
-    r"|(?:alter|drop)\s+table(?:\s+if\s+exists)?)\s+" + _NAME,
-    re.IGNORECASE,
+from flask_perfkit.cache.entries.dependencies import (
+    ANYTHING,
+    column_name,
+    table_token,
+    value_text,
 )
+from flask_perfkit.cache.writes.functions import is_known_function
+from flask_perfkit.cache.writes.texts import fragment_writes, text_facts
+
 _TEXT_READS = re.compile(r"\b(?:from|join|table|call|execute)\b", re.IGNORECASE)
 _TEXT_CALLS = re.compile(r"\s*(?:select|with|values)\b.*\w\s*\(", re.IGNORECASE | re.DOTALL)
-_TEXT_INSERTS = re.compile(r"\s*insert\s+into\b", re.IGNORECASE)
-_TEXT_TRUNCATES = re.compile(r"\b(?:truncate|drop|merge)\b", re.IGNORECASE)
-_TEXT_COMMITS = re.compile(
-    r"\s*(?:create|alter|drop|truncate|rename|commit|end|prepare\s+transaction)\b", re.IGNORECASE
+_OPAQUE_TEXT = "it runs SQL text, whose tables cannot be told; name them with depends_on=[...]"
+_OPAQUE_CALL = (
+    "it calls the function {}(), which may read any table; name the tables with depends_on=[...]"
 )
 _LONGEST_KEPT_TEXT = 2000
+_GENERIC = Function.__module__
+_FACTS = "_flask_perfkit_facts"
 _CASCADES = frozenset({"CASCADE", "SET NULL", "SET DEFAULT"})
 
 
@@ -88,17 +89,24 @@ class Write:
 class Facts:
     """What a statement does: tables read, tables written, whether some stayed unseen.
 
-    ``opaque``: it holds text that reads tables which cannot be told.
+    ``opaque``: why it reads tables which cannot be told; empty where it does not.
     ``commits``: a database may commit the transaction because of it.
+    ``switches``: the connection sees other data from here on; ``sets_level``: perhaps at another
+    level of isolation. ``only_reads``: nothing has to be noted unless a creator runs.
     """
 
     reads: frozenset[str]
     writes: tuple[Write, ...] = ()
-    opaque: bool = False
+    opaque: str = ""
     commits: bool = False
+    switches: bool = False
+    sets_level: bool = False
 
+    only_reads: bool = field(init=False)
 
-_known: WeakKeyDictionary[Any, Facts] = WeakKeyDictionary()
+    def __post_init__(self) -> None:
+        notable = self.writes or self.commits or self.switches or self.sets_level
+        object.__setattr__(self, "only_reads", not notable)
 
 
 def facts(context: Any) -> Facts:
@@ -106,11 +114,10 @@ def facts(context: Any) -> Facts:
     compiled = context.compiled
     if compiled is None:
         return _text_facts(context.statement)
-    try:
-        return _known[compiled]
-    except KeyError:
-        found = _known[compiled] = _compiled_facts(compiled)
-        return found
+    known: Facts | None = compiled.__dict__.get(_FACTS)
+    if known is None:
+        known = compiled.__dict__[_FACTS] = _compiled_facts(compiled)
+    return known
 
 
 def _text_facts(text: str) -> Facts:
@@ -120,18 +127,18 @@ def _text_facts(text: str) -> Facts:
 
 def _read_text(text: str, _known_tables: int) -> Facts:
     """Tell what a text does; with more tables known, its cascades may reach further."""
-    written = {
-        table_token(re.split(r"[.\s]+", name)[-1].strip('"`[]'))
-        for name in _TEXT_WRITES.findall(text)
-    }
-    if written and not _TEXT_INSERTS.match(text):
-        actions = () if _TEXT_TRUNCATES.search(text) else ("ondelete", "onupdate")
-        written |= _cascade(written, _metadatas(), actions)
+    told = text_facts(text)
+    written = set(told.writes)
+    if written and told.cascades and ANYTHING not in written:
+        written |= _cascade(written, _metadatas(), () if told.empties else ("ondelete", "onupdate"))
+    opaque = _TEXT_READS.search(text) is not None or _TEXT_CALLS.match(text) is not None
     return Facts(
         reads=frozenset(),
         writes=tuple(Write(table) for table in sorted(written)),
-        opaque=_TEXT_READS.search(text) is not None or _TEXT_CALLS.match(text) is not None,
-        commits=_TEXT_COMMITS.match(text) is not None,
+        opaque=_OPAQUE_TEXT if opaque else "",
+        commits=told.commits,
+        switches=told.switches,
+        sets_level="isolation" in text.lower() or "snapshot" in text.lower(),
     )
 
 
@@ -146,21 +153,59 @@ def _compiled_facts(compiled: Any) -> Facts:
         return _ddl_facts(statement)
     final = getattr(compiled.compile_state, "statement", None)
     roots = (final,) if isinstance(final, UpdateBase) else (statement, final)
+    if not isinstance(statement, _UNDERSTOOD):
+        return _text_facts(str(compiled))
     reads: set[str] = set()
     writes: list[Write] = []
-    opaque = False
+    opaque = ""
+    unknown = ""
     for element in _elements(*roots):
         if isinstance(element, TableClause):
             reads.add(table_token(element.name))
         elif isinstance(element, UpdateBase):
             writes += _dml_writes(element, compiled if element is roots[0] else None)
-        elif isinstance(element, TextClause):
-            opaque = opaque or _TEXT_READS.search(element.text) is not None
-        elif isinstance(element, ColumnClause) and element.is_literal:
-            opaque = opaque or _TEXT_READS.search(element.name) is not None
-        elif isinstance(element, Select | Join):
-            opaque = opaque or _is_from_text(element)
+        elif isinstance(element, FunctionElement):
+            unknown = unknown or _unknown_function(element)
+        elif isinstance(element, TextClause | ColumnClause):
+            text = _text_of(element)
+            if text:
+                writes += map(Write, sorted(fragment_writes(text)))
+                opaque = opaque or (_OPAQUE_TEXT if _TEXT_READS.search(text) else "")
+        elif isinstance(element, TextualSelect):
+            writes += _text_facts(getattr(element.element, "text", "")).writes
+        elif isinstance(element, Select | Join) and _is_from_text(element):
+            opaque = opaque or _OPAQUE_TEXT
+    if unknown:
+        opaque = opaque or _OPAQUE_CALL.format(unknown)
+        if not reads:  # a procedure, called as such
+            writes.append(Write(ANYTHING))
     return Facts(frozenset(reads), tuple(writes), opaque)
+
+
+_UNDERSTOOD = (
+    SelectBase,
+    UpdateBase,
+    FromStatement,
+    FunctionElement,
+    sa.sql.elements.ColumnElement,
+    sa.Sequence,
+    sa.sql.expression.FromClause,
+)
+
+
+def _text_of(element: TextClause | ColumnClause[Any]) -> str:
+    if isinstance(element, TextClause):
+        return element.text
+    return element.name if element.is_literal else ""
+
+
+def _unknown_function(element: FunctionElement[Any]) -> str:
+    """Return the name of a function that may read or write anything, empty for another."""
+    if type(element).__module__ == _GENERIC and type(element) is not Function:
+        return ""
+    name = str(getattr(element, "name", type(element).__name__))
+    packages = tuple(getattr(element, "packagenames", ()))
+    return "" if is_known_function(name) and packages in ((), ("pg_catalog",)) else name
 
 
 def _is_from_text(element: Select[Any] | Join) -> bool:
@@ -185,6 +230,8 @@ def _elements(*statements: Any) -> Iterator[Any]:
 
 
 def _ddl_facts(statement: Any) -> Facts:
+    if isinstance(statement, sa.DDL):
+        return replace(_text_facts(statement.statement), commits=True)
     target = getattr(statement, "element", None)
     writes = (Write(table_token(target.name)),) if isinstance(target, TableClause) else ()
     return Facts(frozenset(), writes, commits=True)

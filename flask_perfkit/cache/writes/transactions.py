@@ -8,7 +8,6 @@ connection or pool, passes them.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +16,7 @@ from weakref import WeakSet, ref
 
 from sqlalchemy.engine import Connection
 
+from flask_perfkit.cache.process.fork import Lock
 from flask_perfkit.cache.stores.tokens import LONG_MARK_SECONDS, MARK_SECONDS
 from flask_perfkit.cache.writes.changes import Changes
 from flask_perfkit.cache.writes.invalidation import Invalidator, Mark
@@ -32,18 +32,22 @@ invalidators: WeakSet[Invalidator] = WeakSet()
 writing: ContextVar[tuple[ref[Transaction], ...]] = ContextVar("flask_perfkit_writing", default=())
 """The transactions in which this context has written."""
 
-_wrapping = threading.Lock()
+_wrapping = Lock()
 
 
 class Transaction:
     """What is known of the transaction that a driver's connection is in.
 
     ``over`` is said and not left to the object's end, which a traceback may put off; ``early``
-    holds the marks that stand before its end.
+    holds the marks that stand before its end; ``executed`` says that it had a statement,
+    ``switched`` says that a text has made the
+    connection see other data, as another role or schema.
     """
 
     def __init__(self) -> None:
         self.over = False
+        self.executed = False
+        self.switched = False
         self.changes = Changes()
         self.early: list[tuple[Invalidator, Mark]] = []
 
