@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import event
 
 from example_app import problems, seed
-from example_app.blueprints import analytics, before, documents, health, users
+from example_app.blueprints import analytics, before, documents, health, home, users
 from example_app.config import read_config
 from example_app.converters import RowIdConverter
 from example_app.extensions import db, migrate, perfkit
@@ -27,7 +27,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     db.init_app(app)
     migrate.init_app(app, db, MIGRATIONS)
     perfkit.init_app(app, db)
-    for blueprint in (documents.bp, users.bp, analytics.bp, before.bp, health.bp):
+    for blueprint in (home.bp, documents.bp, users.bp, analytics.bp, before.bp, health.bp):
         app.register_blueprint(blueprint)
     app.cli.add_command(seed.seed)
     with app.app_context():

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import click
 import flask_migrate
-from flask import Flask
+from click.core import ParameterSource
 
 from example_app import create_app, seed
-
-_ADDRESSES = {
-    "/documents?page=2&page_size=20&sort=-uploaded_at": "a page of documents",
-    "/before/documents": "the same without pages: every row",
-    "/before/analytics": "an N+1: watch the log and the Server-Timing header",
-    "/analytics": "the same numbers from three statements",
-    "/health": "whether the database answers",
-    "/metrics": "figures for Prometheus",
-    "/perfkit": "the dashboard of PerfKit",
-}
+from example_app.blueprints.home import known_addresses
 
 
 @click.command()
@@ -35,16 +26,21 @@ def main(port: int, documents: int) -> None:
         flask_migrate.upgrade()
         if seed.is_empty():
             seed.fill(documents)
-    _print_addresses(app, f"http://127.0.0.1:{port}")
+        elif _was_given("documents") and (held := seed.count_documents()) != documents:
+            click.echo(
+                f"The database holds {held:,} documents already: --documents "
+                "fills an empty one only. `flask --app example_app seed --force` adds to it."
+            )
+        addresses = known_addresses()
+    click.echo("\nOpen, while this runs (Ctrl-C ends it):")
+    for address, meaning in addresses.items():
+        click.echo(f"  http://127.0.0.1:{port}{address}\n      {meaning}")
     app.run(port=port, use_reloader=False)
 
 
-def _print_addresses(app: Flask, root: str) -> None:
-    router = app.url_map.bind("127.0.0.1")
-    click.echo("\nOpen, while this runs (Ctrl-C ends it):")
-    for address, meaning in _ADDRESSES.items():
-        if router.test(address.partition("?")[0]):
-            click.echo(f"  {root}{address}\n      {meaning}")
+def _was_given(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is ParameterSource.COMMANDLINE
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from flask import Flask, json
@@ -11,6 +12,10 @@ from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.sansio.response import Response
 
 PROBLEM = "application/problem+json"
+
+_MOST_FIELDS = 20
+_LONGEST_NAME = 100
+"""What a client made up is said back in part only."""
 
 
 def init_app(app: Flask) -> None:
@@ -26,8 +31,9 @@ def _http_problem(error: HTTPException) -> Response:
 
 
 def _validation_problem(error: ValidationError) -> Response:
-    errors = error.normalized_messages()
-    detail = "; ".join(f"{field}: {' '.join(messages)}" for field, messages in errors.items())
+    messages = islice(error.normalized_messages().items(), _MOST_FIELDS)
+    errors = {str(field)[:_LONGEST_NAME]: texts for field, texts in messages}
+    detail = "; ".join(f"{field}: {' '.join(texts)}" for field, texts in errors.items())
     response = UnprocessableEntity().get_response()
     _fill(response, detail, errors=errors)
     return response

@@ -71,6 +71,10 @@ def is_empty() -> bool:
     return not db.session.scalar(select(or_(select(User).exists(), select(Document).exists())))
 
 
+def count_documents() -> int:
+    return db.session.scalar(select(func.count()).select_from(Document)) or 0
+
+
 def fill(documents: int, users: int = USERS) -> None:
     """Add users and documents in one transaction: an interrupted run leaves nothing behind."""
     started = perf_counter()
@@ -111,13 +115,15 @@ def _user(random: Random) -> dict[str, Any]:
 
 def _document(random: Random, owner: int, document_type: str) -> dict[str, Any]:
     subject, number = random.choice(_SUBJECTS), random.randrange(10**6)
+    size = 1 + int(random.lognormvariate(4, 1))  # bytes; half are above 54
+    sentence = f"{subject} number {number}, shortened: a seed keeps no files. "
     return {
         "user_id": owner,
         "title": f"{subject} {number:06}",
         "document_type": document_type,
-        "size": 1 + int(random.lognormvariate(11, 1.5)),  # bytes; half are above 60 kB
+        "size": size,
         "uploaded_at": _END - timedelta(seconds=random.randrange(_TWO_YEARS)),
-        "content": f"{subject} number {number}, shortened: a seed keeps no files.",
+        "content": (sentence * (size // len(sentence) + 1))[:size],
     }
 
 

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -62,14 +63,6 @@ def _is_url(value: Any, schemes: tuple[str, ...]) -> bool:
         return False
 
 
-def _is_storage_url(value: Any) -> bool:
-    if value == "memory://":
-        return True
-    if isinstance(value, str) and value.startswith("sqlite:///"):
-        return len(value) > len("sqlite:///")
-    return _is_url(value, _REDIS_SCHEMES)
-
-
 def _or_none(check: _Check) -> _Check:
     return _Check(f"{check.allowed}, or None", lambda value: value is None or check.accepts(value))
 
@@ -77,8 +70,15 @@ def _or_none(check: _Check) -> _Check:
 _BOOL = _Check("True or False", lambda value: isinstance(value, bool))
 _COUNT = _Check("a whole number above zero", _is_count)
 _SECONDS = _Check("a number of seconds above zero", lambda value: _is_number(value) and value > 0)
+_INTERVAL = _Check(
+    "a number of seconds, or 0 to log each finding each time",
+    lambda value: _is_number(value) and value >= 0,
+)
 _RATE = _Check("a number from 0.0 to 1.0", lambda value: _is_number(value) and 0 <= value <= 1)
-_NAMES = _Check("a tuple of endpoint names", _is_names)
+_ENDPOINTS = _Check(
+    'a tuple of endpoint names (no paths), such as "health", or of patterns, such as "admin.*"',
+    lambda value: _is_names(value) and not any(name.startswith("/") for name in value),
+)
 _PATH = _Check(
     'a path that starts with "/"',
     lambda value: isinstance(value, str) and value.startswith("/") and len(value) > 1,
@@ -107,9 +107,6 @@ _REDIS_URL = _Check(
     "a URL that starts with " + ", ".join(f"{scheme}://" for scheme in _REDIS_SCHEMES),
     lambda value: _is_url(value, _REDIS_SCHEMES),
 )
-_STORAGE_URL = _Check(
-    'a URL: "memory://", "sqlite:///" with a file, or "redis://"', _is_storage_url
-)
 
 
 def _setting(default: Any, check: _Check, meaning: str, *, secret: bool = False) -> Any:
@@ -127,7 +124,9 @@ class Settings:
     sample_rate: float = _setting(
         1.0, _RATE, "Share of requests that are watched; decided when a request starts."
     )
-    exclude: tuple[str, ...] = _setting((), _NAMES, "Endpoints that are never reported.")
+    exclude: tuple[str, ...] = _setting(
+        (), _ENDPOINTS, "Endpoints that are never reported; `*` stands for any text."
+    )
     slow_request: float | None = _setting(
         1.0, _or_none(_SECONDS), "A request that takes longer is a slow_request."
     )
@@ -139,6 +138,9 @@ class Settings:
     )
     on_finding: str | Callable[..., object] = _setting(
         "log", _ON_FINDING, "What happens with a finding beside recording it."
+    )
+    log_interval: float = _setting(
+        60, _INTERVAL, "A finding is logged in full once, then in short at most once in this time."
     )
     unbounded_rows: int | None = _setting(
         1000, _or_none(_COUNT), "Rows above which a select without LIMIT is an unbounded_result."
@@ -187,31 +189,33 @@ class Settings:
     sql_comments: bool = _setting(
         False, _BOOL, "Append route, view and trace to statements, as a comment."
     )
-    dashboard_path: str = _setting("/perfkit", _PATH, "Where the dashboard lives.")
-    dashboard: bool = _setting(
-        None, _BOOL, "Show the dashboard; on in debug only, elsewhere it needs DASHBOARD_AUTH."
-    )
-    dashboard_auth: Callable[..., object] | None = _setting(
-        None, _or_none(_CALLABLE), "Says whether the current request may see the dashboard."
-    )
-    storage_url: str = _setting(
-        "memory://", _STORAGE_URL, "Where profiles are kept; shared by workers unless memory."
-    )
-    storage_limit: int = _setting(1000, _COUNT, "Profiles that are kept at most.")
 
     @classmethod
-    def from_app(cls, app: Flask) -> Settings:
+    def from_app(cls, app: Flask, written: dict[str, Any] | None = None) -> Settings:
         """Read and check the ``PERFKIT_*`` keys of ``app.config``.
 
         What is in force is written back to ``app.config``; secrets are left as they were.
 
+        :param written: what an earlier reading wrote back where nothing was set, which is not
+            taken for the application's word; what this one writes is put there.
         :raises SettingsError: a key is unknown or a value is not allowed.
         :raises ExtraMissing: a path for Prometheus is set, and prometheus_client is missing.
         """
-        settings = cls(**_read(app.config, debug=app.debug))
+        written = {} if written is None else written
+        own = {key: app.config[key] for key in app.config if key.startswith(PREFIX)}
+        for key, value in written.items():
+            if own.get(key) is value:
+                own.pop(key, None)
+        settings = cls(**_read(own, debug=app.debug))
         settings._check_together()
-        settings._write_back(app.config)
+        settings.write_back(app.config)
+        written.clear()
+        written.update((key, app.config[key]) for key in app.config if _is_unset(key, own))
         return settings
+
+    def excludes(self, endpoint: str | None) -> bool:
+        """Tell whether an endpoint is never reported."""
+        return endpoint is not None and any(fnmatchcase(endpoint, each) for each in self.exclude)
 
     def _check_together(self) -> None:
         if self.page_size > self.max_page_size:
@@ -220,7 +224,8 @@ class Settings:
                 f"PERFKIT_MAX_PAGE_SIZE ({self.max_page_size}): lower the first or raise the second"
             )
 
-    def _write_back(self, config: MutableMapping[str, Any]) -> None:
+    def write_back(self, config: MutableMapping[str, Any]) -> None:
+        """Put what is in force into ``app.config``, secrets left out."""
         for item in fields(self):
             if not item.metadata["secret"]:
                 config[_key(item.name)] = getattr(self, item.name)
@@ -230,11 +235,15 @@ def _key(name: str) -> str:
     return PREFIX + name.upper()
 
 
+def _is_unset(key: str, own: Mapping[str, Any]) -> bool:
+    return key.startswith(PREFIX) and key not in own
+
+
 def _read(config: Mapping[str, Any], *, debug: bool) -> dict[str, Any]:
     values = {}
     known = {_key(item.name): item for item in fields(Settings)}
     for key in config:
-        if key.startswith(PREFIX) and key not in known:
+        if key not in known:
             raise SettingsError(_unknown(key, known))
     for key, item in known.items():
         if key not in config:
@@ -256,13 +265,6 @@ def _derived(values: dict[str, Any], *, debug: bool) -> dict[str, Any]:
     values["metrics_buckets"] = tuple(sorted(bounds | {1.0}))
     if values["server_timing"] is None:
         values["server_timing"] = debug
-    if values["dashboard"] is None:
-        values["dashboard"] = debug
-    elif values["dashboard"] and not debug and values["dashboard_auth"] is None:
-        raise SettingsError(
-            "PERFKIT_DASHBOARD is True outside debug; allowed is that only together with "
-            "PERFKIT_DASHBOARD_AUTH, a callable that says who may see it"
-        )
     return values
 
 

@@ -1,42 +1,24 @@
-"""PerfKit: reads the settings, builds an application's state, connects the parts.
-
-The only module that knows them all.
-"""
+"""PerfKit: the object that an application is watched by, and what it offers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-from flask import current_app, has_app_context
+from flask import Flask, current_app, has_app_context
 
-from flask_perfkit.batching import batch_lazy_loads
 from flask_perfkit.commands import perfkit as perfkit_commands
 from flask_perfkit.config import Settings
-from flask_perfkit.errors import ExtraMissing, SetupError
-from flask_perfkit.hooks.attributes import watch_attributes
-from flask_perfkit.hooks.blocking import watch_blocking_calls
-from flask_perfkit.hooks.commands import watch_commands
-from flask_perfkit.hooks.jobs import watch_jobs
-from flask_perfkit.hooks.redis import watch_redis
-from flask_perfkit.hooks.requests import FirstStep, RequestRecorder, watch_requests
-from flask_perfkit.hooks.sqlalchemy import watch_statements
+from flask_perfkit.errors import SetupError
 from flask_perfkit.hooks.work import Watch
 from flask_perfkit.recording.allow import Allow, allow
-from flask_perfkit.recording.callsite import claim
-from flask_perfkit.sinks import Sink
-from flask_perfkit.sinks.call import call_with_findings
-from flask_perfkit.sinks.log import log_findings, log_unmatched
-from flask_perfkit.sinks.signal import send_signal
-from flask_perfkit.sinks.strict import raise_findings
+from flask_perfkit.recording.findings import Finding
 from flask_perfkit.state import State
+from flask_perfkit.wiring import count_for_alerts, wire
 
 if TYPE_CHECKING:
-    from flask import Flask
-
     from flask_perfkit.alerts import Alert, Condition, Rule
     from flask_perfkit.audit.patches.patch import Patch
     from flask_perfkit.audit.proof import Proof
@@ -46,8 +28,6 @@ if TYPE_CHECKING:
     from flask_perfkit.cache.response import ResponseOptions
     from flask_perfkit.pagination.decorator import PageOptions, View
     from flask_perfkit.pagination.http.schemas import AnySchema
-    from flask_perfkit.recording.findings import Finding
-    from flask_perfkit.wsgi import Edge
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -73,49 +53,41 @@ class PerfKit:
         self._apps: WeakSet[Flask] = WeakSet()
         if app is not None:
             self.init_app(app, db)
+        elif db is not None:
+            raise TypeError("PerfKit(db=...) has no application: give db to init_app(app, db)")
 
     def init_app(self, app: Flask, db: Any = None) -> None:
         """Watch an application from now on; reads all ``PERFKIT_*`` keys of ``app.config``.
 
+        What changes in ``app.config``, and debug and testing, is looked at until the first request.
+
+        :raises TypeError: what is given is no Flask application.
         :raises SettingsError: a key is unknown or has a value that is not allowed.
         :raises SetupError: the application is watched already.
         :raises ExtraMissing: ``PERFKIT_REDIS_URL`` is set and redis-py is not installed.
         """
+        if not isinstance(app, Flask):
+            raise TypeError(
+                f"PerfKit watches a Flask application, not {app!r:.100}: "
+                "write PerfKit(app), or PerfKit(app, db)"
+            )
+        if isinstance(db, Flask):
+            raise TypeError(f"db is the application {db.name!r}: write PerfKit(app, db)")
         if "perfkit" in app.extensions:
             raise SetupError(
                 f"PerfKit watches the application {app.name!r} already: call init_app once, "
                 "either through PerfKit(app) or through perfkit.init_app(app)"
             )
-        settings = Settings.from_app(app)
-        state = State(settings, db, _sinks(app, settings))
-        if settings.redis_url is not None:
-            state.open_cache()  # entries of other processes depend on what this one writes
+        written: dict[str, Any] = {}
+        settings = Settings.from_app(app, written)
+        state = State(settings, db, written=written)
+        wire(app, state)
         app.extensions["perfkit"] = state
         self._apps.add(app)
-        if not settings.enabled:
-            return
-        claim(app.import_name, app.root_path)
-        watch_statements()
-        if settings.auto_batch:
-            batch_lazy_loads()
-        watch_commands(app, state)
-        watch_jobs()
-        app.cli.add_command(perfkit_commands)
-        _watch_calls(app, state)
-        at_first_request: list[FirstStep] = [lambda _: _watch_calls(app, state)]
-        measured = None
-        if settings.metrics_path is not None:
-            measured, first_steps = _measure(app, state, settings.metrics_path)
-            at_first_request += first_steps
-        edge = state.edge = watch_requests(app, state, at_first_request, measured)
-        if settings.traces:
-            _trace(app, state, edge)
-        if settings.sql_comments:
-            from flask_perfkit.hooks.comments import comment_statements
-
-            comment_statements()
-        for rule in self._rules:
-            _alert(app, rule)
+        if settings.enabled:
+            app.cli.add_command(perfkit_commands)
+            for rule in self._rules:
+                _alert(app, rule)
 
     @staticmethod
     def paginated(schema: AnySchema, **options: Unpack[PageOptions]) -> Callable[[View], View]:
@@ -151,7 +123,7 @@ class PerfKit:
         """
         from flask_perfkit.cache.decorator import cached
 
-        return cached(_current_cache, function, **options)
+        return _decorating("cached", partial(cached, _current_cache, **options), function)
 
     @overload
     def cached_response(self, view: Callable[P, Any]) -> Callable[P, Any]: ...
@@ -168,7 +140,8 @@ class PerfKit:
         """
         from flask_perfkit.cache.response import cached_response
 
-        return cached_response(_current_cache, view, **options)
+        decorate = partial(cached_response, _current_cache, **options)
+        return _decorating("cached_response", decorate, view)
 
     @staticmethod
     def prove(finding: Finding) -> Proof:
@@ -178,6 +151,9 @@ class PerfKit:
         """
         from flask_perfkit.audit.proof import prove
 
+        _demand_application("prove")
+        if not isinstance(finding, Finding):
+            raise TypeError(f"finding is {finding!r:.100}; allowed is a Finding of a profile")
         return prove(current_app._get_current_object(), finding)  # type: ignore[attr-defined]
 
     @staticmethod
@@ -190,6 +166,9 @@ class PerfKit:
         """
         from flask_perfkit.audit.patches.patch import patch
 
+        _demand_application("patch")
+        if not isinstance(finding, Finding):
+            raise TypeError(f"finding is {finding!r:.100}; allowed is a Finding of a profile")
         return patch(current_app._get_current_object(), finding, ask=ask)  # type: ignore[attr-defined]
 
     def watch(self, name: str) -> Watch:
@@ -257,7 +236,32 @@ class PerfKit:
             _alert(app, rule)
 
 
+def _decorating(name: str, decorate: Callable[..., Any], function: Any) -> Any:
+    """Decorate a function now, or the one that comes next.
+
+    :raises TypeError: it is no function, such as an option that goes by its name.
+    """
+    if function is None:
+        decorate()  # bad options are refused here, not at the function
+        return partial(_decorating, name, decorate)
+    if not callable(function) and not isinstance(function, staticmethod | classmethod):
+        raise TypeError(
+            f"{name} is given {function!r:.100}, which is no function; "
+            f"options go by their names: @perfkit.{name}(ttl=60)"
+        )
+    return decorate(function)
+
+
+def _demand_application(what: str) -> None:
+    if not has_app_context():
+        raise SetupError(
+            f"perfkit.{what} belongs to an application, and none is active here: use it in a "
+            "request or a command, or inside of `with app.app_context():`"
+        )
+
+
 def _current_cache() -> Cache:
+    _demand_application("cache")
     state: State | None = current_app.extensions.get("perfkit")
     if state is None:
         raise SetupError(
@@ -269,72 +273,9 @@ def _current_cache() -> Cache:
 
 def _alert(app: Flask, rule: Rule) -> None:
     from flask_perfkit.alerts.monitor import Monitor
-    from flask_perfkit.alerts.requests import Counting
 
     state: State = app.extensions["perfkit"]
-    if state.monitor is None and state.edge is not None:
+    if state.monitor is None:
         state.monitor = Monitor(app.name)
-        counting = Counting(state.monitor)
-        state.sinks = (counting.count_findings, *state.sinks)
-        state.edge.invite(counting.visit)
-    if state.monitor is not None:
-        state.monitor.add(rule)
-
-
-def _measure(app: Flask, state: State, path: str) -> tuple[type[RequestRecorder], list[FirstStep]]:
-    """Count requests for Prometheus, and show the figures at a path.
-
-    Returns the recorder of requests, and what remains to be done when the first one comes.
-    """
-    from flask_perfkit.metrics.findings import count_findings
-    from flask_perfkit.metrics.page.host import host_families
-    from flask_perfkit.metrics.page.others import OtherFigures
-    from flask_perfkit.metrics.page.page import ENDPOINT, Page, Source, add_page
-    from flask_perfkit.metrics.requests import MeasuredRequest, note_traces
-    from flask_perfkit.metrics.watch import watch_process
-
-    settings = state.settings
-    watch_process(settings.metrics_buckets)
-    state.settings = replace(settings, exclude=(*settings.exclude, ENDPOINT))
-    state.sinks = (count_findings, *state.sinks)
-    sources: list[Source] = [host_families, OtherFigures()]
-    if settings.metrics_indexes:
-        from flask_perfkit.metrics.page.indexes import IndexUse
-
-        sources.append(IndexUse(app, state.db))
-    first_step = add_page(app, path, Page(*sources), settings.metrics_auth)
-    first_steps = [first_step, lambda _: note_traces(app)]
-    return MeasuredRequest, first_steps
-
-
-def _watch_calls(app: Flask, state: State) -> None:
-    """Watch what the application has imported and set by now; again finds what is new."""
-    watch_redis()
-    watch_blocking_calls()
-    if app.debug or app.testing:
-        state.notes_reads = True
-        watch_attributes()
-
-
-def _trace(app: Flask, state: State, edge: Edge) -> None:
-    try:
-        from flask_perfkit.traces.findings import add_findings, early_sinks
-        from flask_perfkit.traces.requests import Tracing
-        from flask_perfkit.traces.statements import trace_statements
-    except ModuleNotFoundError as error:
-        raise ExtraMissing("PERFKIT_TRACES", "otel") from error
-    state.sinks = (add_findings(app), *state.sinks)
-    state.early_sinks = partial(early_sinks, app)
-    edge.invite(Tracing(app, tells_messages=state.settings.traces_messages).visit)
-    trace_statements()
-
-
-def _sinks(app: Flask, settings: Settings) -> tuple[Sink, ...]:
-    on_finding = settings.on_finding
-    if on_finding == "log":
-        return (log_findings, log_unmatched, send_signal(app))
-    if on_finding == "raise":
-        return (log_unmatched, send_signal(app), raise_findings)
-    if callable(on_finding):
-        return (call_with_findings(on_finding), log_unmatched, send_signal(app))
-    return (send_signal(app),)
+        count_for_alerts(state)
+    state.monitor.add(rule)

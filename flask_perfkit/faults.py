@@ -24,5 +24,8 @@ def log_once(place: str) -> None:
     _seen.add(key)
     with contextlib.suppress(Exception):
         logger.exception(
-            "%s failed and was skipped (said once): %s: %s", place, type(error).__name__, error
+            "PerfKit goes on, no request is harmed: %s failed and was skipped (said once): %s: %s",
+            place,
+            type(error).__name__,
+            error,
         )

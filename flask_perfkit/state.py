@@ -34,16 +34,20 @@ class Replay(NamedTuple):
 class State:
     """The settings of an application and where its profiles go.
 
-    ``early_sinks`` tells, during a request, which sinks must hear before its response leaves.
-    ``is_audited`` says that an audit asks. ``notes_reads`` says that reads of attributes are
-    noted, ``replays`` are GETs with findings by endpoint, kept in debug and tests. ``edge`` is
-    where requests pass; ``monitor`` is there once there is an alert.
+    ``written`` is what was written to ``app.config`` where nothing was set. ``look_again`` takes
+    in what was set since, as long as no request has come. ``early_sinks`` tells, during a
+    request, which sinks must hear before its response leaves. ``is_audited`` says that an audit
+    asks. ``notes_reads`` says that reads of attributes are noted, ``replays`` are GETs with
+    findings by endpoint, kept in debug and tests. ``edge`` is where requests pass; ``monitor`` is
+    there once there is an alert.
     """
 
     settings: Settings
     db: Any
-    sinks: tuple[Sink, ...]
+    written: dict[str, Any] = field(default_factory=dict)
+    sinks: tuple[Sink, ...] = ()
     early_sinks: Callable[[], tuple[Sink, ...]] = tuple
+    look_again: Callable[[], object] = bool
     notes_reads: bool = False
     is_audited: bool = False
     replays: dict[str, Replay] = field(default_factory=dict)
@@ -56,6 +60,11 @@ class State:
     def cache(self) -> Cache:
         """The cache of the application, opened when it is first asked for."""
         return self._cache or self.open_cache()
+
+    def close_cache(self) -> None:
+        """Forget the cache, which is opened anew, with the settings of then, when it is needed."""
+        with self._opening:
+            self._cache = None
 
     def open_cache(self) -> Cache:
         """Open the cache, which follows this process's writes from then on.

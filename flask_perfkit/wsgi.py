@@ -142,6 +142,8 @@ class Edge:
         visitors: list[Visitor] = []
         within = wsgi_app if is_flask else _noting(wsgi_app, visitors)
         vars(self).update(_inner=wsgi_app, _within=within, _begin=begin, visitors=visitors)
+        look = {name: getattr(wsgi_app, name, None) for name in ("__doc__", "__module__")}
+        vars(self).update(look, __wrapped__=wsgi_app)
 
     def invite(self, visitor: Visitor) -> None:
         """Have one more take part in each request from now on."""
@@ -178,6 +180,10 @@ class Edge:
         except Exception:
             log_once("watching a response")
             return body
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return type(vars(self)["_inner"])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(object.__getattribute__(self, "_inner"), name)

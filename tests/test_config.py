@@ -38,6 +38,7 @@ DEFAULTS = {
     "PERFKIT_SLOW_QUERY": 1.0,
     "PERFKIT_N_PLUS_ONE_THRESHOLD": 5,
     "PERFKIT_ON_FINDING": "log",
+    "PERFKIT_LOG_INTERVAL": 60,
     "PERFKIT_UNBOUNDED_ROWS": 1000,
     "PERFKIT_SERVER_TIMING": False,
     "PERFKIT_PAGE_SIZE": 20,
@@ -57,11 +58,6 @@ DEFAULTS = {
     "PERFKIT_TRACES": False,
     "PERFKIT_TRACES_MESSAGES": False,
     "PERFKIT_SQL_COMMENTS": False,
-    "PERFKIT_DASHBOARD_PATH": "/perfkit",
-    "PERFKIT_DASHBOARD": False,
-    "PERFKIT_DASHBOARD_AUTH": None,
-    "PERFKIT_STORAGE_URL": "memory://",
-    "PERFKIT_STORAGE_LIMIT": 1000,
 }
 
 
@@ -72,16 +68,14 @@ def test_what_is_in_force_is_written_back() -> None:
     assert written == DEFAULTS
 
 
-def test_in_debug_the_header_and_the_dashboard_are_on() -> None:
+def test_in_debug_the_header_is_on() -> None:
     app = app_with(debug=True)
-    settings = Settings.from_app(app)
-    assert settings.server_timing is settings.dashboard is True
-    assert app.config["PERFKIT_SERVER_TIMING"] is app.config["PERFKIT_DASHBOARD"] is True
+    assert Settings.from_app(app).server_timing is True
+    assert app.config["PERFKIT_SERVER_TIMING"] is True
 
 
 def test_what_was_set_wins_over_debug() -> None:
-    settings = settings_of(debug=True, server_timing=False, dashboard=False)
-    assert settings.server_timing is settings.dashboard is False
+    assert settings_of(debug=True, server_timing=False).server_timing is False
 
 
 def test_secrets_are_left_as_they_were() -> None:
@@ -111,7 +105,8 @@ GOOD: list[tuple[str, Any]] = [
     ("sample_rate", 0),
     ("sample_rate", 1),
     ("sample_rate", 0.25),
-    ("exclude", ("health", "shop.list")),
+    ("exclude", ("health", "shop.list", "admin.*")),
+    ("log_interval", 0),
     ("slow_request", None),
     ("slow_request", 1),
     ("slow_query", None),
@@ -136,10 +131,6 @@ GOOD: list[tuple[str, Any]] = [
     ("metrics_path", "/internal/metrics"),
     ("metrics_auth", None),
     ("metrics_auth", sign_in),
-    ("dashboard_auth", sign_in),
-    ("storage_url", "sqlite:///profiles.db"),
-    ("storage_url", "sqlite:////var/lib/profiles.db"),
-    ("storage_url", "redis://localhost/2"),
 ]
 
 
@@ -151,10 +142,6 @@ def _named(value: Any) -> str:
 @pytest.mark.parametrize(("name", "value"), GOOD, ids=_named)
 def test_a_good_value_is_in_force(name: str, value: Any) -> None:
     assert getattr(settings_of(**{name: value}), name) == value
-
-
-def test_the_dashboard_is_shown_outside_debug_with_its_own_auth() -> None:
-    assert settings_of(dashboard=True, dashboard_auth=sign_in).dashboard is True
 
 
 SECONDS = "a number of seconds above zero"
@@ -172,6 +159,9 @@ BAD: list[tuple[str, Any, str]] = [
     ("exclude", "health", "a tuple of endpoint names"),
     ("exclude", (1,), "a tuple of endpoint names"),
     ("exclude", {"health"}, "a tuple of endpoint names"),
+    ("exclude", ("health", "/metrics"), "a tuple of endpoint names (no paths)"),
+    ("log_interval", -1, "a number of seconds, or 0 to log each finding each time"),
+    ("log_interval", None, "a number of seconds, or 0 to log each finding each time"),
     ("slow_request", 0, f"{SECONDS}, or None"),
     ("slow_request", -1, f"{SECONDS}, or None"),
     ("slow_request", False, f"{SECONDS}, or None"),
@@ -216,14 +206,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("traces", "no", "True or False"),
     ("traces_messages", 1, "True or False"),
     ("sql_comments", "no", "True or False"),
-    ("dashboard_path", None, 'a path that starts with "/"'),
-    ("dashboard", "yes", "True or False"),
     ("metrics_auth", "prometheus", "a callable"),
-    ("dashboard_auth", "admin", "a callable"),
-    ("storage_url", "sqlite:///", '"memory://", "sqlite:///" with a file, or "redis://"'),
-    ("storage_url", "postgresql://db", '"memory://", "sqlite:///" with a file, or "redis://"'),
-    ("storage_url", None, '"memory://", "sqlite:///" with a file, or "redis://"'),
-    ("storage_limit", 0, COUNT),
 ]
 
 
@@ -260,7 +243,6 @@ def test_a_bad_secret_is_not_shown(secret: Any) -> None:
     assert "12345" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["redis_url", "storage_url"])
 @pytest.mark.parametrize(
     "url",
     [
@@ -273,9 +255,9 @@ def test_a_bad_secret_is_not_shown(secret: Any) -> None:
         "http://host?db=1&password=hunter2",
     ],
 )
-def test_a_password_in_a_bad_url_is_not_shown(name: str, url: str) -> None:
+def test_a_password_in_a_bad_url_is_not_shown(url: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        settings_of(**{name: url})
+        settings_of(redis_url=url)
     assert "hunter2" not in str(caught.value)
     assert "host" in str(caught.value)
 
@@ -314,11 +296,6 @@ def test_a_page_larger_than_the_largest_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"PERFKIT_PAGE_SIZE is 30.*PERFKIT_MAX_PAGE_SIZE \(25"):
         settings_of(page_size=30, max_page_size=25)
     assert settings_of(page_size=25, max_page_size=25).page_size == 25
-
-
-def test_the_dashboard_outside_debug_needs_auth() -> None:
-    with pytest.raises(SettingsError, match=r"PERFKIT_DASHBOARD is True outside debug.*_AUTH"):
-        settings_of(dashboard=True)
 
 
 def test_after_an_error_nothing_is_set_up() -> None:

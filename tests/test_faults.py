@@ -257,12 +257,12 @@ def test_a_detector_that_fails_is_passed_over(
 def test_a_sink_that_fails_does_not_hide_the_others(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from flask_perfkit import extension
+    from flask_perfkit import wiring
 
     def broken(profile: Profile) -> None:
         raise Fault
 
-    monkeypatch.setattr(extension, "log_findings", broken)
+    monkeypatch.setattr(wiring, "FindingLog", lambda interval: broken)
     with archive() as app, profiles(app) as collected:
         add_views(app)
         for _ in range(2):

@@ -15,7 +15,7 @@ SOURCE = Path(__file__).parents[1] / PACKAGE
 PLAN = """
     __init__
     extension
-    commands  pytest_plugin
+    commands  pytest_plugin  wiring
     audit  testing
     advice  metrics  traces
     measuring
@@ -26,7 +26,7 @@ PLAN = """
     config  wsgi
     errors
     recording
-    bypass  faults  signals
+    bypass  faults  signals  standin
 """
 MOST_FLOORS = 14
 

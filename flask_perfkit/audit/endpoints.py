@@ -32,11 +32,11 @@ def addresses_of(app: Flask) -> list[Address]:
     asks for is not known. Endpoints that PerfKit is told to exclude, as its own are, have no
     findings. What may end a session or take something away comes last.
     """
-    excluded = app.extensions["perfkit"].settings.exclude
+    settings = app.extensions["perfkit"].settings
     urls, examples = app.url_map.bind("localhost"), Examples(app)
     found: dict[tuple[str, str], Address] = {}
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
-        if "GET" not in (rule.methods or ()) or rule.endpoint in excluded or rule.websocket:
+        if "GET" not in (rule.methods or ()) or rule.websocket or settings.excludes(rule.endpoint):
             continue
         for address in _addresses(app, urls, rule, examples):
             found.setdefault((address.endpoint, address.path or rule.rule), address)

@@ -16,7 +16,8 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
     if limit is None or profile.duration <= limit or profile.status is None:
         return []  # commands and blocks may take their time
     fix = _where_to_begin(profile, settings)
-    name = profile.endpoint or profile.path or "request"
+    # A path that matches no rule may hold anything, a mistyped secret too.
+    name = profile.endpoint or "a request that matches no rule"
     message = (
         f"slow_request: {name} took {milliseconds(profile.duration)} "
         f"(threshold {milliseconds(limit)}), {_time_in(profile)}; {fix}"

@@ -9,6 +9,7 @@ debug and tests. It shows which eager loads and which wide columns nobody needs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import update_wrapper
 from typing import Any
 
 from sqlalchemy.orm import Session, attributes
@@ -48,9 +49,7 @@ def _wrap(owner: Any, name: str, noting: Callable[[Any], Any]) -> None:
     """Put a noting function around a method; one that is there already stays."""
     method = getattr(owner, name, None)
     if method is not None and not hasattr(method, "__wrapped__"):
-        wrapper = noting(method)
-        wrapper.__wrapped__ = method
-        setattr(owner, name, wrapper)
+        setattr(owner, name, update_wrapper(noting(method), method))
 
 
 def _note(attribute: Any) -> None:
@@ -95,3 +94,6 @@ def _noting_lookup(method: Callable[..., Any]) -> Callable[..., Any]:
 def _loaded_value(self: AttributeState) -> Any:
     _note(self.state.manager[self.key])
     return self.state.dict.get(self.key, NO_VALUE)
+
+
+update_wrapper(_noting_get, _get)

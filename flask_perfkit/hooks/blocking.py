@@ -9,7 +9,6 @@ import threading
 import time
 from asyncio import _get_running_loop
 from collections.abc import Callable
-from functools import wraps
 from sys import _getframe
 from time import perf_counter_ns
 from types import ModuleType
@@ -18,9 +17,10 @@ from typing import Any
 from flask_perfkit.faults import log_once
 from flask_perfkit.recording.callsite import is_application, walk
 from flask_perfkit.recording.recorder import current
+from flask_perfkit.standin import stand_in
 
 _sleep = time.sleep
-_ours: set[Callable[..., Any]] = set()
+_ours: list[Callable[..., Any]] = []
 
 
 class _Thread(threading.local):
@@ -48,9 +48,9 @@ def _watch(
     owner: Any, attribute: str, name: str, blocks: Callable[..., bool] = lambda *_: True
 ) -> None:
     call = getattr(owner, attribute)
-    if call not in _ours:
+    if not any(call is each for each in _ours):  # what stands in for a call equals it
         noting = _noting(call, name, blocks=blocks)
-        _ours.add(noting)
+        _ours.append(noting)
         setattr(owner, attribute, noting)
 
 
@@ -70,10 +70,7 @@ def _waits(connection: socket.socket, *_: Any) -> bool:
     return connection.gettimeout() != 0
 
 
-def _noting(
-    call: Callable[..., Any], name: str, *, blocks: Callable[..., bool]
-) -> Callable[..., Any]:
-    @wraps(call)
+def _noting(call: Callable[..., Any], name: str, *, blocks: Callable[..., bool]) -> Any:
     def noting(*args: Any, **kwargs: Any) -> Any:
         recorder = current()
         if recorder is None or _get_running_loop() is None or not blocks(*args):
@@ -92,4 +89,4 @@ def _noting(
             except Exception:
                 log_once("watching a blocking call")
 
-    return noting
+    return stand_in(call, noting)

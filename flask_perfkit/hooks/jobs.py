@@ -107,7 +107,7 @@ class Job(Recorder):
             self.close()
         elif not self.asked:
             self.closed = True
-        elif self.has_requests or name in self.state.settings.exclude:
+        elif self.has_requests or self.state.settings.excludes(name):
             self.discard()
         else:
             report(self, self.state, name, "JOB")
@@ -134,7 +134,10 @@ def _begin(context: AppContext, around: Recorder | None) -> None:
     """Open the recorder of a context that is being pushed, if it is work of its own."""
     try:
         state: State | None = context.app.extensions.get("perfkit")
-        if state is None or not state.settings.enabled or random() >= state.settings.sample_rate:
+        if state is None:
+            return
+        state.look_again()
+        if not state.settings.enabled or random() >= state.settings.sample_rate:
             return
         frame = _pusher(sys._getframe(2))
         if _is_part_of(around, frame) or is_surroundings(frame):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterable
-from functools import wraps
 from sys import _getframe
 from time import perf_counter_ns
+from types import FrameType
 from typing import Any
 
 from flask_perfkit.faults import log_once
 from flask_perfkit.recording.callsite import walk
 from flask_perfkit.recording.recorder import current
+from flask_perfkit.standin import stand_in
 
 _CLIENTS = (
     ("redis.client", "Redis"),
@@ -42,38 +44,46 @@ def _wrap(
     client = getattr(sys.modules.get(module), name, None)
     original = vars(client).get(method) if client is not None else None
     if original is not None and not hasattr(original, _MARK):
-        replacement = wrapper(original)
+        replacement = stand_in(original, wrapper(original))
         setattr(replacement, _MARK, original)
         setattr(client, method, replacement)
 
 
 def _noting_command(execute: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(execute)
-    def noting(self: Any, *args: Any, **options: Any) -> Any:
-        if current() is None:
-            return execute(self, *args, **options)
-        started = perf_counter_ns()
-        try:
-            return execute(self, *args, **options)
-        finally:
-            _note(args[:1], args[1:2], started)
-
-    return noting
+    return _noting(execute, lambda _, args: (args[:1], args[1:2]))
 
 
 def _noting_pipeline(execute: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(execute)
+    return _noting(execute, lambda pipeline, _: (["PIPELINE", *_queued(pipeline)], ()))
+
+
+def _noting(
+    execute: Callable[..., Any],
+    describe: Callable[[Any, tuple[Any, ...]], tuple[Iterable[Any], Iterable[Any]]],
+) -> Callable[..., Any]:
+    """Return what executes and notes it: a coroutine function where the original is one."""
+
     def noting(self: Any, *args: Any, **options: Any) -> Any:
         if current() is None:
             return execute(self, *args, **options)
+        names, key = describe(self, args)
         started = perf_counter_ns()
-        names = _queued(self)
         try:
             return execute(self, *args, **options)
         finally:
-            _note(["PIPELINE", *names], (), started)
+            _note(names, key, started, _getframe())
 
-    return noting
+    async def noting_in_loop(self: Any, *args: Any, **options: Any) -> Any:
+        if current() is None:
+            return await execute(self, *args, **options)
+        names, key = describe(self, args)
+        started = perf_counter_ns()
+        try:
+            return await execute(self, *args, **options)
+        finally:
+            _note(names, key, started, _getframe())
+
+    return noting_in_loop if inspect.iscoroutinefunction(execute) else noting
 
 
 def _queued(pipeline: Any) -> Iterable[Any]:
@@ -85,14 +95,14 @@ def _queued(pipeline: Any) -> Iterable[Any]:
         return ()  # a cluster's pipeline queues objects of its own
 
 
-def _note(names: Iterable[Any], key: Iterable[Any], started: int) -> None:
+def _note(names: Iterable[Any], key: Iterable[Any], started: int, frame: FrameType) -> None:
     """Record a command without its values; of the key only a fingerprint is kept."""
     recorder = current()
     if recorder is None:
         return
     try:
         ended = perf_counter_ns()
-        site = walk(None, _getframe(), None)
+        site = walk(None, frame, None)
         for name in names:
             text = name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)
             command = text.upper().split(" ")[0][:30]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from inspect import unwrap
 from random import random
@@ -22,6 +22,7 @@ from flask_perfkit.recording.recorder import Recorder, current, enter, leave
 from flask_perfkit.signals import request_profiled
 from flask_perfkit.sinks import deliver
 from flask_perfkit.sinks.headers import server_timing
+from flask_perfkit.standin import stand_in
 from flask_perfkit.state import MOST_REPLAYS, Replay
 from flask_perfkit.wsgi import Edge, Headers, Passage
 
@@ -135,7 +136,7 @@ class RequestRecorder(Passage):
             if not self.sampled or is_unjudged():
                 return
             facts = _facts(self)
-            if facts["endpoint"] in self.state.settings.exclude:
+            if self.state.settings.excludes(facts["endpoint"]):
                 return
             profile = analyse(self, self.state.settings, **facts)
             if profile.findings and self.touched is not None:
@@ -153,38 +154,39 @@ class RequestRecorder(Passage):
 def watch_requests(
     app: Flask,
     state: State,
-    at_first_request: Sequence[FirstStep],
-    measured: type[RequestRecorder] | None = None,
+    at_first_request: Callable[[WSGIEnvironment], type[RequestRecorder] | None],
 ) -> Edge:
     """Record each request of an application from now on.
 
-    :param at_first_request: what remains to be set up when all modules have been imported.
-    :param measured: the recorder of requests where each of them is measured, sampled or not.
+    :param at_first_request: sets up what had to wait for the first request; returns the recorder
+        that requests get, None where they are not watched.
     """
-    kind: type[RequestRecorder] = type(
-        "RequestRecorder", (measured or RequestRecorder,), {"app": app, "state": state}
-    )
-    waiting = list(at_first_request)
     lock = Lock()
+    opened: list[Callable[[WSGIEnvironment], Passage | None]] = []
 
     def begin_first(environ: WSGIEnvironment) -> Passage | None:
         with lock:  # nobody is counted before all is set up
-            while waiting:
-                try:
-                    waiting[0](environ)
-                except Exception:
-                    log_once("the set-up at the first request")
-                del waiting[0]
-            begin = _beginning(edge, kind, measures=measured is not None)
-            edge.begin_with(begin)
-        return begin(environ)
+            if not opened:
+                opened.append(_open(app, state, edge, at_first_request(environ)))
+                edge.begin_with(opened[0])
+        return opened[0](environ)
 
     edge = Edge(app.wsgi_app, begin_first)
     app.wsgi_app = edge  # type: ignore[method-assign]
-    noting = _noting_response(app.process_response, state, kind)
-    app.process_response = noting  # type: ignore[assignment, method-assign]
     got_request_exception.connect(_note_failure, app)
     return edge
+
+
+def _open(
+    app: Flask, state: State, edge: Edge, recorder: type[RequestRecorder] | None
+) -> Callable[[WSGIEnvironment], Passage | None]:
+    """Return what opens the passage of a request from now on."""
+    if recorder is None:
+        return lambda environ: None
+    kind = type("RequestRecorder", (recorder,), {"app": app, "state": state})
+    noting = _noting_response(app.process_response, state, kind)
+    app.process_response = noting  # type: ignore[assignment, method-assign]
+    return _beginning(edge, kind, measures=recorder is not RequestRecorder)
 
 
 def _beginning(
@@ -238,7 +240,7 @@ def _noting_response(
     settings = state.settings
     is_told_early = settings.server_timing or settings.traces or settings.on_finding == "raise"
 
-    def noting(response: Response) -> Response:
+    def noting(_: Flask, response: Response) -> Response:
         recorder = current()
         if recorder.__class__ is not kind and (
             recorder is None or (recorder := request_of(recorder)) is None
@@ -253,7 +255,8 @@ def _noting_response(
             _speak_early(recorder, response, state)
         return response
 
-    return noting
+    replacement: Callable[[Response], Response] = stand_in(process_response, noting)
+    return replacement
 
 
 def _request_here() -> Request | None:
@@ -300,7 +303,7 @@ def _speak_early(recorder: RequestRecorder, response: Response, state: State) ->
         if not (settings.server_timing or settings.on_finding == "raise" or early_sinks):
             return
         facts = _facts(recorder)
-        if facts["endpoint"] in settings.exclude or request != recorder.asked:
+        if settings.excludes(facts["endpoint"]) or request != recorder.asked:
             return  # a request inside of this one that is not watched itself says nothing
         profile = analyse(recorder, settings, **facts)
         deliver(profile, early_sinks)

@@ -88,7 +88,8 @@ class Watch:
         if self._block is not None:
             raise RuntimeError(f"watch({self._name!r}) runs already: make a new one for each block")
         state = self._state()
-        if state.settings.enabled and self._name not in state.settings.exclude:
+        state.look_again()
+        if state.settings.enabled and not state.settings.excludes(self._name):
             self._block = recorded(state, self._name, "JOB")
             self._block.__enter__()
         return self

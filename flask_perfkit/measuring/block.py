@@ -19,6 +19,7 @@ from flask_perfkit.hooks.sqlalchemy import watch_statements
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.profile import Profile, Query
 from flask_perfkit.recording.recorder import Recorder, enter, leave
+from flask_perfkit.state import State
 
 _SECONDS = 1e-9
 
@@ -117,6 +118,7 @@ def settings_here() -> Settings:
     """Return the settings of the current application, or the defaults where there is none."""
     with contextlib.suppress(RuntimeError):
         if has_app_context() and "perfkit" in current_app.extensions:
-            settings: Settings = current_app.extensions["perfkit"].settings
-            return settings
+            state: State = current_app.extensions["perfkit"]
+            state.look_again()
+            return state.settings
     return Settings()

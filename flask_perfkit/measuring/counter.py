@@ -26,7 +26,7 @@ class QueryCounter(Block):
     :param threshold: statements that are no reason to warn; None never warns of their number.
     """
 
-    def __init__(self, threshold: int | None = None) -> None:
+    def __init__(self, threshold: int | None = 10) -> None:
         if threshold is not None and not _is_count(threshold):
             raise ValueError(f"threshold is {threshold!r}; allowed is a whole number, or None")
         super().__init__()

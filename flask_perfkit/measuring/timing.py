@@ -103,7 +103,7 @@ def timer(name: str, *, on_result: OnResult | None = None) -> Timer:
 
     :param on_result: called with ``(name, seconds)``; its errors are logged and dropped.
     """
-    return Timer(name, on_result)
+    return Timer(_named(name, "timer"), _called(on_result))
 
 
 def memory_tracker(name: str, *, on_result: OnResult | None = None) -> MemoryTracker:
@@ -117,7 +117,7 @@ def memory_tracker(name: str, *, on_result: OnResult | None = None) -> MemoryTra
     :param on_result: called with ``(name, MB delta)``; its errors are logged and dropped.
     :raises ExtraMissing: the platform has no ``/proc``, and psutil is not installed.
     """
-    return MemoryTracker(name, on_result)
+    return MemoryTracker(_named(name, "memory_tracker"), _called(on_result))
 
 
 @overload
@@ -159,6 +159,18 @@ def track_memory(
     return _decorated(func, name, on_result, MemoryTracker)
 
 
+def _named(name: Any, taker: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f'{taker} is given {name!r:.100}; allowed is text, such as "import"')
+    return name
+
+
+def _called(on_result: Any) -> OnResult | None:
+    if on_result is not None and not callable(on_result):
+        raise TypeError(f"on_result is {on_result!r:.100}; allowed is a callable, or None")
+    return on_result  # type: ignore[no-any-return]
+
+
 def _log(message: str, *args: object) -> None:
     with suppress(Exception):  # a handler that raises must not fail the measured code
         logger.info(message, *args)
@@ -188,6 +200,10 @@ def _resident_mb() -> float:
 def _decorated(
     func: Any, name: str | None, on_result: OnResult | None, block: type[Timer | MemoryTracker]
 ) -> Any:
+    _called(on_result)
+    if name is not None:
+        _named(name, "name=")
+
     def decorate(func: Any) -> Any:
         label = name or str(getattr(func, "__name__", type(func).__name__))
         return _around(func, lambda: block(label, on_result))

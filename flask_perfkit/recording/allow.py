@@ -41,8 +41,15 @@ def allow(kind: str, subject: str = "*", *, reason: str = "") -> Allow:
     :param kind: the kind of finding.
     :param subject: what it is about, or a pattern such as ``"User.*"``; all unless given.
     :param reason: why it is right here, for those who read the code and the warning.
+    :raises TypeError: one of them is no text.
     :raises ValueError: there is no such kind.
     """
+    for name, text in (("kind", kind), ("subject", subject), ("reason", reason)):
+        if not isinstance(text, str):
+            raise TypeError(
+                f"{name} is {text!r:.100}; allowed is text: "
+                'allow("n_plus_one", "User.documents", reason="ten users at most")'
+            )
     check_kind(kind)
     return Allow(Allowance(kind, subject, reason, *_place()))
 

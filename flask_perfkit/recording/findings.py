@@ -41,6 +41,11 @@ def check_kind(kind: str) -> None:
         raise ValueError(f"{kind!r} is no kind of finding; allowed is {', '.join(SEVERITIES)}")
 
 
+def printable(text: str) -> str:
+    """Return a text with what is not printable as Python escapes it."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 _RANK = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -53,7 +58,8 @@ class Finding:
     lines one step out as ``(filename, lineno, count)``, most frequent first. ``origin`` is
     the line of the statement that brought the rows which the loop walks, where it can be
     told. ``duration`` is in seconds; ``sql`` never holds a value. ``cure`` is what ``fix`` says, as
-    an object; None where it is words only, and in a finding of another process.
+    an object; None where it is words only, and in a finding of another process. Control characters
+    in a text are shown as Python escapes them: what a client sends makes no line of its own.
     """
 
     kind: str
@@ -70,6 +76,13 @@ class Finding:
     endpoint: str | None = None
     sql: str | None = None
     cure: Any = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_kind(self.kind)
+        for name in ("subject", "message", "fix"):
+            text = getattr(self, name)
+            if not text.isprintable():
+                object.__setattr__(self, name, printable(text))
 
     @property
     def severity(self) -> str:

@@ -20,6 +20,7 @@ from flask_perfkit.recording.findings import check_kind
 from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.recorder import Recorder, current
 from flask_perfkit.sinks.log import log_unmatched
+from flask_perfkit.standin import stand_in
 from flask_perfkit.testing.budget import statements_of
 from flask_perfkit.testing.complaints import listed
 
@@ -159,8 +160,9 @@ def _requests_apart() -> Iterator[None]:
     """
     call: Call = Flask.__call__
     dispatch: Dispatch = Flask.full_dispatch_request
-    Flask.__call__ = _apart(call)  # type: ignore[assignment, method-assign]
-    Flask.full_dispatch_request = _dispatched_apart(dispatch)  # type: ignore[method-assign]
+    Flask.__call__ = stand_in(call, _apart(call))  # type: ignore[method-assign]
+    apart = stand_in(dispatch, _dispatched_apart(dispatch))
+    Flask.full_dispatch_request = apart  # type: ignore[method-assign]
     try:
         yield
     finally:

@@ -19,7 +19,7 @@ from flask_perfkit.audit.audit import audit
 
 @pytest.fixture
 def app() -> Iterator[Flask]:
-    with archive(TESTING=True, slow_request=None, slow_query=None) as app:
+    with archive(TESTING=True) as app:
         app.add_url_rule("/owners", "owners", lambda: names_of_owners())
         app.add_url_rule("/health", "health", lambda: "ok")
         app.add_url_rule("/write", "write", lambda: "no", methods=["POST"])
@@ -212,7 +212,7 @@ def test_fails_on_nothing_better_than_it_is_told(severity: str, code: int) -> No
         same = sa.select(User.name).where(User.id == 1)
         return str([db.session.scalar(same) for _ in range(5)])
 
-    with archive(TESTING=True, slow_request=None, slow_query=None) as app:
+    with archive(TESTING=True) as app:
         app.add_url_rule("/", "again", again)
         result = audited(app, "--fail-on", severity)
     assert "WARNING  again\n  duplicate_query" in result.stdout
@@ -226,7 +226,7 @@ def test_a_severity_that_is_none_is_refused(app: Flask) -> None:
 
 
 def test_without_findings_it_is_content() -> None:
-    with archive(TESTING=True, slow_request=None, slow_query=None) as app:
+    with archive(TESTING=True) as app:
         app.add_url_rule("/health", "health", lambda: "ok")
         result = audited(app, "--fail-on", "info")
     assert result.exit_code == 0

@@ -217,3 +217,12 @@ def test_documents_of_a_user_are_paged(client: FlaskClient) -> None:
     assert ids(response) == [1, 2]
     assert response.json["total"] == 3
     assert ids(client.get("/users/3/documents")) == []
+
+
+def test_what_a_client_made_up_is_said_back_in_part_only(client: FlaskClient) -> None:
+    response = client.post(
+        "/documents", json={"x" * 1_000_000: 1, **{f"y{n}": 1 for n in range(99)}}
+    )
+    assert response.status_code == 422
+    assert len(response.data) < 10_000
+    assert "Unknown field." in response.text

@@ -21,11 +21,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(database: Path) -> Iterator[tuple[str, list[str]]]:
+def started(database: Path, documents: int = 50) -> Iterator[tuple[str, list[str]]]:
     """Run the one command; give the address it serves and what it printed until then."""
     port = free_port()
     with subprocess.Popen(
-        [sys.executable, "-m", "example_app", "--port", str(port), "--documents", "50"],
+        [sys.executable, "-m", "example_app", "--port", str(port), "--documents", str(documents)],
         cwd=ROOT,
         env=os.environ | {"DATABASE_URL": f"sqlite:///{database}", "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
@@ -53,3 +53,12 @@ def test_one_command_migrates_fills_and_serves(tmp_path: Path) -> None:
             page = next(line for line in printed if "/documents?page=2" in line)
             with urlopen(page.strip(), timeout=10) as answer:
                 assert answer.status == 200
+
+
+def test_a_filled_database_is_left_as_it_is_and_said_to_be(tmp_path: Path) -> None:
+    with started(tmp_path / "example.db"):
+        pass
+    with started(tmp_path / "example.db", documents=60) as (address, printed):
+        assert any("holds 50 documents already: --documents fills" in line for line in printed)
+        with urlopen(address, timeout=10) as answer:
+            assert "/before/analytics" in json.load(answer)

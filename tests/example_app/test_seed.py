@@ -52,6 +52,7 @@ def test_seed_has_the_skew_of_an_archive(app: Flask) -> None:
     assert types[0] > 10 * types[-1]
     assert sum(sizes[-600:]) > sum(sizes) / 3  # a tenth of the documents holds a third of the bytes
     assert sizes[0] > 0
+    assert all(doc.size == len(doc.content.encode()) for doc in documents)
     assert datetime(2024, 1, 2, tzinfo=UTC) <= dates[0]
     assert dates[-1] <= datetime(2026, 1, 1, tzinfo=UTC)
     assert (dates[-1] - dates[0]).days > 720

@@ -190,11 +190,11 @@ def test_an_n_plus_one_below_the_threshold_is_logged(
 def test_without_a_threshold_only_findings_are_logged(
     session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with QueryCounter():
+    with QueryCounter(threshold=None):
         for _ in range(4):
             one(session)
     assert caplog.messages == []
-    with QueryCounter():
+    with QueryCounter(threshold=None):
         owners(session)
     assert caplog.messages[0].startswith("N+1 QUERY DETECTED: 11 queries\n")
 
@@ -225,9 +225,20 @@ def test_findings_can_be_asked_for_inside_of_the_block(session: Session) -> None
     assert counter.count == 12
 
 
+def test_ten_statements_are_enough_unless_it_is_said_otherwise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with database() as engine, engine.connect() as connection:
+        for most in (10, 11):
+            with QueryCounter():
+                for number in range(most):
+                    connection.execute(sa.text(f"SELECT {'1 + ' * number} 1"))
+    assert caplog.messages == ["N+1 QUERY DETECTED: 11 queries (threshold: 10)"]
+
+
 def test_the_settings_of_the_current_application_count(caplog: pytest.LogCaptureFixture) -> None:
     with archive(n_plus_one_threshold=50) as app, app.app_context():
-        with QueryCounter() as counter:
+        with QueryCounter(threshold=None) as counter:
             names_of_owners()
         assert counter.findings == ()
     assert caplog.messages == []

@@ -13,7 +13,7 @@ from hand_made import VIEWS, cause, profile
 
 from flask_perfkit import Finding, FindingError, Profile
 from flask_perfkit.sinks.headers import server_timing
-from flask_perfkit.sinks.log import log_findings
+from flask_perfkit.sinks.log import FindingLog
 from flask_perfkit.sinks.strict import raise_findings
 
 
@@ -48,7 +48,9 @@ def stream() -> Response:
 
 def test_a_finding_is_one_line_at_its_level(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "flask_perfkit"):
-        log_findings(with_findings(finding(), finding("slow_query"), finding("unused_eager_load")))
+        FindingLog(60)(
+            with_findings(finding(), finding("slow_query"), finding("unused_eager_load"))
+        )
     assert [(record.name, record.levelno, record.getMessage()) for record in caplog.records] == [
         ("flask_perfkit", logging.WARNING, "n_plus_one: Document.user loaded 25 times"),
         ("flask_perfkit", logging.WARNING, "slow_query: Document.user loaded 25 times"),
@@ -57,7 +59,7 @@ def test_a_finding_is_one_line_at_its_level(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_per_cent_signs_are_no_placeholders(caplog: pytest.LogCaptureFixture) -> None:
-    log_findings(with_findings(finding(message="LIKE '%s' %d %")))
+    FindingLog(60)(with_findings(finding(message="LIKE '%s' %d %")))
     assert caplog.messages == ["LIKE '%s' %d %"]
 
 

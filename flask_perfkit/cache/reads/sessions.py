@@ -23,6 +23,7 @@ from sqlalchemy.orm.mapper import _all_registries
 from sqlalchemy.orm.session import _sessions as all_sessions
 
 from flask_perfkit.cache.entries.dependencies import tables_of
+from flask_perfkit.standin import stand_in
 
 _BEGAN = "flask_perfkit.cache.began"
 _REATTACHED = "flask_perfkit.cache.reattached"
@@ -120,13 +121,13 @@ class HeldObjects:
         look_up = identity_map.get
         around = identity_map.__dict__.get("get")  # a creator around this one watches too
 
-        def get(key: Any, default: Any = None) -> Any:
+        def get(_: object, key: Any, default: Any = None) -> Any:
             if key in held:
                 self._note(self.used, key, began)
             return look_up(key, default)
 
         # No event tells of a look-up, and the map is the one place that all of them pass.
-        identity_map.get = get  # type: ignore[method-assign]
+        identity_map.get = stand_in(look_up, get)  # type: ignore[method-assign]
         try:
             yield
         finally:

@@ -8,7 +8,6 @@ connection or pool, passes them.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +21,7 @@ from flask_perfkit.cache.stores.tokens import LONG_MARK_SECONDS, MARK_SECONDS
 from flask_perfkit.cache.writes.changes import Changes
 from flask_perfkit.cache.writes.invalidation import Invalidator, Mark
 from flask_perfkit.faults import log_once
+from flask_perfkit.standin import stand_in
 
 INFO = "flask_perfkit.cache"
 """Under which a driver's connection keeps its transaction in ``info``."""
@@ -103,7 +103,11 @@ def _wrap(dialect: Any) -> None:
         dialect.__dict__[INFO] = True
         for name, wrapper in _WRAPPERS.items():
             original = getattr(dialect, name)
-            setattr(dialect, name, functools.wraps(original)(functools.partial(wrapper, original)))
+            setattr(dialect, name, stand_in(original, _passing_on(wrapper, original)))
+
+
+def _passing_on(wrapper: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda dialect, *args, **kwargs: wrapper(original, *args, **kwargs)
 
 
 def _take(connection: Any) -> Transaction | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from inspect import isawaitable
+from multiprocessing import parent_process
 from typing import TYPE_CHECKING
 
 from flask import Response, abort, request
@@ -108,12 +110,33 @@ def add_page(
     )
 
     def at_first_request(environ: WSGIEnvironment) -> None:
-        figures.expect_many(bool(environ.get("wsgi.multiprocess")))
+        figures.expect_many(_has_other_workers(environ))
         _step_back(app, path)
         for limiter in app.extensions.get("limiter") or ():  # Flask-Limiter's
             limiter.exempt(metrics)
 
     return at_first_request
+
+
+def _has_other_workers(environ: WSGIEnvironment) -> bool:
+    """Tell whether the server has several workers.
+
+    asgiref says so whatever server it stands behind. That server's workers are children of
+    :mod:`multiprocessing`, or gunicorn's.
+    """
+    if not environ.get("wsgi.multiprocess"):
+        return False
+    if "SERVER_SOFTWARE" in environ or "asgiref.wsgi" not in sys.modules:
+        return True
+    return parent_process() is not None or "gunicorn.arbiter" in sys.modules
+
+
+def withdraw_page(app: Flask) -> None:
+    """Take the page away from its path."""
+    app.view_functions.pop(ENDPOINT, None)
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint == ENDPOINT:
+            rule.methods = set()
 
 
 def _passes(app: Flask, auth: Callable[..., object]) -> bool:

@@ -1,0 +1,180 @@
+"""Whoever uses a public name wrongly is told so, in the words that they wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_perfkit import (
+    Finding,
+    PerfKit,
+    QueryCounter,
+    SetupError,
+    cache_stats,
+    memory_tracker,
+    timeit,
+    timer,
+    track_memory,
+)
+from flask_perfkit.alerts import P95
+
+db = SQLAlchemy()
+perfkit = PerfKit()
+found = Finding("n_plus_one", "User.documents", "n_plus_one: found", "selectinload(User.documents)")
+
+
+def view() -> str:
+    return "ok"
+
+
+def twice() -> None:
+    app = Flask("shop", root_path=".")
+    PerfKit(app)
+    PerfKit(app)
+
+
+def used_twice() -> None:
+    counter = QueryCounter()
+    for _ in range(2):
+        with counter:
+            pass
+
+
+kit: Any = perfkit
+"""For what mypy would refuse as well."""
+
+MISUSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
+    "the database first": (lambda: PerfKit(db), TypeError, "watches a Flask application, not <SQL"),
+    "a name": (lambda: kit.init_app("shop"), TypeError, "a Flask application, not 'shop': write"),
+    "the class": (lambda: kit.init_app(Flask), TypeError, "a Flask application, not <class"),
+    "the database alone": (lambda: PerfKit(db=db), TypeError, r"give db to init_app\(app, db\)"),
+    "the application twice": (
+        lambda: PerfKit(Flask("shop", root_path="."), Flask("till", root_path=".")),
+        TypeError,
+        "db is the application 'till'",
+    ),
+    "set up twice": (twice, SetupError, "watches the application 'shop' already"),
+    "cached, by place": (lambda: kit.cached(60), TypeError, r"cached is given 60, .*\(ttl=60\)"),
+    "cached, a key": (lambda: kit.cached("users"), TypeError, "cached is given 'users', which is"),
+    "cached, no function": (lambda: kit.cached(ttl=5)(7), TypeError, "cached is given 7, which is"),
+    "cached, bad ttl": (lambda: kit.cached(ttl="60"), ValueError, "ttl is '60'; allowed is"),
+    "cached, outside": (lambda: kit.cached(view)(), SetupError, "perfkit.cache belongs to an appl"),
+    "cached_response, by place": (
+        lambda: kit.cached_response(60),
+        TypeError,
+        r"cached_response is given 60, .*: @perfkit.cached_response\(ttl=60\)",
+    ),
+    "cached_response, no view": (
+        lambda: kit.cached_response(ttl=5)("users"),
+        TypeError,
+        "cached_response is given 'users'",
+    ),
+    "the cache, outside": (lambda: perfkit.cache, SetupError, "none is active here: use it in a"),
+    "prove, outside": (lambda: perfkit.prove(found), SetupError, "perfkit.prove belongs to an app"),
+    "allow, bare": (
+        lambda: kit.allow(view),
+        TypeError,
+        "kind is <function view .*; allowed is text",
+    ),
+    "allow, a class": (lambda: kit.allow("n_plus_one", Flask), TypeError, "subject is <class"),
+    "allow, a number": (
+        lambda: kit.allow("n_plus_one", reason=1),
+        TypeError,
+        "reason is 1; allowed",
+    ),
+    "allow, a typo": (
+        lambda: perfkit.allow("n_plus"),
+        ValueError,
+        "'n_plus' is no kind of finding",
+    ),
+    "alert, no condition": (
+        lambda: kit.alert(when=5, then=print),
+        ValueError,
+        "when is 5; allowed",
+    ),
+    "alert, no function": (
+        lambda: kit.alert(when=P95(over=1), then="mail"),
+        ValueError,
+        "then is 'mail'; allowed is a callable that gets the Alert",
+    ),
+    "alert, no time": (
+        lambda: kit.alert(when=P95(over=1), then=print, cooldown="1"),
+        ValueError,
+        "cooldown is '1'; allowed is",
+    ),
+    "QueryCounter, a text": (
+        lambda: QueryCounter("10"),
+        ValueError,
+        "threshold is '10'; allowed is",
+    ),  # type: ignore[arg-type]
+    "QueryCounter, bare": (lambda: QueryCounter(view), ValueError, "threshold is <function view"),  # type: ignore[arg-type]
+    "QueryCounter, too early": (
+        lambda: QueryCounter().count,
+        RuntimeError,
+        "inside its with block",
+    ),
+    "QueryCounter, again": (used_twice, RuntimeError, "make a new one for each block"),
+    "timeit, by place": (lambda: timeit("import"), TypeError, "'import' is no function; name and"),  # type: ignore[type-var]
+    "timeit, no name": (
+        lambda: timeit(name=5),
+        TypeError,
+        "name= is given 5; allowed is text",
+    ),
+    "timeit, no function": (
+        lambda: timeit(on_result=5),
+        TypeError,
+        "on_result is 5; allowed is a callable, or None",
+    ),
+    "timer, bare": (lambda: timer(view), TypeError, "timer is given <function view"),
+    "timer, no function": (lambda: timer("a", on_result=5), TypeError, "on_result is 5;"),
+    "memory_tracker, bare": (
+        lambda: memory_tracker(view),
+        TypeError,
+        "memory_tracker is giv",
+    ),
+    "track_memory, by place": (lambda: track_memory(5), TypeError, "5 is no function; name"),
+    "cache_stats, a count": (
+        lambda: cache_stats.hit(5),
+        TypeError,
+        r"a count goes in as n=",
+    ),
+    "cache_stats, no count": (
+        lambda: cache_stats.miss("a", "b"),
+        ValueError,
+        "n is 'b'; all",
+    ),
+    "Finding, no kind": (
+        lambda: Finding("slow", "a", "b", "c"),
+        ValueError,
+        "'slow' is no kind of f",
+    ),
+}
+
+
+@pytest.mark.parametrize(("misuse", "error", "message"), MISUSES.values(), ids=MISUSES)
+def test_an_error_speaks_of_what_was_written(
+    misuse: Callable[[], object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        misuse()
+
+
+def test_the_cache_of_an_application_that_is_not_watched_says_so() -> None:
+    with (
+        Flask("shop", root_path=".").app_context(),
+        pytest.raises(
+            SetupError, match="does not watch the application 'shop', so it has no cache"
+        ),
+    ):
+        _ = perfkit.cache
+
+
+def test_only_a_finding_can_be_proved() -> None:
+    app = Flask("shop", root_path=".")
+    PerfKit(app)
+    with app.app_context(), pytest.raises(TypeError, match="finding is 'x'; allowed is a Finding"):
+        kit.prove("x")
