@@ -16,7 +16,8 @@ class Create:
     ``before`` and ``after`` are what the statement that gains most costs, in ``unit``: seconds
     where it was measured, else the planner's cost (on SQLite the steps of its machine).
     ``gain`` is how many times cheaper it gets. ``saved`` is what the whole workload saves in the
-    planner's unit, net of what its writes pay. ``proof`` says how the index was tried.
+    planner's unit, net of what its writes pay. ``proof`` says how the index was tried,
+    ``endpoints`` which requests ask what it serves.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Create:
     plan_after: str
     extension: str | None
     dialect: str
+    endpoints: tuple[str, ...]
     index: Index = field(repr=False)
 
     @property

@@ -45,6 +45,7 @@ def created(
             plan_after=planner.plan(best.recorded, choice.chosen),
             extension=index.extension,
             dialect=dialect.name,
+            endpoints=tuple(sorted({one[0].recorded.endpoint or "" for one in served} - {""})),
             index=index,
         )
 

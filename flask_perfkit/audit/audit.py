@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import Context
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from flask_perfkit.advice.advice import Advice
+from flask_perfkit.advice.advise import advise
+from flask_perfkit.advice.workload import Workload
+from flask_perfkit.audit.advised import findings_of
 from flask_perfkit.audit.asking import DEFAULT_LIMITS, Asker, Limits, Visit
 from flask_perfkit.audit.endpoints import Address, addresses_of
+from flask_perfkit.audit.filters import filtered
 from flask_perfkit.audit.login import clients
 from flask_perfkit.audit.proof import Proof, is_provable, prove
 from flask_perfkit.audit.trial.untouched import nothing_kept
+from flask_perfkit.errors import SetupError
+from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.profile import Profile
@@ -46,7 +53,8 @@ class Audit:
 
     ``missed`` are the addresses of which nothing is known, good or bad, with the reason.
     ``interrupted`` says that it was ended before all were asked, ``is_measured`` that the
-    application shows its figures to Prometheus.
+    application shows its figures to Prometheus. ``advice`` is on indexes; None where it was not
+    asked for or could not be given, ``no_advice`` says why.
     """
 
     visits: tuple[Visit, ...]
@@ -54,6 +62,8 @@ class Audit:
     missed: tuple[Address, ...]
     interrupted: bool = False
     is_measured: bool = False
+    advice: Advice | None = None
+    no_advice: str = ""
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
@@ -83,6 +93,7 @@ class Audit:
             "proofs": [proof.to_dict() for proof in self.proofs],
             "not_audited": [address._asdict() for address in self.missed],
             "interrupted": self.interrupted,
+            "index_advice": self.advice.to_dict() if self.advice is not None else None,
         }
 
 
@@ -106,6 +117,7 @@ def audit(
     login: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
     prove_fixes: bool = False,
+    with_indexes: bool = False,
     progress: Callable[[Address, int, int], object] = lambda address, number, total: None,
 ) -> Audit:
     """Ask an application for each of its addresses, in this process and by GET only.
@@ -117,6 +129,7 @@ def audit(
     :param headers: sent with each request, such as the cookie or the token of one who is logged in.
     :param login: see :func:`flask_perfkit.audit.login.clients`.
     :param prove_fixes: try each loader option on the request that it was found in.
+    :param with_indexes: advise on the indexes of what was asked, too.
     :param progress: gets each address before it is asked for, its number and how many there are.
     :raises SetupError: it cannot log in.
     """
@@ -127,10 +140,14 @@ def audit(
     cookies = "cookie" not in {name.lower() for name, _ in sent}
     addresses = [Address("", path) for path in dict.fromkeys(paths)]
     addresses += [known for known in addresses_of(app) if known.path not in {*paths}]
+    addresses += filtered(app, addresses)
     asked = [address for address in addresses if address.path is not None]
     visits: list[Visit] = []
     interrupted = False
-    with _nothing_logged(), nothing_kept():
+    with ExitStack() as stack:
+        stack.enter_context(_nothing_logged())
+        stack.enter_context(nothing_kept())
+        workload = stack.enter_context(Workload(app)) if with_indexes else None
         asker = Asker(app, clients(app, login, cookies=cookies), sent, limits)
         try:
             for address in asked[:1]:
@@ -141,6 +158,9 @@ def audit(
         except KeyboardInterrupt:
             interrupted = True
     problems = _problems(visits)
+    advice, no_advice = _advice(workload) if not interrupted else (None, "it was interrupted")
+    problems += [Problem(finding, (), 0.0) for finding in findings_of(advice or Advice())]
+    problems.sort(key=_dearest_first)
     if prove_fixes and not interrupted:
         with _nothing_logged():
             problems = [_proven(app, problem) for problem in problems]
@@ -152,7 +172,29 @@ def audit(
         for address in asked[len(visits) :]
     ]
     is_measured = state.settings.metrics_path is not None
-    return Audit(tuple(visits), tuple(problems), tuple(missed), interrupted, is_measured)
+    return Audit(
+        tuple(visits),
+        tuple(problems),
+        tuple(missed),
+        interrupted,
+        is_measured,
+        advice,
+        no_advice,
+    )
+
+
+def _advice(workload: Workload | None) -> tuple[Advice | None, str]:
+    """Advise on what was asked; where that cannot be, say why."""
+    if workload is None:
+        return None, ""
+    with _nothing_logged(), workload.app.app_context():
+        try:
+            return advise(workload, guessed=True), ""
+        except SetupError as error:
+            return None, str(error)
+        except Exception as error:
+            log_once("the index advice of an audit")
+            return None, f"{type(error).__name__}: {error}"
 
 
 def _problems(visits: Iterable[Visit]) -> list[Problem]:
@@ -161,8 +203,11 @@ def _problems(visits: Iterable[Visit]) -> list[Problem]:
     for visit in visits:
         for finding in visit.profile.findings if visit.profile is not None else ():
             found.setdefault(_cause(finding), []).append((finding, visit))
-    problems = [_problem(each) for each in found.values()]
-    return sorted(problems, key=lambda each: (each.finding.severity == "info", -each.cost))
+    return sorted(map(_problem, found.values()), key=_dearest_first)
+
+
+def _dearest_first(problem: Problem) -> tuple[bool, float]:
+    return problem.finding.severity == "info", -problem.cost
 
 
 _OF_THE_APPLICATION = frozenset({"uncompressed_response", "uncached_static"})

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from flask_perfkit.audit.asking import Visit
+from flask_perfkit.audit.audit import Audit
 
 _LOOPS = frozenset({"n_plus_one", "n_plus_one_write", "n_plus_one_cache", "duplicate_query"})
 _WAITS = frozenset({"slow_request", "slow_query", "blocking_call", "redis_keys"})
@@ -23,29 +24,36 @@ class Row(NamedTuple):
     answers: tuple[bool | None, ...]
 
 
-def checklist(visits: Iterable[Visit], *, is_measured: bool) -> Iterator[Row]:
+def checklist(audit: Audit) -> Iterator[Row]:
     """Yield a row for each endpoint that was seen; what one of its addresses fails, it fails."""
     rows: dict[str, tuple[bool | None, ...]] = {}
-    for visit in visits:
+    for visit in audit.visits:
         profile = visit.profile
         if not visit.was_seen or profile is None or profile.endpoint is None:
             continue
-        answers = tuple(_answers(visit, is_measured=is_measured))
+        answers = tuple(_answers(visit, audit))
         before = rows.get(profile.endpoint, answers)
         rows[profile.endpoint] = tuple(map(_both, before, answers))
     for endpoint, answers in rows.items():
         yield Row(endpoint, answers)
 
 
-def _answers(visit: Visit, *, is_measured: bool) -> Iterator[bool | None]:
+def _answers(visit: Visit, audit: Audit) -> Iterator[bool | None]:
     kinds = {finding.kind for finding in visit.profile.findings} if visit.profile else set()
     yield "unbounded_result" not in kinds
     yield not kinds & _LOOPS
     yield not kinds & _WAITS
     yield not kinds & _WASTES and visit.memory < _MUCH_MEMORY
-    yield False if "missing_index" in kinds else None
+    yield _is_indexed(visit, audit)
     yield visit.is_cacheable or None  # whether it should be is not for us to say
-    yield is_measured
+    yield audit.is_measured
+
+
+def _is_indexed(visit: Visit, audit: Audit) -> bool | None:
+    """Tell whether no index is advised for what an endpoint asks; not known without advice."""
+    if audit.advice is None or visit.profile is None:
+        return None
+    return not any(visit.profile.endpoint in create.endpoints for create in audit.advice.create)
 
 
 def _both(one: bool | None, other: bool | None) -> bool | None:

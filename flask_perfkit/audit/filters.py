@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from sqlalchemy import select
 
-from flask_perfkit.audit.endpoints import addresses_of
+from flask_perfkit.audit.endpoints import Address
 from flask_perfkit.faults import log_once
 
 if TYPE_CHECKING:
     from flask import Flask
 
 
-def filtered(app: Flask) -> Iterator[str]:
+def filtered(app: Flask, addresses: Iterable[Address]) -> Iterator[Address]:
     """Yield the address of each paginated list with each filter alone, and with all together."""
-    for address in addresses_of(app):
+    for address in tuple(addresses):
         filters = getattr(app.view_functions.get(address.endpoint), "filters", None)
         if address.path is None or not filters:
             continue
@@ -25,7 +25,7 @@ def filtered(app: Flask) -> Iterator[str]:
         known = {name: value for name, value in values.items() if value is not None}
         for query in [*({name: value} for name, value in known.items()), known]:
             if query:
-                yield f"{address.path}?{urlencode(query)}"
+                yield address._replace(path=f"{address.path}?{urlencode(query)}")
 
 
 def _value(app: Flask, filter_: Any) -> Any:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from flask_perfkit.advice.advise import advise
 from flask_perfkit.advice.workload import Workload
 from flask_perfkit.audit.audit import audit
-from flask_perfkit.audit.filters import filtered
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -33,6 +32,5 @@ def index_advice(
     :raises SetupError: as ``advise`` does.
     """
     with Workload(app) as workload:
-        asked = [*paths, *filtered(app)]
-        audit(app, paths=asked, headers=headers, login=login, progress=progress)
+        audit(app, paths=paths, headers=headers, login=login, progress=progress)
     return advise(workload, verify=verify, method=method, guessed=True)

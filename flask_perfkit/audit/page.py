@@ -28,6 +28,6 @@ def page_of(audit: Audit, name: str, at: datetime) -> str:
         name=name,
         at=at.strftime("%Y-%m-%d %H:%M"),
         checks=CHECKS,
-        rows=list(checklist(audit.visits, is_measured=audit.is_measured)),
+        rows=list(checklist(audit)),
         line=line,
     )

@@ -31,6 +31,8 @@ def lines_of(audit: Audit) -> Iterator[str]:
     away = [visit for visit in audit.visits if visit.was_turned_away]
     known = {visit.address.path for visit in (*away, *audit.failed)}
     notes = [f"{visit.address.path}: {note}" for visit in audit.visits for note in visit.notes]
+    if audit.no_advice:
+        notes.append(f"no advice on indexes: {audit.no_advice}")
     yield from _section("Worth knowing", notes)
     yield from _section(_AWAY, [f"{visit.address.path}: {visit.status}" for visit in away])
     for title, is_gone in (("Answered with an error", False), ("Not there", True)):
@@ -45,9 +47,10 @@ def lines_of(audit: Audit) -> Iterator[str]:
 
 def _block(problem: Problem) -> Iterator[str]:
     finding = problem.finding
-    first, *others = problem.addresses
-    colour = _COLOURS[finding.severity]
-    yield f"{style(finding.severity.upper(), fg=colour, bold=True)}  {first[0] or first[1]}"
+    endpoint, path = problem.addresses[0] if problem.addresses else (finding.endpoint, "")
+    others = problem.addresses[1:]
+    severity = style(finding.severity.upper(), fg=_COLOURS[finding.severity], bold=True)
+    yield f"{severity}  {endpoint or path or finding.subject}"
     yield from _wrapped(finding.message)
     if others:
         shown = ", ".join(path for _, path in others[:_MOST_ADDRESSES])
@@ -70,7 +73,7 @@ def _section(title: str, lines: Iterable[str]) -> Iterator[str]:
 
 def _list(audit: Audit) -> Iterator[str]:
     """Yield the endpoints with what a new one is held against."""
-    rows = list(checklist(audit.visits, is_measured=audit.is_measured))
+    rows = list(checklist(audit))
     if not rows:
         return
     widths = [len(check) for check in CHECKS]

@@ -38,6 +38,7 @@ _MOST_NAMED = 5
     "--prove", "prove_fixes", is_flag=True, help="Try each loader option that is advised."
 )
 @asking_options
+@click.option("--no-indexes", is_flag=True, help="Leave out the advice on indexes.")
 @click.option(
     "--data",
     type=click.File(encoding="utf-8"),
@@ -58,6 +59,7 @@ def audit_command(
     fail_on: str | None,
     allow_errors: bool,
     prove_fixes: bool,
+    no_indexes: bool,
     paths: tuple[str, ...],
     data: TextIO | None,
     login: str | None,
@@ -84,6 +86,7 @@ def audit_command(
             login=login,
             limits=DEFAULT_LIMITS._replace(seconds=seconds),
             prove_fixes=prove_fixes,
+            with_indexes=not no_indexes,
             progress=progress,
         )
     if html is not None:

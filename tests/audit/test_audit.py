@@ -181,7 +181,8 @@ def test_two_addresses_of_one_endpoint_show_one_finding(app: Flask) -> None:
 
 def test_json(app: Flask) -> None:
     report = json.loads(audited(app, "--json").stdout)
-    assert set(report) == {"requests", "findings", "proofs", "not_audited", "interrupted"}
+    told = {"requests", "findings", "proofs", "not_audited", "interrupted", "index_advice"}
+    assert set(report) == told
     (finding,) = report["findings"]
     assert (finding["kind"], finding["severity"], finding["count"]) == ("n_plus_one", "error", 10)
     assert (finding["endpoint"], finding["fix"]) == ("owners", "joinedload(Document.user)")
@@ -234,7 +235,7 @@ def test_without_findings_it_is_content() -> None:
         "1 request, 0 findings",
         "",
         "endpoint  bounded  no N+1  quick  lean  indexed  cached  measured",
-        "health    yes      yes     yes    yes   -        -       NO",
+        "health    yes      yes     yes    yes   yes      -       NO",
     ]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 from sys import _getframe
 from typing import Any
 
@@ -25,6 +24,7 @@ from sqlalchemy.sql.elements import (
 
 from flask_perfkit.audit.trial.limits import Trial, TrialEnded, current_trial
 from flask_perfkit.recording.fingerprint import WRITES, operation_of
+from flask_perfkit.standin import stand_in
 
 _READS = ("SELECT", "VALUES", "EXPLAIN", "SHOW", "DESCRIBE", "TABLE")
 _SAVEPOINTS = (SavepointClause, ReleaseSavepointClause, RollbackToSavepointClause)
@@ -67,7 +67,7 @@ class _Held:
         dialect: Any = connection.dialect
         if id(dialect) not in self._dialects:
             before = vars(dialect).get("do_commit")
-            dialect.do_commit = holding = partial(_commit, dialect.do_commit)
+            dialect.do_commit = holding = _holding(dialect.do_commit)
             self._dialects[id(dialect)] = (dialect, before, holding)
         if current_trial() is not None:
             driver = _driver_of(connection)
@@ -139,9 +139,14 @@ def _keep_connection(context: Any) -> None:
         context.is_disconnect = False
 
 
-def _commit(commit: Any, connection: Any) -> None:
-    if current_trial() is None:
-        commit(connection)
+def _holding(commit: Callable[[Any], None]) -> Any:
+    """Return what commits outside of trials only, in the place of a dialect's way to commit."""
+
+    def hold(*arguments: Any) -> None:
+        if current_trial() is None:
+            commit(arguments[-1])  # a method's function gets its object first
+
+    return stand_in(commit, hold)
 
 
 def _is_known(operation: str, statement: str, dialect: str) -> bool:

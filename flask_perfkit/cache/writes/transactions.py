@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
+from types import MethodType
 from typing import Any
 from weakref import WeakSet, ref
 
@@ -107,7 +109,10 @@ def _wrap(dialect: Any) -> None:
 
 
 def _passing_on(wrapper: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda dialect, *args, **kwargs: wrapper(original, *args, **kwargs)
+    """Return what calls a wrapper with the original first; a method's function gets its object."""
+    if isinstance(original, MethodType):
+        return lambda dialect, *args, **kwargs: wrapper(original, *args, **kwargs)
+    return partial(wrapper, original)
 
 
 def _take(connection: Any) -> Transaction | None:
