@@ -6,6 +6,7 @@ Nothing is done on the way of a load that works: the hooks stand where the error
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import update_wrapper
 from sys import _getframe
 from time import perf_counter_ns
 from typing import Any
@@ -39,7 +40,7 @@ def _noting_refusal(refuse: Callable[..., Any]) -> Callable[..., Any]:
         _note(self, state)
         refuse(self, state, passive, lazy)
 
-    return noting
+    return update_wrapper(noting, refuse)
 
 
 def _noting_error(initialize: Callable[..., None]) -> Callable[..., None]:
@@ -51,7 +52,7 @@ def _noting_error(initialize: Callable[..., None]) -> Callable[..., None]:
         if frame is not None:
             _note(frame.f_locals["self"], frame.f_locals["state"])
 
-    return noting
+    return update_wrapper(noting, initialize)
 
 
 def _note(loader: Any, state: Any) -> None:
