@@ -279,7 +279,7 @@ def _way_to_see(statement: str, context: Any) -> Rows | _SeenApart | None:
     """Choose how a statement is seen, and whether its parameters may be too large to keep."""
     way = _way_to_count(statement, context)
     if may_be_large(context.compiled):
-        return _SeenApart(partial(_see_bounded, way))
+        return _SeenApart(_see_fetched if way is None else partial(_see_bounded, way))
     return way
 
 
@@ -314,6 +314,14 @@ def _see(
         context.cursor_fetch_strategy = rows = Rows()
         return parameters, rows
     return (_UNCOUNTED if way is None else way).see(cursor, parameters, context)
+
+
+def _see_fetched(cursor: Any, parameters: Any, context: Any) -> tuple[Any, Rows]:
+    """See what most statements are: rows that are fetched, by parameters that may be large."""
+    if context._is_server_side:
+        return _see_bounded(None, cursor, parameters, context)
+    context.cursor_fetch_strategy = rows = Rows()
+    return bounded(parameters), rows
 
 
 def _see_bounded(

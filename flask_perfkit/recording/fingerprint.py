@@ -15,6 +15,7 @@ LONGEST_READ = 50_000
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE")
 
+_CONTAINERS = frozenset({list, tuple, set, dict})
 LARGEST_KEPT = 10_000
 """Bytes of one set of parameters that are kept until the request is over."""
 
@@ -187,15 +188,18 @@ def operation_of(sql: str) -> str:
 
 def bounded(parameters: Any) -> Any:
     """Return parameters as they are; if they take much memory, numbers that stand for them."""
-    named = isinstance(parameters, dict)
-    values = tuple(parameters.values()) if named else tuple(parameters)
-    if sum(map(_size, values)) <= LARGEST_KEPT:
+    values = parameters.values() if type(parameters) is dict else parameters
+    # Nearly all are small and hold no lists: a few calls into C tell.
+    size = getsizeof if _CONTAINERS.isdisjoint(map(type, values)) else _size
+    if sum(map(size, values)) <= LARGEST_KEPT:
         return parameters
-    marks = marks_of(values)
-    return dict(zip(parameters, marks, strict=True)) if named else marks
+    marks = marks_of(tuple(values))
+    return dict(zip(parameters, marks, strict=True)) if type(parameters) is dict else marks
 
 
 def _size(value: Any) -> int:
+    if isinstance(value, dict):
+        return sum(map(_size, value.values()))
     if isinstance(value, list | tuple | set):
         return sum(map(_size, value))
     return getsizeof(value)
