@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from flask import Flask
-from shop import FILL, Base
+from advised_shop import FILL, Base
 from sqlalchemy.orm import Session
 
 from flask_perfkit.advice.advice import Advice

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from shop import Article, Country, Customer, Log, Order, Parcel
+from advised_shop import Article, Country, Customer, Log, Order, Parcel
 from sqlalchemy.orm import Session
 
 from flask_perfkit import SetupError

@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from shop import Base
+from advised_shop import Base
 from test_advise import WANTED
 
 from flask_perfkit import SetupError
