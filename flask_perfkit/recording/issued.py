@@ -61,4 +61,5 @@ def _parameters(compiled: Any) -> tuple[str, ...]:
     if any(bind.expanding or bind.literal_execute for bind in binds):
         return ()
     keys = {name: bind.key for bind, name in binds.items()}
-    return tuple(keys.get(name, name) for name in compiled.positiontup or keys)
+    positions = getattr(compiled, "positiontup", None)  # DDL has no places for values
+    return tuple(keys.get(name, name) for name in positions or keys)
