@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
+from weakref import ref
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
@@ -24,7 +25,11 @@ alone: list[Any] = []
 
 Nobody listens after the recorder, and the dialect has no way of its own. Emptied whenever
 somebody begins to listen to a dialect: most applications do so when they start, if at all.
+Emptied as well when a pool of connections is gone: nothing of a dead engine is kept here.
 """
+
+_pools: list[ref[Any]] = []
+"""The pools of the dialects that stand alone; each empties both lists when it is gone."""
 
 
 class ListenerOrder(IntEnum):
@@ -69,7 +74,7 @@ def _noticing(begin_to_listen: Callable[..., None]) -> Any:
 
     def begin(event_key: Any, **options: Any) -> None:
         begin_to_listen(event_key, **options)
-        alone.clear()
+        _forget()
 
     return staticmethod(begin)
 
@@ -87,14 +92,20 @@ def execute_with_others(ours: Listener, context: Any, *arguments: Any) -> None:
     others = listeners_after(ours, dialect, "do_execute")
     if not others and _has_no_way_of_its_own(dialect):
         if len(alone) >= _MOST_ALONE:
-            alone.clear()
+            _forget()
         alone.append(dialect)
+        _pools.append(ref(context.root_connection.engine.pool, _forget))
         if listeners_after(ours, dialect, "do_execute"):  # somebody has begun meanwhile
-            alone.clear()
+            _forget()
     for listener in others:
         if listener(*arguments, context):
             return
     dialect.do_execute(*arguments, context)
+
+
+def _forget(_: object = None) -> None:
+    alone.clear()
+    _pools.clear()
 
 
 def _has_no_way_of_its_own(dialect: Any) -> bool:
