@@ -215,7 +215,8 @@ def test_without_a_collector_there_is_one_line_and_no_waiting() -> None:
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=5)  # OpenTelemetry itself tries for 7 and more
     assert output.endswith("interrupted\n")
-    (line,) = errors.splitlines()
+    start, line = errors.splitlines()
+    assert start.startswith("INFO:flask_perfkit:PerfKit watches 'shop': ")
     assert line.startswith("WARNING:flask_perfkit:PERFKIT_TRACES: no collector at 127.0.0.1:")
     assert str(port) in line
     assert process.returncode == 0
@@ -226,6 +227,7 @@ def test_a_collector_that_comes_later_gets_what_happens_then() -> None:
     assert process.stdout is not None
     assert process.stderr is not None
     try:
+        assert "PerfKit watches 'shop'" in process.stderr.readline()
         assert "no collector" in process.stderr.readline()
         late = Receiver(port)
         try:

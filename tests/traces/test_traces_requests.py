@@ -254,9 +254,10 @@ def test_what_cannot_be_traced_is_answered_all_the_same(
     monkeypatch.setattr("flask_perfkit.traces.requests.tracer", None)
     for _ in range(2):
         assert app.test_client().get("/").text == "/"
-    assert [record.getMessage()[:47] for record in caplog.records] == [
-        "beginning to take part in a request failed and "
-    ]
+    (record,) = caplog.records
+    assert record.getMessage().startswith(
+        "PerfKit goes on, no request is harmed: beginning to take part in a request failed and "
+    )
 
 
 def test_an_application_that_does_not_trace_has_no_span(app: Flask, spans: Spans) -> None:
