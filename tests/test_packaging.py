@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,11 @@ print(*sorted(after - before - sys.stdlib_module_names))
 
 
 def _run(*command: str | Path) -> str:
-    result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    # Else pip takes for installed what lies where a test before let its processes look.
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    result = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=100, check=False
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
