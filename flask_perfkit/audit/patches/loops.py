@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import libcst as cst
@@ -83,24 +83,51 @@ class Loop:
             elif m.matches(each, m.Expr(value=m.Call(func=m.Name()))):
                 raise Refusal("the loop calls a function for what it does, which may write")
 
-    def all_of(self, key: str) -> str:
-        """Return a list of the keys of all turns, as code."""
+    def all_of(self, key: str, *, is_last: bool = False) -> str:
+        """Return a list of the keys of all turns, as code.
+
+        :param is_last: the list takes the place of the loop, and nothing else walks the items.
+        """
         target = self._tree.code(self.node.target)
-        return self.items() if key == target else f"[{key} for {target} in {self.items()}]"
+        if key == target:
+            return self._listed() if is_last else self.items()
+        items = self._items or self._tree.code(self.node.iter) if is_last else self.items()
+        return f"[{key} for {target} in {items}]"
+
+    def replace(self, change: Callable[[Any], Any]) -> None:
+        """Change the loop, a statement, and leave what was put before or behind it."""
+
+        def changed(node: Any) -> Any:
+            if not isinstance(node, cst.FlattenSentinel):
+                return change(node)
+            nodes: list[Any] = []
+            for each in node.nodes:
+                new = change(each) if isinstance(each, cst.For) else each
+                nodes += new.nodes if isinstance(new, cst.FlattenSentinel) else [new]
+            return cst.FlattenSentinel(nodes)
+
+        self._tree.replace(self.node, changed)
 
     def items(self) -> str:
         """Return what is walked, as code that can be walked twice."""
         iterated = self.node.iter
-        if self._items is None:
+        if self._items is None and self._can_be_walked_again(iterated):
             self._items = self._tree.code(iterated)
-            if not self._can_be_walked_again(iterated):
-                before, self._items = self._items, self.new_name("items")
-                is_list = m.matches(iterated, m.Call(func=m.Attribute(attr=m.Name("all")), args=[]))
-                made = before if is_list else f"list({before})"
-                self.insert_before([f"{self._items} = {made}"])
-                name = cst.Name(self._items)
-                self._tree.replace(iterated, lambda _: name)
+        elif self._items is None:
+            made, self._items = self._listed(), self.new_name("items")
+            self.insert_before([f"{self._items} = {made}"])
+            name = cst.Name(self._items)
+            self._tree.replace(iterated, lambda _: name)
         return self._items
+
+    def _listed(self) -> str:
+        """Return what is walked, made a list where it may be none, as code."""
+        if self._items is not None:
+            return self._items
+        iterated = self.node.iter
+        is_list = m.matches(iterated, m.Call(func=m.Attribute(attr=m.Name("all")), args=[]))
+        code = self._tree.code(iterated)
+        return code if is_list or self._can_be_walked_again(iterated) else f"list({code})"
 
     def _can_be_walked_again(self, node: cst.BaseExpression) -> bool:
         if isinstance(node, cst.Name):

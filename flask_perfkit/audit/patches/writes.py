@@ -123,7 +123,7 @@ def _insert_at_once(tree: ModuleTree, loop: Loop) -> bool:
 
     if unit is not None:
         _check_unit(loop, unit)
-    tree.replace(loop.node, written)
+    loop.replace(written)
     return True
 
 
@@ -169,9 +169,7 @@ def _move_behind(tree: ModuleTree, loop: Loop, line: cst.SimpleStatementLine) ->
     if steps[-1] is not line or len(steps) < 2:
         raise Refusal("the write is not the last step of each turn")
     tree.replace(line, lambda _: cst.RemoveFromParent())
-    tree.replace(
-        loop.node, lambda node: cst.FlattenSentinel([node, line.with_changes(leading_lines=[])])
-    )
+    loop.replace(lambda node: cst.FlattenSentinel([node, line.with_changes(leading_lines=[])]))
 
 
 def _turn_inside_out(
@@ -197,7 +195,7 @@ def _turn_inside_out(
             body=cst.IndentedBlock([moved, *body[len(kept) :]]), leading_lines=node.leading_lines
         )
 
-    tree.replace(loop.node, turned)
+    loop.replace(turned)
 
 
 def _execute_once(
@@ -216,10 +214,7 @@ def _execute_once(
     awaits = isinstance(tree.parent(call), cst.Await)
     new = cst.parse_statement(f"await {code}" if awaits else code)
     comments = [*(first.leading_lines if first is not None else ()), *line.leading_lines]
-    tree.replace(
-        loop.node,
-        lambda node: new.with_changes(leading_lines=[*node.leading_lines, *comments]),
-    )
+    loop.replace(lambda node: new.with_changes(leading_lines=[*node.leading_lines, *comments]))
 
 
 def _statement(
@@ -248,7 +243,7 @@ def _rows(tree: ModuleTree, loop: Loop, statement: cst.BaseExpression, call: cst
         if len(given) > 1 or names_in(statement) & loop.names or not isinstance(given[0], cst.Dict):
             raise Refusal("the values are no plain dictionary")
         _check_plain(tree, given[0])
-        return [tree.code(statement), loop.all_of(tree.code(given[0]))]
+        return [tree.code(statement), loop.all_of(tree.code(given[0]), is_last=True)]
     root, steps = _chain(tree, statement)
     methods = [name for name, _ in steps]
     kind = tree.code(root.func).rpartition(".")[2]
@@ -288,7 +283,7 @@ def _where(tree: ModuleTree, loop: Loop, conditions: Sequence[cst.Arg]) -> str:
     _check_never_null(tree, conditions[0].value)
     if names_in(key) & (loop.names - names_in(loop.node.target)):
         raise Refusal("the key is worked out inside of the loop")
-    return f".where({column}.in_({loop.all_of(tree.code(key))}))"
+    return f".where({column}.in_({loop.all_of(tree.code(key), is_last=True)}))"
 
 
 def _check_never_null(tree: ModuleTree, condition: cst.BaseExpression) -> None:
@@ -326,7 +321,7 @@ def _listed(tree: ModuleTree, loop: Loop, pairs: list[tuple[str, cst.BaseExpress
     for _, value in pairs:
         _check_plain(tree, value)
     written = ", ".join(f'"{name}": {tree.code(value)}' for name, value in pairs)
-    return loop.all_of(f"{{{written}}}")
+    return loop.all_of(f"{{{written}}}", is_last=True)
 
 
 def _check_plain(tree: ModuleTree, node: cst.CSTNode) -> None:
