@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import inspect, orm
@@ -19,8 +20,7 @@ Import = tuple[str, str]
 """A module and a name in it."""
 
 
-@dataclass(frozen=True)
-class LoaderStep:
+class LoaderStep(NamedTuple):
     """One relationship, the option that loads it, and how often that follows itself.
 
     ``parent`` is the class that has it. ``of_type`` is the subclass that has the next step, where
@@ -78,7 +78,7 @@ class LoaderOption:
             return f"{self.steps[0].parent.__name__}.{self.steps[0].key}"
         return f"{self.column.owner.__name__}.{self.column.name}" if self.column else ""
 
-    @property
+    @cached_property
     def code(self) -> str:
         """The option as code; of an alias, what comes after its name stands behind ``alias``."""
         return self.code_from(None)
@@ -245,7 +245,7 @@ def _fitted(
         if not step.loader and (of_type is not None or not joined):
             loader = "selectinload"
         joined = joined or loader == "selectinload"  # it sends a select of its own, which is plain
-        yield replace(step, loader=loader, of_type=of_type)
+        yield step._replace(loader=loader, of_type=of_type)
 
 
 def _strategies(*options: Any) -> Iterator[tuple[Any, Any]]:

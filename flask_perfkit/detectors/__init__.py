@@ -6,6 +6,8 @@ A new kind is a new file, a line here, and its severity in ``recording/findings.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain, repeat
+from operator import call
 
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors import (
@@ -54,6 +56,13 @@ DETECTORS: tuple[Callable[[Profile, Settings], list[Finding]], ...] = (
 
 def detect(profile: Profile, settings: Settings) -> tuple[Finding, ...]:
     """Return what all detectors find; one that fails is skipped."""
+    try:
+        return tuple(chain.from_iterable(map(call, DETECTORS, repeat(profile), repeat(settings))))
+    except Exception:
+        return _detect_one_by_one(profile, settings)
+
+
+def _detect_one_by_one(profile: Profile, settings: Settings) -> tuple[Finding, ...]:
     findings: list[Finding] = []
     for detector in DETECTORS:
         try:

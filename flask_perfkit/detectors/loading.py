@@ -131,7 +131,7 @@ def _option(
     if len(way) < len(steps):
         return None
     if descends:
-        way[-1] = replace(way[-1], loader="selectinload", depth=DEEPEST_TREE)
+        way[-1] = way[-1]._replace(loader="selectinload", depth=DEEPEST_TREE)
     reason = cause.reason
     column = None
     late = known(cause.issued)

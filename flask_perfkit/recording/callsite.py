@@ -115,7 +115,9 @@ class Site:
     statement by itself while a session wrote what had changed in it.
     """
 
-    __slots__ = ("_position", "asked", "caller", "expired", "flushing", "library", "touched")
+    __slots__ = (
+        *("_position", "_spans", "asked", "caller", "expired", "flushing", "library", "touched"),
+    )
 
     def __init__(
         self, asked: Line | None, caller: Line | None, position: Position, sender: Sender
@@ -124,10 +126,16 @@ class Site:
         self.caller = caller
         self.touched, self.expired, self.library, self.flushing = sender
         self._position = position
+        self._spans: tuple[Span | None, ...] = ()
 
     @property
     def span(self) -> Span | None:
         """The expression that asked; None where Python does not know its columns."""
+        if not self._spans:
+            self._spans = (self._expression(),)
+        return self._spans[0]
+
+    def _expression(self) -> Span | None:
         code, _, instruction = self._position
         places = _positions(code)[max(instruction, 0) // 2]
         if None in places:

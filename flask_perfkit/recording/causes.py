@@ -7,7 +7,7 @@ statements must not cost a hundred times what one costs.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import compress, groupby
 from operator import attrgetter, itemgetter, lt, sub
@@ -213,7 +213,7 @@ def _add_bringers(cause: Cause, options: Sequence[Any], started: Sequence[int]) 
     try:
         moments = tuple(map(_runid, map(_load_options, options)))
         # One that was loaded anew since says nothing.
-        brought = Counter(compress(moments, map(lt, moments, started)))
+        brought = tuple(compress(moments, map(lt, moments, started)))
     except (AttributeError, KeyError, TypeError):
         return  # such as an object that no statement brought
     if len(cause.brought_at) < MOST_VALUES:

@@ -78,7 +78,10 @@ class Finding:
     cure: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_kind(self.kind)
+        if self.kind not in SEVERITIES:
+            check_kind(self.kind)
+        if (self.subject + self.message + self.fix).isprintable():
+            return
         for name in ("subject", "message", "fix"):
             text = getattr(self, name)
             if not text.isprintable():

@@ -11,13 +11,11 @@ class Issued(NamedTuple):
     """The tree of a statement that was executed, and what its execution added to it.
 
     It is looked up in SQLAlchemy's own cache of compiled statements, and not kept: there may be
-    values in it, which are for nobody to read. ``parameters`` are the keys of its bound values in
-    the order in which the driver got them; none where that cannot be told. ``populates`` says that
-    objects were read anew, ``streams`` that rows came in portions.
+    values in it, which are for nobody to read. ``populates`` says that objects were read anew,
+    ``streams`` that rows came in portions.
     """
 
     compiled: Callable[[], Any]
-    parameters: tuple[str, ...] = ()
     populates: bool = False
     streams: bool = False
 
@@ -25,6 +23,20 @@ class Issued(NamedTuple):
     def statement(self) -> Any:
         """The statement; None where SQLAlchemy has forgotten it."""
         return getattr(self.compiled(), "statement", None)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The keys of its bound values in the order in which the driver got them.
+
+        None where that cannot be told: an expanding one would move those behind it.
+        """
+        compiled = self.compiled()
+        binds = getattr(compiled, "bind_names", None) or {}
+        if any(bind.expanding or bind.literal_execute for bind in binds):
+            return ()
+        keys = {name: bind.key for bind, name in binds.items()}
+        positions = getattr(compiled, "positiontup", None)  # DDL has no places for values
+        return tuple(keys.get(name, name) for name in positions or keys)
 
     @property
     def dialect(self) -> Any:
@@ -44,7 +56,6 @@ def issued_of(compiled: Any, options: Any) -> Issued | None:
     refreshes = getattr(load, "_refresh_state", None) is not None
     return Issued(
         ref(compiled),
-        _parameters(compiled),
         populates=refreshes or bool(getattr(load, "_populate_existing", False)),
         streams=bool(options.get("yield_per") or options.get("stream_results")),
     )
@@ -53,13 +64,3 @@ def issued_of(compiled: Any, options: Any) -> Issued | None:
 def known(issued: Issued | None) -> Issued | None:
     """Return what was issued if SQLAlchemy still knows it."""
     return issued if issued is not None and issued.statement is not None else None
-
-
-def _parameters(compiled: Any) -> tuple[str, ...]:
-    """Return the keys of the bound values; an expanding one would move those behind it."""
-    binds = getattr(compiled, "bind_names", None) or {}
-    if any(bind.expanding or bind.literal_execute for bind in binds):
-        return ()
-    keys = {name: bind.key for bind, name in binds.items()}
-    positions = getattr(compiled, "positiontup", None)  # DDL has no places for values
-    return tuple(keys.get(name, name) for name in positions or keys)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
 from itertools import chain, repeat
 from operator import attrgetter, itemgetter
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 
 from flask_perfkit.recording.allowances import Allowance
 from flask_perfkit.recording.callsite import Span
@@ -33,6 +32,36 @@ _MOST_LOOKED_AT = 100
 _SECONDS = 1e-9
 
 _started = attrgetter("started")
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+
+class Tally(Counter[K]):
+    """A counter that begins empty, or with the counts of another, at the price of a dictionary."""
+
+    __init__ = dict.__init__
+
+
+class kept(Generic[T]):  # noqa: N801
+    """A property that is worked out once; ``functools`` takes a lock for it before Python 3.12."""
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self._name = make.__name__
+        self.__doc__ = make.__doc__
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> kept[T]: ...
+
+    @overload
+    def __get__(self, owner: object, kind: type) -> T: ...
+
+    def __get__(self, owner: object, kind: type) -> kept[T] | T:
+        if owner is None:
+            return self
+        value = vars(owner)[self._name] = self._make(owner)
+        return value
 
 
 class Executions(NamedTuple):
@@ -105,7 +134,7 @@ class Cause:
     flushes: int = 0
     flushed_at: set[int] = field(default_factory=set)
     direct: int = 0
-    callers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    callers: Counter[tuple[str, int]] = field(default_factory=Tally)
     values: set[int] = field(default_factory=set)
     moves: dict[Comparison, bool] = field(default_factory=dict)
     literals: tuple[int, ...] = ()
@@ -118,8 +147,8 @@ class Cause:
     library: str | None = None
     flushing: bool = False
     target: Target = ()
-    chunks: Counter[int] = field(default_factory=Counter)
-    brought_at: Counter[int] = field(default_factory=Counter)
+    chunks: Counter[int] = field(default_factory=Tally)
+    brought_at: Counter[int] = field(default_factory=Tally)
     allowances: tuple[Allowance, ...] = ()
     executions: list[Executions] = field(default_factory=list)
     issued: Issued | None = field(default=None, repr=False)
@@ -246,7 +275,7 @@ class Call:
     count: int = 0
     duration: float = 0.0
     keys: set[int] = field(default_factory=set)
-    callers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    callers: Counter[tuple[str, int]] = field(default_factory=Tally)
     allowances: tuple[Allowance, ...] = ()
 
     @property
@@ -269,6 +298,8 @@ class Call:
 
 def most_common(callers: Mapping[tuple[str, int], int]) -> tuple[tuple[str, int, int], ...]:
     """Return lines with their counts, the most frequent first."""
+    if not callers:
+        return ()
     counted = sorted(callers.items(), key=itemgetter(1), reverse=True)
     return tuple((*line, count) for line, count in counted[:MOST_CALLERS])
 
@@ -336,7 +367,7 @@ class Profile:
     unmatched: tuple[Allowance, ...] = ()
     memory_delta: int | None = None
     touched: frozenset[str] | None = None
-    answered: Counter[str] = field(default_factory=Counter)
+    answered: Counter[str] = field(default_factory=Tally)
     zero: int = 0
     mount: str = ""
     answer: Answer | None = None
@@ -346,18 +377,18 @@ class Profile:
         """Statements that were executed, those included that were not kept one by one."""
         return sum(cause.count for cause in self.causes)
 
-    @cached_property
+    @kept
     def sql_duration(self) -> float:
         """Seconds that all statements took to execute."""
         return sum(cause.duration for cause in self.causes)
 
-    @cached_property
+    @kept
     def queries(self) -> tuple[Query, ...]:
-        """The statements in the order in which they began."""
+        """Return the statements in the order in which they began."""
         queries = chain.from_iterable(cause.queries(self.zero) for cause in self.causes)
         return tuple(sorted(queries, key=lambda query: query.started))
 
-    @cached_property
+    @kept
     def _ends(self) -> tuple[Sequence[int], Sequence[int]]:
         """When executions ended that were kept, in order, each with the place of its cause."""
         each = (zip(cause.ends, repeat(place)) for place, cause in enumerate(self.causes))
@@ -372,13 +403,13 @@ class Profile:
         if not moments:
             return []
         ends, places = self._ends
-        found: Counter[int] = Counter()
+        found: Tally[int] = Tally()
         for moment, count in moments.items():
             if before := bisect_right(ends, moment):
                 found[places[before - 1]] += count
         return [self.causes[place] for place, _ in found.most_common()]
 
-    @cached_property
+    @kept
     def _selects(self) -> tuple[list[int], list[Cause]]:
         """When each select was first sent that may bring objects, in order, with its cause."""
         causes = [
@@ -405,14 +436,14 @@ class Profile:
         )
         return list(ways)
 
-    @cached_property
+    @kept
     def written(self) -> list[int]:
-        """The moments at which something was written, in order."""
+        """Return the moments at which something was written, in order."""
         return sorted(chain.from_iterable(self.written_to.values()))
 
-    @cached_property
+    @kept
     def written_to(self) -> dict[str, list[int]]:
-        """The moments at which each table was written to, in order."""
+        """Return the moments at which each table was written to, in order."""
         tables: defaultdict[str, list[int]] = defaultdict(list)
         for cause in self.causes:
             if cause.operation in WRITES:
