@@ -7,6 +7,7 @@ import logging
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -31,31 +32,25 @@ def app() -> Iterator[Flask]:
 def growth_of(work: Callable[[int], object], times: int) -> int:
     """Return the bytes that a work leaves each time, once it is warm.
 
-    Of two stretches the one that leaves less: a dict that is full and made larger shows in one
-    only, what is lost each time shows in both. Nothing is logged meanwhile: pytest keeps what is.
+    Memory is traced from the start, so that what only takes the place of something older (in a
+    cache that is full, or in a thread of another test that is still there) counts for nothing.
+    Of three stretches the middle one counts: a dict that is full and made larger, or emptied,
+    shows in one only, what is lost each time shows in all. Nothing is logged meanwhile: pytest
+    keeps what is.
     """
     logging.disable()
-    try:
-        for number in range(times):
-            work(number)
-        return min(
-            _kept_of(work, range(times, 2 * times)), _kept_of(work, range(2 * times, 3 * times))
-        )
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def _kept_of(work: Callable[[int], object], numbers: range) -> int:
-    gc.collect()
     tracemalloc.start()
     try:
-        for number in numbers:
-            work(number)
-        gc.collect()
-        kept, _ = tracemalloc.get_traced_memory()
+        kept = []
+        for stretch in range(4):
+            for number in range(stretch * times, (stretch + 1) * times):
+                work(number)
+            gc.collect()
+            kept.append(tracemalloc.get_traced_memory()[0])
+        return sorted(after - before for before, after in pairwise(kept))[1] // times
     finally:
         tracemalloc.stop()
-    return kept // len(numbers)
+        logging.disable(logging.NOTSET)
 
 
 def kept_by_modules() -> dict[str, int]:
