@@ -34,7 +34,7 @@ def _value(app: Flask, filter_: Any) -> Any:
     if session is None:
         return None
     try:
-        column = filter_.column
+        column = filter_.reached.column
         with app.app_context():
             return session.scalar(select(column).where(column.is_not(None)).limit(1))
     except Exception:

@@ -16,7 +16,11 @@ from . import models
 _LOADERS = r"(?:joined|selectin|subquery|contains_eager|immediate)load|contains_eager"
 _COLUMN_OPTIONS = r"undefer_group|undefer|load_only|selectin_polymorphic"
 _OPTION = re.compile(rf"\b(?:{_LOADERS}|{_COLUMN_OPTIONS})\(")
-_STATEMENT = re.compile(r"\b(?:select|insert|update|delete)\(")
+_STATEMENT = re.compile(r"\b(?:select|insert|update|delete)\((?!\))")
+"""A name with empty brackets, as in "what insert() takes", is words."""
+
+_TUPLE = re.compile(r"\btuple_\(([^()]*)\)\.in_\(keys\)")
+_LEFT_OPEN = re.compile(r"\.\w+\(\.\.\.\)")
 _CHAINED = re.compile(r"\.\w+\(")
 _MEANT_BY_THE_READER = {"keys": [1, 2], "ids": [1, 2]}
 
@@ -29,13 +33,17 @@ def loader_option(text: str) -> str | None:
 def statement(text: str) -> Executable | None:
     """Build the statement that a fix names; None when it names none.
 
-    ``keys`` and ``ids`` are what the reader fills in, as is what stands as ``...``.
+    ``keys`` and ``ids`` are what the reader fills in, as is what stands as ``...``. The keys of
+    several columns are tuples of as many values.
     """
     code = _expression(_STATEMENT, text)
     if code is None:
         return None
-    names = vars(sqlalchemy) | vars(models) | _MEANT_BY_THE_READER
-    built: Executable = eval(code.replace(".values(...)", ""), names)
+    meant: dict[str, Any] = dict(_MEANT_BY_THE_READER)
+    if several := _TUPLE.search(code):
+        meant["keys"] = [(key,) * len(several[1].split(",")) for key in meant["keys"]]
+    names = vars(sqlalchemy) | vars(models) | meant
+    built: Executable = eval(_LEFT_OPEN.sub("", code), names)
     return built
 
 
