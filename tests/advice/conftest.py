@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 import sqlalchemy as sa
-from flask import Flask
 from advised_shop import FILL, Base
+from flask import Flask
 from sqlalchemy.orm import Session
 
 from flask_perfkit.advice.advice import Advice

@@ -15,9 +15,9 @@ import flask_migrate
 import psycopg
 import pytest
 import sqlalchemy as sa
+from advised_shop import Base
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from advised_shop import Base
 from test_advise import WANTED
 
 from flask_perfkit import SetupError
