@@ -29,14 +29,19 @@ def filtered(app: Flask, addresses: Iterable[Address]) -> Iterator[Address]:
 
 
 def _value(app: Flask, filter_: Any) -> Any:
-    """Return a value that a row has in the column of a filter, None where none can be read."""
+    """Return a value that a row has in the column of a filter, None where none can be read.
+
+    It is the first row's by the primary key, so that an index does not change what is asked.
+    """
     session = getattr(app.extensions.get("sqlalchemy"), "session", None)
     if session is None:
         return None
     try:
         column = filter_.reached.column
+        statement = select(column).where(column.is_not(None)).limit(1)
+        keys = [key for source in statement.get_final_froms() for key in source.primary_key]
         with app.app_context():
-            return session.scalar(select(column).where(column.is_not(None)).limit(1))
+            return session.scalar(statement.order_by(*keys))
     except Exception:
         log_once("reading a value for a filter")
         return None
