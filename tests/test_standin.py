@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
 from flask_perfkit.standin import stand_in
 
@@ -29,7 +30,8 @@ AT_LEAST = {
     "sqlalchemy.pool.base.Pool.connect",
     "sqlalchemy.orm.attributes.InstrumentedAttribute.__get__",
     "SQLiteDialect_pysqlite().do_commit",
-    "_WeakInstanceDict().get",
+    # SQLAlchemy 2.1 gave it an underscore.
+    f"{type(Session().identity_map).__name__}().get",
 }
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from flask import got_request_exception, request
 from opentelemetry import propagate, trace
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -64,7 +64,7 @@ class Tracing:
         self._is_set_up = False
         got_request_exception.connect(_note_failure, app)
 
-    def visit(self, environ: WSGIEnvironment) -> TracedRequest | None:
+    def visit(self, environ: WSGIEnvironment) -> TracedRequest | _BesideForeignSpan | None:
         """Begin the span of a request; None where somebody else makes it."""
         if not self._is_set_up:
             self._set_up()
@@ -106,15 +106,15 @@ class _Headers(Getter["WSGIEnvironment"]):
 _HEADERS = _Headers()
 
 
-def _begin(environ: WSGIEnvironment, *, tells_messages: bool) -> TracedRequest | None:
-    """Start the span of a request; None where somebody else has made it already."""
+def _begin(environ: WSGIEnvironment, *, tells_messages: bool) -> TracedRequest | _BesideForeignSpan:
+    """Start the span of a request, unless somebody else has made it already."""
     around = trace.get_current_span()
     kind, parent = SpanKind.SERVER, None
     around_context = around.get_span_context()
     if not around_context.is_valid or around_context.is_remote:
         parent = propagate.extract(environ, getter=_HEADERS)
     elif _is_foreign_server_span(around):
-        return None
+        return _BesideForeignSpan()
     else:  # asked from within this process
         kind = SpanKind.INTERNAL
     method = environ.get("REQUEST_METHOD", "")
@@ -128,6 +128,21 @@ def _begin(environ: WSGIEnvironment, *, tells_messages: bool) -> TracedRequest |
     traced = TracedRequest(environ, span, context, name, known, tells_messages)
     environ[_ENVIRON_KEY] = traced
     return traced
+
+
+class _BesideForeignSpan:
+    """A visit to a request whose span another made: findings go to it until the body is closed."""
+
+    leave = staticmethod(detach)
+
+    def __init__(self) -> None:
+        self.enter = partial(attach, get_current())
+
+    def answered(self, status: int, headers: Any) -> None:
+        """Have nothing to note."""
+
+    def end(self, error: BaseException | None) -> None:
+        """Have no span to end."""
 
 
 def _is_foreign_server_span(span: Any) -> bool:
