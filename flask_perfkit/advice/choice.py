@@ -19,7 +19,7 @@ from flask_perfkit.advice.planners.planner import Outcome, Planner
 from flask_perfkit.advice.workload import RecordedStatement
 
 WORTH = 0.2
-"""The part of one statement's cost that an index must save."""
+"""The part of one statement's cost without indexes that an index must save."""
 
 FACTOR = 2.0
 """How many times cheaper at least one statement must become."""
@@ -78,8 +78,24 @@ class Chooser:
         self._asked = list(asked)
         self._writes = writes
         self._least = LEAST_SAVED[planner.unit]
-        self._before = planner.costs([one.recorded for one in self._asked], ())
+        recorded = [one.recorded for one in self._asked]
+        self._before = planner.costs(recorded, ())
+        there = self._there()
+        self._bare = planner.costs(recorded, (), there) if there else self._before
         self._sizes: dict[Index, int] = {}
+
+    def _there(self) -> frozenset[str]:
+        """Return the indexes that only make statements quicker.
+
+        What another one is worth is judged by the cost without them: what was too little beside an
+        index that is to be created is too little once it is there.
+        """
+        tables = {table for one in self._asked for table in one.tables}
+        known = [facts for table in tables if (facts := self._planner.facts(table)) is not None]
+        indexes = [one for facts in known for one in facts.indexes]
+        return frozenset(
+            one.name for one in indexes if one.valid and not one.unique and not one.pinned
+        )
 
     @property
     def before(self) -> dict[RecordedStatement, Outcome]:
@@ -150,7 +166,8 @@ class Chooser:
             factor = choice.after[one.recorded].cost / max(now.cost, 1e-9)
             trial.factor = max(trial.factor, factor)
             if saved >= self._least and factor >= FACTOR:
-                trial.best = max(trial.best, (saved / known.cost, factor))
+                bare = self._bare.get(one.recorded, known)
+                trial.best = max(trial.best, (saved / max(known.cost, bare.cost), factor))
         return trial
 
     def write_cost(self, index: Index) -> float:
