@@ -50,7 +50,8 @@ class QueryCounter(Block):
         loops = [finding for finding in self.findings if finding.kind == "n_plus_one"]
         if too_many or loops:
             limit = "" if self.threshold is None else f" (threshold: {self.threshold})"
-            lines = [f"N+1 QUERY DETECTED: {self.count} queries{limit}"]
+            queries = f"{self.count} quer{'y' if self.count == 1 else 'ies'}"
+            lines = [f"N+1 QUERY DETECTED: {queries}{limit}"]
             lines += [finding.message for finding in loops]
             say(logging.WARNING, "\n  ".join(lines))
         for finding in self.findings:
