@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from flask_perfkit.config import Settings
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.profile import Answer, Profile
+from flask_perfkit.recording.profile import LARGE_ANSWER, Answer, Profile
 from flask_perfkit.recording.wording import finding_of_request, size
 
-_LARGE = 10_000
 _TEXTS = ("application/json", "application/javascript", "application/xml", "image/svg+xml")
 _TEXT_ENDINGS = ("+json", "+xml")
 _FIX = "Compress(app) of Flask-Compress, or compression in the server in front"
@@ -37,7 +36,7 @@ def _goes_out_large(answer: Answer) -> bool:
         answer.encoding is None
         and answer.takes_compression
         and not answer.through_proxy
-        and (answer.length or 0) >= _LARGE
+        and (answer.length or 0) >= LARGE_ANSWER
         and _is_text(answer.mimetype)
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from inspect import unwrap
 from random import random
@@ -17,7 +17,7 @@ from flask_perfkit.detectors.analysis import analyse, first_look
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
 from flask_perfkit.recording.callsite import is_application
-from flask_perfkit.recording.profile import Answer, Profile, View
+from flask_perfkit.recording.profile import LARGE_ANSWER, Answer, Profile, View
 from flask_perfkit.recording.recorder import Recorder, current, enter, leave
 from flask_perfkit.signals import request_profiled
 from flask_perfkit.sinks import deliver
@@ -348,16 +348,24 @@ def _answer(recorder: RequestRecorder) -> Answer | None:
     is_production = not (app.debug or app.testing)
     if asked is None or response is None or not (is_production or recorder.state.is_audited):
         return None
+    is_static = _is_static(app, asked)
+    if not is_static and response.is_sequence and _is_small(response):
+        return None
     control, encodings = response.cache_control, asked.accept_encodings
     return Answer(
         mimetype=response.mimetype or "",
         length=response.content_length or recorder.sent,
         encoding=response.headers.get("Content-Encoding"),
         lasts=None if control.no_store or control.no_cache else control.max_age,
-        is_static=_is_static(app, asked),
+        is_static=is_static,
         takes_compression=any(encodings.quality(name) > 0 for name in _COMPRESSIONS),
         through_proxy=any(name in recorder.environ for name in _SIGNS_OF_PROXY),
     )
+
+
+def _is_small(response: Response) -> bool:
+    parts: Sequence[bytes] = response.response  # type: ignore[assignment]
+    return sum(map(len, parts)) < LARGE_ANSWER
 
 
 def _is_static(app: Flask, asked: Request) -> bool:

@@ -319,6 +319,10 @@ class View(NamedTuple):
     function: str
 
 
+LARGE_ANSWER = 10_000
+"""Bytes of an answer from which on it matters how it is sent."""
+
+
 class Answer(NamedTuple):
     """What the headers of an answer say, and of its request what decides how it may be sent.
 
