@@ -222,7 +222,7 @@ def processes(
     processes.stop()
 
 
-@pytest.mark.timeout(0 if SOAK else 300)
+@pytest.mark.timeout(0 if SOAK else 900)
 def test_no_reader_sees_a_value_older_than_a_commit_that_had_returned(
     processes: Processes, server: Server
 ) -> None:
