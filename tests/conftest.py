@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Call slow what one run of is enough.
 
     That is what PostgreSQL is asked as well as SQLite, the suites that wait for servers and
-    processes, and of the labelled views all but what is found in them.
+    processes, of the labelled views all but what is found in them, and the advice on indexes.
     """
     for item in items:
         name, where = item.name, item.path.parts
@@ -60,6 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             "postgresql" in name
             or "cache" in where
             or "batching" in where
+            or "advice" in where
             or ("corpus" in where and "labels" not in name)
         ):
             item.add_marker("slow")

@@ -43,6 +43,8 @@ def shop(postgres_server: PostgresServer) -> Iterator[sa.Engine]:
 
 def _vacuum(connection: psycopg.Connection[Any]) -> None:
     """Vacuum until index-only scans pay: autovacuum at work elsewhere can hold that up."""
+    # Samples of all rows, or nearly: what is advised must not hang on which ones were drawn.
+    connection.execute("SET default_statistics_target = 1000")
     for _ in range(100):
         connection.execute("VACUUM ANALYZE")
         found = connection.execute(
