@@ -83,13 +83,6 @@ class Visit:
         return self.status in _LOGGED_OUT or self.status in _REDIRECTS
 
 
-@dataclass
-class _Seen:
-    """What the headers of an answer say."""
-
-    is_cacheable: bool = False
-
-
 class Asker:
     """Asks for addresses one by one, each as if it were the first.
 
@@ -121,12 +114,12 @@ class Asker:
         notes: list[str] = []
         status: int | None = None
         reason = ""
-        before, seen = _most_memory(), _Seen()
+        before, is_cacheable = _most_memory(), False
         with _profiles_of(self._app) as profiles, contextlib.redirect_stdout(sys.stderr):
             trial = Trial(seconds=self._limits.seconds)
             try:
                 with limited(trial), without_caches():
-                    status = self._answer(str(address.path), notes, seen)
+                    status, is_cacheable = self._answer(str(address.path), notes)
             except TrialEnded as ended:
                 reason = f"{address.path} was left: {trial.ended or ended}"
             except Exception as error:
@@ -141,11 +134,12 @@ class Asker:
             profile,
             reason or _reason(address, status),
             tuple(notes),
-            seen.is_cacheable,
+            is_cacheable,
             _most_memory() - before,
         )
 
-    def _answer(self, path: str, notes: list[str], seen: _Seen) -> int:
+    def _answer(self, path: str, notes: list[str]) -> tuple[int, bool]:
+        """Return the status, and whether a browser may keep the answer or ask if it changed."""
         client = self._prepared()
         session = self._session_of(client)
         with client.get(path, headers=self._headers) as response:
@@ -155,10 +149,10 @@ class Asker:
                 if read > self._limits.size:
                     notes.append(f"only the first {self._limits.size / 1e6:,.0f} MB were read")
                     break
-            seen.is_cacheable = "ETag" in response.headers or bool(response.cache_control.max_age)
+            is_cacheable = "ETag" in response.headers or bool(response.cache_control.max_age)
             if session and "Set-Cookie" in response.headers and not self._keeps(client, session):
                 notes.append("it changes who is logged in; no other address was asked with that")
-            return response.status_code
+            return response.status_code, is_cacheable
 
     def _keeps(self, client: FlaskClient, session: dict[str, Any]) -> bool:
         """Tell whether all that a session held is still in it."""

@@ -135,7 +135,7 @@ def audit(
     """
     watch_attributes()
     state = app.extensions["perfkit"]
-    state.notes_reads = state.is_audited = True
+    state.notes_reads = True
     sent = list(headers)
     cookies = "cookie" not in {name.lower() for name, _ in sent}
     addresses = [Address("", path) for path in dict.fromkeys(paths)]
@@ -145,6 +145,8 @@ def audit(
     visits: list[Visit] = []
     interrupted = False
     with ExitStack() as stack:
+        state.is_audited = True
+        stack.callback(setattr, state, "is_audited", False)
         stack.enter_context(_nothing_logged())
         stack.enter_context(nothing_kept())
         workload = stack.enter_context(Workload(app)) if with_indexes else None
@@ -164,7 +166,6 @@ def audit(
     if prove_fixes and not interrupted:
         with _nothing_logged():
             problems = [_proven(app, problem) for problem in problems]
-    state.is_audited = False
     missed = [address for address in addresses if address.path is None]
     missed += [visit.address._replace(reason=visit.reason) for visit in visits if visit.reason]
     missed += [
