@@ -24,6 +24,15 @@ after = {name.partition(".")[0] for name in sys.modules}
 print(*sorted(after - before - sys.stdlib_module_names))
 """
 
+IMPORT_EVERYTHING = """
+import importlib, pkgutil, flask_perfkit
+for module in pkgutil.walk_packages(flask_perfkit.__path__, "flask_perfkit."):
+    try:
+        importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        print(error.name)
+"""
+
 
 def _run(*command: str | Path) -> str:
     # Else pip takes for installed what lies where a test before let its processes look.
@@ -110,6 +119,8 @@ def test_wheel_installs_into_an_empty_environment(wheel: Path, tmp_path: Path) -
     scripts = environment / ("Scripts" if sys.platform == "win32" else "bin")
     _run(sys.executable, "-m", "pip", "--python", scripts / "python", "install", wheel)
     _run(scripts / "python", "-W", "error", "-c", "import flask_perfkit")
+    missing = set(_run(scripts / "python", "-c", IMPORT_EVERYTHING).split())
+    assert missing == {"libcst", "opentelemetry", "prometheus_client", "pytest"}
     app = tmp_path / "app.py"
     app.write_text(
         "import flask, flask_perfkit\napp = flask.Flask(__name__)\nflask_perfkit.PerfKit(app)\n"

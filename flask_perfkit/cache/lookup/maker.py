@@ -183,6 +183,9 @@ class Maker:
                 if prepared.locked:
                     self._unlock(request.key, owner)
                 return None
+            if prepared.stored and (hit := self._look(request)) is not None:
+                self._unlock(request.key, owner)
+                return (hit.value,)
             if prepared.locked or time.monotonic() >= give_up:
                 value, stored = yield from self._create(request, prepared, owner)
                 lock.fruitless = not stored

@@ -84,7 +84,8 @@ class MemoryBackend:
                 elif not entered.marks:
                     moves[table, column] = entered.moves.setdefault(column, fresh())
             locked = lock is not None and self._try_lock(*lock, now)
-            return Prepared(self.epoch, tokens, tables, moves, locked)
+            stored = locked and lock is not None and lock[0] in self._entries
+            return Prepared(self.epoch, tokens, tables, moves, locked, stored)
 
     def store(self, key: str, payload: bytes, seconds: float, owner: str | None) -> None:
         self.replace(key, payload, seconds)

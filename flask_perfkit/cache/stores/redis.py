@@ -89,10 +89,12 @@ class RedisBackend:
         if lock is not None:
             key, owner, held = lock
             commands.append(("SET", self._locks + key, owner, "NX", "PX", int(held * 1000)))
+            commands.append(("EXISTS", self._values + key))
         if names:
             commands.append(self._script(PREPARE, keys, task))
         answers = self._trip(commands)
         tokens, tables, moves = answers.pop() if names else ([], [], [])
+        locked, stored = map(bool, answers or (False, False))
         return Prepared(
             epoch=epoch,
             tokens={
@@ -108,7 +110,8 @@ class RedisBackend:
                 for column, move in zip(columns, moves, strict=True)
                 if move is not None
             },
-            locked=bool(answers and answers[0]),
+            locked=locked,
+            stored=locked and stored,
         )
 
     def store(self, key: str, payload: bytes, seconds: float, owner: str | None) -> None:

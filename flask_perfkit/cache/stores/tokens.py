@@ -69,7 +69,8 @@ class Prepared:
 
     ``epoch`` is the server's when it was asked. A token is None while a writer is at work.
     ``tables`` holds the table tokens behind column values; ``moves`` the columns entered, as
-    (table, column) and their move.
+    (table, column) and their move. ``stored`` says whether the key had a value when the lock was
+    got, good or not: another process may have stored it since it was missed.
     """
 
     epoch: str
@@ -77,6 +78,7 @@ class Prepared:
     tables: Mapping[str, str | None]
     moves: Mapping[tuple[str, str], str]
     locked: bool
+    stored: bool
 
 
 @dataclass(frozen=True)

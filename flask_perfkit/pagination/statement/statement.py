@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import CompoundSelect, Select
-from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session
 from sqlalchemy.ext.horizontal_shard import ShardedSession
 from sqlalchemy.orm import LoaderCriteriaOption, Query, Session, scoped_session
 
@@ -39,12 +39,20 @@ def require_session(session: Any) -> None:
     """Refuse with a TypeError what is no session that runs a page's statements."""
     if session is None or isinstance(session, Session | scoped_session):
         return
-    if isinstance(session, AsyncSession | async_scoped_session):
+    if _is_async(session):
         raise TypeError(
             f"session={type(session).__name__} cannot run a page: "
             "await session.run_sync(lambda session: paginate(query, params, session=session))"
         )
     raise TypeError(f"session={session!r:.80}: must be a Session or a scoped_session")
+
+
+def _is_async(session: object) -> bool:
+    # Where its module was not imported there is no such session, and maybe no greenlet to import it.
+    asyncio = sys.modules.get("sqlalchemy.ext.asyncio")
+    return asyncio is not None and isinstance(
+        session, asyncio.AsyncSession | asyncio.async_scoped_session
+    )
 
 
 def _plain(session: AnySession) -> Session:
