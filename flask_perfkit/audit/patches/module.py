@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from importlib import import_module
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
 import libcst as cst
@@ -14,6 +17,7 @@ from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvide
 
 from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.cures.loaders import Import
+from flask_perfkit.recording.callsite import Span, is_application
 
 N = TypeVar("N", bound=cst.CSTNode)
 
@@ -26,6 +30,7 @@ class ModuleTree:
     """
 
     def __init__(self, text: str, module: ModuleType) -> None:
+        self._lines = text.split("\n")
         self._wrapper = MetadataWrapper(cst.parse_module(text))
         self._positions = self._wrapper.resolve(PositionProvider)
         self._parents = self._wrapper.resolve(ParentNodeProvider)
@@ -34,6 +39,15 @@ class ModuleTree:
         self.imports: dict[Import, None] = {}
         self.taken: set[str] = set()
         self.loops: dict[cst.CSTNode, object] = {}
+
+    @cached_property
+    def methods(self) -> defaultdict[str, list[CodeType]]:
+        """The functions of the application by their names, wherever they are."""
+        found: defaultdict[str, list[CodeType]] = defaultdict(list)
+        for each in gc.get_objects():
+            if type(each) is FunctionType and is_application(each.__code__.co_filename):
+                found[each.__name__].append(each.__code__)
+        return found
 
     def around(self, lineno: int, kind: type[N]) -> Iterator[N]:
         """Yield the nodes of a kind that a line lies in, the innermost first."""
@@ -44,6 +58,26 @@ class ModuleTree:
                 if span.start.line <= lineno <= span.end.line:
                     found.append(node)
         yield from reversed(found)
+
+    def expression_at(self, span: Span) -> cst.BaseExpression | None:
+        """Return the innermost expression that ends where a place ends and holds all of it.
+
+        Where a chain of calls takes several lines, the place of a call begins at its own name.
+        """
+        begin = (span.lineno, self._column(span.lineno, span.column))
+        end = (span.end_lineno, self._column(span.end_lineno, span.end_column))
+        found = None
+        for node in self.walk():
+            if isinstance(node, cst.BaseExpression):
+                place = self._positions[node]
+                ends = (place.end.line, place.end.column) == end
+                if ends and (place.start.line, place.start.column) <= begin:
+                    found = node
+        return found
+
+    def _column(self, lineno: int, in_bytes: int) -> int:
+        line = self._lines[lineno - 1] if lineno <= len(self._lines) else ""
+        return len(line.encode()[:in_bytes].decode(errors="ignore"))
 
     def walk(self, node: cst.CSTNode | None = None) -> Iterator[cst.CSTNode]:
         """Yield a node and all inside of it, the outer ones first."""
