@@ -87,17 +87,15 @@ class LoaderOption:
     replaces: bool = False
     sent: Sent = field(default=Sent(), compare=False)
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The attributes of the entity that are its primary key."""
-        return key_names(self.entity)
+    def alone(self) -> LoaderOption | None:
+        """Return what loads its last step for objects that are there, by a select of these.
 
-    def alone(self) -> LoaderOption:
-        """Return what loads the same for objects that are there already, by their own select."""
+        None where it is a column of what a relationship leads to.
+        """
+        if self.steps and self.column is not None:
+            return None
         last = self.steps[-1:]
-        owner = last[0].parent if last else self.column.owner if self.column else self.entity
-        if last and self.column is not None:
-            raise ValueError("columns below a relationship")
+        owner = last[0].parent if last else self.entity
         return LoaderOption(0, owner, last, self.column)
 
     @property
@@ -212,11 +210,6 @@ class ReadAgain:
     """Objects of a class have lost their columns: one select of all keys reads them again."""
 
     entity: type
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """The attributes that are the primary key."""
-        return key_names(self.entity)
 
 
 def key_names(entity: type) -> tuple[str, ...]:

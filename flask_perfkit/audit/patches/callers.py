@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import inspect
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from itertools import chain
-from types import CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
 from flask_perfkit.audit.patches.source import Source, functions_of, within
@@ -19,27 +20,26 @@ Line = tuple[str | None, int | None]
 """A file and a line of it."""
 
 
-def is_shared(app: Flask, source: Source, lineno: int, needing: Iterable[Line]) -> bool:
+def is_shared(app: Flask, source: Source, lineno: int, touching: Line, calling: set[Line]) -> bool:
     """Tell whether the select at a line may serve others than those that need an option of it.
 
-    It does not where each way to it leads through a function that has one of their lines, or
-    begins a request. Who calls a function that nobody names is not known.
+    It does not where each way to it leads through a function that uses the objects, or is the view
+    of one endpoint. Who calls a function that nobody names is not known.
 
-    :param needing: the lines where the objects are used.
+    :param touching: the line where the objects are used.
+    :param calling: the lines that call what is there.
     """
-    lines = list(needing)
-    views = _views(app)
+    beginners = _beginners(app)
     function = _function_at(source, lineno)
     seen: set[CodeType] = set()
     while function is not None and function.__code__ not in seen:
         code = function.__code__
-        if "<locals>" in code.co_qualname or code in views:
+        if beginners[code] == 1 or _has(code, *touching):
             return False
-        if any(_has(code, *line) for line in lines):
+        if not beginners[code] and any(_has(code, *line) for line in calling):
             return False
         seen.add(code)
-        callers = {each.__code__: each for each in _callers(function)}
-        callers.pop(code, None)
+        callers = {each.__code__: each for each in _callers(function) if each is not function}
         function = next(iter(callers.values())) if len(callers) == 1 else None
     return True
 
@@ -61,18 +61,32 @@ def _has(code: CodeType, filename: str | None, lineno: int | None) -> bool:
 
 
 def _callers(function: FunctionType) -> Iterator[FunctionType]:
-    """Yield the functions of the application that name a function, or a method like it."""
+    """Yield the functions of the application that name a function, or a method like it.
+
+    What is made inside of a function is known to those that were made there with it.
+    """
     name = function.__name__
-    is_method = "." in function.__code__.co_qualname
+    qualified = function.__code__.co_qualname
+    is_local = qualified.endswith(f"<locals>.{name}")
     for each in gc.get_objects():
         if type(each) is not FunctionType or not is_application(each.__code__.co_filename):
             continue
         names = set(chain.from_iterable(code.co_names for code in within(each.__code__)))
-        if is_method:
+        if is_local:
+            if any(_inside(cell) is function for cell in each.__closure__ or ()):
+                yield each
+        elif "." in qualified:
             if name in names:
                 yield each
         elif any(_means(each.__globals__.get(known), function) for known in names):
             yield each
+
+
+def _inside(cell: CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None  # nothing has been put there yet
 
 
 def _means(value: object, function: FunctionType) -> bool:
@@ -84,10 +98,23 @@ def _means(value: object, function: FunctionType) -> bool:
     return getattr(inspect.unwrap(value), "__code__", None) is function.__code__
 
 
-def _views(app: Flask) -> set[CodeType]:
-    codes: set[CodeType] = set()
-    for view in app.view_functions.values():
+def _beginners(app: Flask) -> Counter[CodeType]:
+    """Count for how many endpoints a function begins the answer: its view, or what wraps that."""
+    found: Counter[CodeType] = Counter()
+    for view in {id(each): each for each in app.view_functions.values()}.values():
         owner = getattr(view, "view_class", None)
-        functions = vars(owner).values() if owner is not None else (inspect.unwrap(view),)
-        codes |= {each.__code__ for each in functions if hasattr(each, "__code__")}
-    return codes
+        functions = _layers(view) if owner is None else _methods(owner)
+        found.update({each.__code__ for each in functions if isinstance(each, FunctionType)})
+    return found
+
+
+def _methods(owner: type) -> Iterator[object]:
+    for each in owner.__mro__:
+        yield from vars(each).values()
+
+
+def _layers(view: object) -> Iterator[object]:
+    """Yield a function, and those that it wraps."""
+    while view is not None:
+        yield view
+        view = getattr(view, "__wrapped__", None)

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+import libcst as cst
+
 from flask_perfkit.audit.patches.callers import Line, is_shared
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.options import add_options
 from flask_perfkit.audit.patches.passing import pass_options
-from flask_perfkit.audit.patches.places import argument_at, parameter_of, place_of
+from flask_perfkit.audit.patches.places import Place, argument_at, parameter_of, place_of
 from flask_perfkit.audit.patches.preload import load_before
 from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.audit.patches.source import Source, source_of
@@ -45,21 +47,21 @@ def _at_origin(
         raise Refusal("no line of the application is known to have asked")
     filename, lineno = findings[0].origin
     option = options[0]
-    needing = [line for each in findings for line in _lines_of(each)]
     source = source_of(filename, lineno)
     tree = ModuleTree(source.text, source.module)
     place = place_of(tree, lineno, option)
     parameter = parameter_of(tree, place)
+    needing = _needing(tree, place, findings[0], option)
     if parameter is not None:
         filename, lineno = _one_caller(option)
         source = source_of(filename, lineno)
-        if is_shared(app, source, lineno, needing):
+        if is_shared(app, source, lineno, *needing):
             raise Refusal(_serves_others(lineno))
         return source, lambda tree: add_options(tree, argument_at(tree, lineno, parameter), options)
-    if not is_shared(app, source, tree.first_line(place.node), needing):
+    if not is_shared(app, source, tree.first_line(place.node), *needing):
         return source, lambda tree: add_options(tree, place_of(tree, lineno, option), options)
     calling, caller = _one_caller(option)
-    if calling != filename or is_shared(app, source, caller, needing):
+    if calling != filename or is_shared(app, source, caller, *needing):
         raise Refusal(_serves_others(lineno))
     return source, lambda tree: pass_options(tree, place_of(tree, lineno, option), options, caller)
 
@@ -68,11 +70,22 @@ def _serves_others(lineno: int | None) -> str:
     return f"the select at line {lineno} serves several callers, and may slow another"
 
 
-def _lines_of(finding: Finding) -> Iterator[Line]:
-    """Yield the lines where the objects are used."""
-    yield finding.filename, finding.lineno
-    for filename, lineno, _ in finding.callers:
-        yield filename, lineno
+def _needing(
+    tree: ModuleTree, place: Place, finding: Finding, option: LoaderOption
+) -> tuple[Line, set[Line]]:
+    """Return the line where the objects are used, and those that call what is there.
+
+    A select that does not name its class may bring other objects for others, and a method that
+    several classes have may do without them.
+    """
+    touching = (finding.filename, finding.lineno)
+    function = tree.function_of(place.node)
+    names = (each for each in tree.walk(function) if isinstance(each, cst.Name | cst.Attribute))
+    if not any(tree.value(each) is option.entity for each in names):
+        return (None, None), set()
+    if tree.is_method_of_several((finding.function or "").rpartition(".")[2]):
+        return touching, set()
+    return touching, {(filename, lineno) for filename, lineno, _ in finding.callers}
 
 
 def _one_caller(option: LoaderOption) -> tuple[str, int]:
@@ -88,10 +101,7 @@ def _one_caller(option: LoaderOption) -> tuple[str, int]:
 
 def _before_loop(findings: Sequence[Finding]) -> tuple[Source, Mend]:
     """Load before the loop over the objects what they lack."""
-    finding = findings[0]
-    if len(findings) > 1:
-        raise Refusal("several things are to be loaded")
-    if finding.filename is None or finding.lineno is None:
+    filename, lineno = findings[0].filename, findings[0].lineno
+    if filename is None or lineno is None or any(each.filename != filename for each in findings):
         raise Refusal("no line of the application is known to have asked")
-    lineno = finding.lineno
-    return source_of(finding.filename, lineno), lambda tree: load_before(tree, lineno, finding)
+    return source_of(filename, lineno), lambda tree: load_before(tree, findings)

@@ -38,6 +38,7 @@ class ModuleTree:
         self.replacements: dict[cst.CSTNode, Callable[[Any], Any]] = {}
         self.imports: dict[Import, None] = {}
         self.taken: set[str] = set()
+        self._put: set[tuple[cst.CSTNode, str]] = set()
         self.loops: dict[cst.CSTNode, object] = {}
 
     @cached_property
@@ -48,6 +49,18 @@ class ModuleTree:
             if type(each) is FunctionType and is_application(each.__code__.co_filename):
                 found[each.__name__].append(each.__code__)
         return found
+
+    def is_method_of_several(self, name: str) -> bool:
+        """Tell whether several functions of the application have a name, one of them a method."""
+        codes = self.methods[name]
+        several = len({(code.co_filename, code.co_firstlineno) for code in codes}) > 1
+        return several and any("." in code.co_qualname for code in codes)
+
+    def note(self, node: cst.CSTNode, code: str) -> bool:
+        """Note that code is put at a node; false where it is there by another rewrite."""
+        is_new = (node, code) not in self._put
+        self._put.add((node, code))
+        return is_new
 
     def around(self, lineno: int, kind: type[N]) -> Iterator[N]:
         """Yield the nodes of a kind that a line lies in, the innermost first."""

@@ -24,17 +24,25 @@ def add_options(tree: ModuleTree, place: Place, options: Sequence[LoaderOption])
     for option in options:
         if option.replaces:
             _take_out(tree, place, option)
-    put(tree, place, arguments(tree, place, options))
+    added = arguments(tree, place.node, options)
+    if added:
+        put(tree, place, added)
 
 
-def arguments(tree: ModuleTree, place: Place, options: Sequence[LoaderOption]) -> list[cst.Arg]:
-    """Return options as the arguments of a call, and have imported what they name."""
+def arguments(
+    tree: ModuleTree, node: cst.BaseExpression, options: Sequence[LoaderOption]
+) -> list[cst.Arg]:
+    """Return options as the arguments of a call, and have imported what they name.
+
+    :param node: what they are for; those that it has by another rewrite are left out.
+    """
     codes = []
     for option in options:
-        alias = _alias(tree, place, option) if option.is_of_alias else None
-        codes.append(option.code_from(alias))
+        code = option.code_from(_alias(tree, node, option) if option.is_of_alias else None)
+        if tree.note(node, code):
+            codes.append(code)
         tree.need(option.imports)
-    call = cst.ensure_type(expression(f"f({', '.join(dict.fromkeys(codes))})"), cst.Call)
+    call = cst.ensure_type(expression(f"f({', '.join(codes)})"), cst.Call)
     return [cst.Arg(each.value) for each in call.args]
 
 
@@ -90,12 +98,12 @@ def _check_listed(call: cst.Call) -> None:
             raise Refusal("the look-up has options that are made elsewhere")
 
 
-def _alias(tree: ModuleTree, place: Place, option: LoaderOption) -> str:
+def _alias(tree: ModuleTree, node: cst.BaseExpression, option: LoaderOption) -> str:
     """Return the name of the alias that a path begins at.
 
     :raises Refusal: there is none in the function, or there are several that it may be.
     """
-    function = tree.function_of(place.node)
+    function = tree.function_of(node)
     aliases = {
         each.targets[0].target.value
         for each in tree.walk(function)
@@ -103,7 +111,7 @@ def _alias(tree: ModuleTree, place: Place, option: LoaderOption) -> str:
         and isinstance(each.targets[0].target, cst.Name)
         and callee(each.value) in ("aliased", "with_polymorphic")
     }
-    selected = list(_selected(tree, place.node, function))
+    selected = list(_selected(tree, node, function))
     if option.position < len(selected) and selected[option.position] in aliases:
         return selected[option.position]
     if len(aliases) != 1:

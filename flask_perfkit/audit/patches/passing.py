@@ -43,21 +43,21 @@ def pass_options(
         or _is_overridden(tree, helper)
     ):
         raise Refusal(f"{name}, with the select, serves several callers, and may slow another")
-    added = arguments(tree, place, options)
+    added = arguments(tree, calls[0], options)
+    tree.replace(calls[0], partial(_passing, added))
+    if not tree.note(helper, "options=()"):
+        return
     if place.takes is Takes.AS_ARGUMENT:
         _pass_on(tree, place)
     else:
         put(tree, place, [cst.Arg(cst.Name("options"), star="*")])
     tree.replace(helper, _with_parameter)
-    tree.replace(calls[0], partial(_passing, added))
 
 
 def _is_overridden(tree: ModuleTree, helper: cst.FunctionDef) -> bool:
     """Tell whether the name may mean a method of another class, which takes no options."""
-    if not any(isinstance(each, cst.ClassDef) for each in tree.ancestors(helper)):
-        return False
-    codes = tree.methods[helper.name.value]
-    return len({(code.co_filename, code.co_firstlineno) for code in codes}) > 1
+    is_method = any(isinstance(each, cst.ClassDef) for each in tree.ancestors(helper))
+    return is_method and tree.is_method_of_several(helper.name.value)
 
 
 def _passing(added: Sequence[cst.Arg], call: cst.Call) -> cst.Call:

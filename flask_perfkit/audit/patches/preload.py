@@ -7,7 +7,7 @@ select brings to the objects that the session has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import libcst as cst
@@ -16,29 +16,41 @@ from flask_perfkit.audit.patches.loops import Loop, loop_around, names_in
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.places import callee
 from flask_perfkit.audit.patches.refusal import Refusal
-from flask_perfkit.cures.loaders import LoaderOption, ReadAgain
+from flask_perfkit.cures.loaders import LoaderOption, ReadAgain, combined, key_names
 from flask_perfkit.recording.findings import Finding
 
 _SENDS = {"scalars", "scalar", "execute", "get", "get_one", "commit", "flush", "query"}
 
 
-def load_before(tree: ModuleTree, lineno: int, finding: Finding) -> None:
-    """Load before the loop what each turn of it would load at a line.
+def load_before(tree: ModuleTree, findings: Sequence[Finding]) -> None:
+    """Load before the loop what each turn of it would load.
 
     :raises Refusal: the objects of the loop, or their session, are not seen there.
     """
-    loop = _loop(tree, lineno, finding.subject.rpartition(".")[2])
-    cure = finding.cure
-    if isinstance(cure, ReadAgain):
-        select = _select(tree, loop, cure.entity, cure.keys, is_expired=True)
-    else:
-        assert isinstance(cure, LoaderOption)
-        alone = cure.alone()
-        tree.need(alone.imports)
-        select = _select(tree, loop, alone.entity, alone.keys, is_expired=False)
-        select += f".options({alone.code})"
+    loops = [_loop(tree, each.lineno or 0, each.subject.rpartition(".")[2]) for each in findings]
+    loop = loops[0]
+    if any(each is not loop for each in loops):
+        raise Refusal("several loops are to be loaded for")
+    options = [_alone(each.cure) for each in findings if isinstance(each.cure, LoaderOption)]
+    lost = [each.cure for each in findings if isinstance(each.cure, ReadAgain)]
+    if len({each.entity for each in (*options, *lost)}) > 1:
+        raise Refusal("the objects of the loop lack things of several classes")
+    entity = lost[0].entity if lost else options[0].entity
+    select = _select(tree, loop, entity, is_expired=bool(lost))
+    if options:
+        select += f".options({', '.join(each.code for each in combined(options))})"
+        for each in options:
+            tree.need(each.imports)
     session, awaits = _session(tree, loop)
-    loop.insert_before([f"{awaits}{session}.scalars({select}){'' if awaits else '.all()'}"])
+    if tree.note(loop.node, select):
+        loop.insert_before([f"{awaits}{session}.scalars({select}){'' if awaits else '.all()'}"])
+
+
+def _alone(option: LoaderOption) -> LoaderOption:
+    alone = option.alone()
+    if alone is None:
+        raise Refusal("the objects of the loop lead to those that lack something")
+    return alone
 
 
 def _loop(tree: ModuleTree, lineno: int, attribute: str) -> Loop:
@@ -52,13 +64,12 @@ def _loop(tree: ModuleTree, lineno: int, attribute: str) -> Loop:
     raise Refusal(f"no loop over the objects is around what reads .{attribute} there")
 
 
-def _select(
-    tree: ModuleTree, loop: Loop, entity: type, keys: tuple[str, ...], *, is_expired: bool
-) -> str:
+def _select(tree: ModuleTree, loop: Loop, entity: type, *, is_expired: bool) -> str:
     """Return a select of the loop's objects as code.
 
     :param is_expired: they would be read again one by one to be asked for their keys.
     """
+    keys = key_names(entity)
     target, model = tree.code(loop.node.target), entity.__name__
     tree.need([("sqlalchemy", "select"), (entity.__module__, model)])
     columns = [f"{model}.{key}" for key in keys]
