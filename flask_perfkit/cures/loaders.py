@@ -20,6 +20,8 @@ from flask_perfkit.recording.reason import Step
 Import = tuple[str, str]
 """A module and a name in it."""
 
+_OF_ATTRIBUTES = ("undefer", "defer")
+
 
 class LoaderStep(NamedTuple):
     """One relationship, the option that loads it, and how often that follows itself.
@@ -45,8 +47,8 @@ class LoaderStep(NamedTuple):
 class ColumnStep:
     """What brings columns at the end of a path.
 
-    ``loader`` is ``"undefer"`` of an attribute, ``"undefer_group"`` of a group's name, or
-    ``"selectin_polymorphic"`` of a subclass, and of ``others`` with the same base.
+    ``loader`` is ``"undefer"`` or ``"defer"`` of an attribute, ``"undefer_group"`` of a group's
+    name, or ``"selectin_polymorphic"`` of a subclass, and of ``others`` with the same base.
     """
 
     loader: str
@@ -206,6 +208,23 @@ def loader_step(step: Step) -> LoaderStep | None:
 
 
 @dataclass(frozen=True)
+class DropOption:
+    """A statement loads a relationship along by an option that nobody needs.
+
+    ``entity`` is what the statement selects, ``step`` the relationship, ``sent`` as above.
+    """
+
+    entity: type
+    step: LoaderStep
+    sent: Sent = field(default=Sent(), compare=False)
+
+    @property
+    def target_code(self) -> str:
+        """The relationship as code."""
+        return f"{self.step.parent.__name__}.{self.step.key}"
+
+
+@dataclass(frozen=True)
 class ReadAgain:
     """Objects of a class have lost their columns: one select of all keys reads them again."""
 
@@ -303,6 +322,19 @@ def class_of(issued: Issued) -> type:
     return mapper.class_
 
 
+def defer_option(issued: Issued, name: str) -> LoaderOption | None:
+    """Return the option that leaves a column out of what a statement brings.
+
+    :param name: the column's class and attribute: ``"Document.content"``.
+    """
+    model, _, key = name.partition(".")
+    for entity in entities_of(issued.statement):
+        attribute = entity.mapper.column_attrs.get(key)
+        if attribute is not None and attribute.parent.class_.__name__ == model:
+            return option_for(issued, (), ColumnStep("defer", attribute.parent.class_, key))
+    return None
+
+
 def column_step(issued: Issued, name: str, group: str | None, *, polymorphic: bool) -> ColumnStep:
     """Return what brings a column, from the statement that loaded it late."""
     mapper = next(entities_of(issued.statement)).mapper
@@ -321,7 +353,7 @@ def _fitted(
     joined = joins
     for number, step in enumerate(steps):
         following = steps[number + 1].parent if number + 1 < len(steps) else None
-        if following is None and column is not None and column.loader == "undefer":
+        if following is None and column is not None and column.loader in _OF_ATTRIBUTES:
             following = column.owner
         target = step.relationship.mapper.class_
         of_type = None if following is None or issubclass(target, following) else following
@@ -342,9 +374,9 @@ def _strategies(*options: Any) -> Iterator[tuple[Any, Any]]:
 def _column_code(column: ColumnStep, alias: str | None, root: str) -> str:
     if column.loader == "undefer_group":
         return f'undefer_group("{column.name}")'
-    if column.loader == "undefer":
+    if column.loader in _OF_ATTRIBUTES:
         name = alias if root and alias else column.owner.__name__
-        return f"undefer({name}.{column.name})"
+        return f"{column.loader}({name}.{column.name})"
     base = f"{alias or root}, " if root else ""
     return f"selectin_polymorphic({base}[{', '.join(each.__name__ for each in column.subclasses)}])"
 
@@ -353,7 +385,7 @@ def _column_option(column: ColumnStep, option: Any, root: Any) -> Any:
     make = getattr(orm if option is None else option, column.loader)
     if column.loader == "undefer_group":
         return make(column.name)
-    if column.loader == "undefer":
+    if column.loader in _OF_ATTRIBUTES:
         is_of_root = option is None and hasattr(root, column.name)
         return make(getattr(root if is_of_root else column.owner, column.name))
     subclasses = list(column.subclasses)

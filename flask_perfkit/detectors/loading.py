@@ -65,7 +65,7 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
             return Loading(ONE_COMMIT, f"{_FORGETS}: {ONE_COMMIT}, {_OR_KEEP}", None)
         return _refresh_at_once(cause, origin)
     where = f"the select at {line(*origin)}" if origin else "the select of the parents"
-    sent = _sent(source, moments)
+    sent = sent_by(source, moments) if source is not None else Sent()
     where += _for_whom(source, sent)
     if source is not None and source.filename is None and profile.view is not None:
         # As a decorator does that pages the query which a view returns.
@@ -188,15 +188,13 @@ def _refresh_at_once(cause: Cause, origin: tuple[str, int] | None) -> Loading:
     return Loading(code, advice, origin, cure=ReadAgain(class_of(issued)))
 
 
-def _sent(source: Cause | None, moments: Iterable[int]) -> Sent:
-    """Return where the statement of an origin was sent, when it brought the objects.
+def sent_by(source: Cause, moments: Iterable[int] = ()) -> Sent:
+    """Return where a cause sent its statement.
 
-    :param moments: when these were loaded.
+    :param moments: those after which it did, if not all count.
     """
-    if source is None:
-        return Sent()
     span = next(iter(source.spans)) if len(source.spans) == 1 else None
-    return Sent(span, source.callers_at(moments))
+    return Sent(span, source.callers_at(moments) if moments else source.common_callers)
 
 
 def _for_whom(source: Cause | None, sent: Sent) -> str:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 Mend = Callable[["ModuleTree"], None]
 """What changes the tree of a file; a Refusal says that it is not sure to keep what is done."""
 
-_OF_TIME = ("blocking_call", "redis_keys")
+_TOO_MUCH = ("unused_columns", "unused_eager_load")
+_OF_TIME = ("blocking_call", "redis_keys", *_TOO_MUCH)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,11 @@ def _tree(source: Source) -> ModuleTree:
 
 def _ways(app: Flask, findings: tuple[Finding, ...]) -> Iterator[Callable[[], tuple[Source, Mend]]]:
     """Yield what looks for a way to mend, the best one first."""
-    if isinstance(findings[0].cure, LoaderOption | ReadAgain):
+    if findings[0].kind in _TOO_MUCH:
+        from flask_perfkit.audit.patches.unused import leaving_out
+
+        yield partial(leaving_out, app, findings[0])
+    elif isinstance(findings[0].cure, LoaderOption | ReadAgain):
         from flask_perfkit.audit.patches.loads import ways_to_load
 
         yield from ways_to_load(app, findings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import libcst as cst
@@ -80,12 +81,19 @@ def _needing(
     """
     touching = (finding.filename, finding.lineno)
     function = tree.function_of(place.node)
-    names = (each for each in tree.walk(function) if isinstance(each, cst.Name | cst.Attribute))
-    if not any(tree.value(each) is option.entity for each in names):
+    if not any(_means(tree, each, option.entity) for each in tree.walk(function)):
         return (None, None), set()
     if tree.is_method_of_several((finding.function or "").rpartition(".")[2]):
         return touching, set()
     return touching, {(filename, lineno) for filename, lineno, _ in finding.callers}
+
+
+def _means(tree: ModuleTree, node: cst.CSTNode, entity: type) -> bool:
+    """Tell whether a name is that of a class, in this module or through another one."""
+    if isinstance(node, cst.Attribute):
+        owner = tree.value(node.value) if isinstance(node.value, cst.Name) else None
+        return isinstance(owner, ModuleType) and vars(owner).get(node.attr.value) is entity
+    return isinstance(node, cst.Name) and tree.value(node) is entity
 
 
 def _one_caller(option: LoaderOption) -> tuple[str, int]:

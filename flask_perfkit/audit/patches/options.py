@@ -23,7 +23,7 @@ def add_options(tree: ModuleTree, place: Place, options: Sequence[LoaderOption])
     """
     for option in options:
         if option.replaces:
-            _take_out(tree, place, option)
+            take_out(tree, place, option.target_code)
     added = arguments(tree, place.node, options)
     if added:
         put(tree, place, added)
@@ -140,12 +140,12 @@ def _selected(
             return
 
 
-def _take_out(tree: ModuleTree, place: Place, option: LoaderOption) -> None:
-    """Take the option out that contradicts another.
+def take_out(tree: ModuleTree, place: Place, target: str) -> None:
+    """Take out the option of a place that loads a relationship or a column.
 
+    :param target: that, as code: ``User.documents``.
     :raises Refusal: it does not stand in the same function, or has more to say.
     """
-    target = option.target_code
     for root in (place.node, tree.function_of(place.node)):
         for each in tree.walk(root) if root is not None else ():
             if not (isinstance(each, cst.Call) and callee(each) == "options"):
@@ -154,7 +154,7 @@ def _take_out(tree: ModuleTree, place: Place, option: LoaderOption) -> None:
             if len(kept) == len(each.args) - 1:
                 tree.replace(each, partial(_keep, kept))
                 return
-    raise Refusal(f"an option elsewhere loads {target} in another way: it has to go first")
+    raise Refusal(f"the option that loads {target} stands elsewhere, or has more to say")
 
 
 def _keep(kept: list[cst.Arg], call: cst.Call) -> cst.BaseExpression:

@@ -113,7 +113,8 @@ def _groups(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
     groups: dict[object, list[Finding]] = {}
     for finding in findings:
         place = finding.origin or (finding.filename, finding.lineno)
-        kind = "option" if isinstance(finding.cure, LoaderOption) else finding.kind
+        is_load = finding.kind == "n_plus_one" and isinstance(finding.cure, LoaderOption)
+        kind = "option" if is_load else finding.kind
         groups.setdefault((finding.endpoint, kind, place), []).append(finding)
     return [tuple(group) for group in groups.values()]
 

@@ -11,7 +11,7 @@ from libcst import matchers as m
 
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.refusal import Refusal
-from flask_perfkit.cures.loaders import LoaderOption, Sent
+from flask_perfkit.cures.loaders import DropOption, LoaderOption, Sent
 
 _BY_KEY = {"get", "get_one", "get_or_404"}
 _ENDS_QUERY = {
@@ -37,17 +37,17 @@ class Place(NamedTuple):
     takes: Takes = Takes.ITSELF
 
 
-def place_of(tree: ModuleTree, lineno: int, option: LoaderOption) -> Place:
+def place_of(tree: ModuleTree, lineno: int, cure: LoaderOption | DropOption) -> Place:
     """Return what takes an option for the statement that is sent at a line.
 
     :raises Refusal: it cannot be told which expression there is the statement.
     """
-    sent = _sending(tree, lineno, option.sent)
+    sent = _sending(tree, cure.sent)
     places = [sent] if sent is not None else list(_returned(tree, lineno))
     places = places or list(dict.fromkeys(_around(tree, lineno)))
     near = [each for each in places if tree.first_line(each.node) == lineno] or places
     if len(near) > 1:
-        name = option.entity.__name__
+        name = cure.entity.__name__
         near = [each for each in near if name in _names_in(tree, each.node)] or near
     if len(near) != 1:
         raise Refusal(f"it cannot be told which expression at line {lineno} is the select")
@@ -101,7 +101,7 @@ def callee(node: cst.CSTNode) -> str:
     return node.value if isinstance(node, cst.Name) else ""
 
 
-def _sending(tree: ModuleTree, lineno: int, sent: Sent) -> Place | None:
+def _sending(tree: ModuleTree, sent: Sent) -> Place | None:
     """Return what takes options in the very expression that sent the statement."""
     node = tree.expression_at(sent.span) if sent.span is not None else None
     if node is None or sent.span is None:

@@ -33,10 +33,10 @@ def load_before(tree: ModuleTree, findings: Sequence[Finding]) -> None:
         raise Refusal("several loops are to be loaded for")
     options = [_alone(each.cure) for each in findings if isinstance(each.cure, LoaderOption)]
     lost = [each.cure for each in findings if isinstance(each.cure, ReadAgain)]
-    if len({each.entity for each in (*options, *lost)}) > 1:
+    entities = {each.entity for each in options} | {each.entity for each in lost}
+    if len(entities) > 1:
         raise Refusal("the objects of the loop lack things of several classes")
-    entity = lost[0].entity if lost else options[0].entity
-    select = _select(tree, loop, entity, is_expired=bool(lost))
+    select = _select(tree, loop, entities.pop(), is_expired=bool(lost))
     if options:
         select += f".options({', '.join(each.code for each in combined(options))})"
         for each in options:
