@@ -23,7 +23,7 @@ Mend = Callable[["ModuleTree"], None]
 """What changes the tree of a file; a Refusal says that it is not sure to keep what is done."""
 
 _TOO_MUCH = ("unused_columns", "unused_eager_load")
-_OF_TIME = ("blocking_call", "redis_keys", *_TOO_MUCH)
+_OF_TIME = ("blocking_call", "redis_keys", "python_aggregation", *_TOO_MUCH)
 
 
 @dataclass(frozen=True)

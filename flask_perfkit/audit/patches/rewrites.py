@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flask_perfkit.audit.patches.aggregates import aggregate
 from flask_perfkit.audit.patches.calls import scan_keys, sleep_without_blocking
 from flask_perfkit.audit.patches.lookups import prefetch
 from flask_perfkit.audit.patches.module import ModuleTree
@@ -18,6 +19,7 @@ _REWRITES: dict[str, Rewrite] = {
     "n_plus_one_write": write_at_once,
     "blocking_call": sleep_without_blocking,
     "redis_keys": scan_keys,
+    "python_aggregation": aggregate,
 }
 
 
