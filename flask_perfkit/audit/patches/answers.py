@@ -15,7 +15,9 @@ from flask_perfkit.audit.patches.names import column_of, value_of
 from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.cures.loaders import Import
 
-_SHORT = 90
+_SHORT = 80
+_OUTER = "\n    "
+_BREAK = "\n        "
 _AGGREGATES = {"count", "sum", "min", "max", "avg"}
 _NUMBERS_ROWS = {"sqlite", "postgresql"}
 _NAMES = {"count": "counts", "sum": "sums", "min": "lowest", "max": "highest", "avg": "averages"}
@@ -32,7 +34,7 @@ class Answer:
     """
 
     name: str
-    select: Callable[[str], str]
+    select: Callable[[str, str], str]
     row: Sequence[str]
     key: str
     value: str
@@ -51,8 +53,9 @@ class Answer:
         self, name: str, keys: str, new_name: Callable[[str], str], *, awaits: bool
     ) -> list[str]:
         """Return the statements that ask for all keys."""
-        asked = self.select(keys)
-        asked = f"(await {asked})" if awaits else asked
+        asked = _awaited(self.select(keys, ""), awaits)
+        if len(asked) > _SHORT:
+            asked = _awaited(self.select(keys, _BREAK), awaits)
         before = list(self.before(keys)) if self.before is not None else []
         if self.keeps == "keys":
             return [f"{name} = set({asked})"]
@@ -176,22 +179,22 @@ class _Rows:
             raise Refusal("numbered rows cannot be locked")
         (key,) = self.split.keys
         ranked, order = new_name("ranked"), _order(self.split)
-        number = f"func.row_number().over(partition_by={key.code}, order_by={order}).label('place')"
-        of_rows = f"{key.code}.label('key'), {self.selected}"
-        of_rows = (
-            f"{of_rows}, {number}" if self.is_entity else f"{of_rows}.label('value'), {number}"
-        )
+        number = f"func.row_number().over(partition_by={key.code}, order_by={order})"
+        selected = self.selected if self.is_entity else f'{self.selected}.label("value")'
+        columns = [f'{key.code}.label("key")', selected, f'{number}.label("place")']
+        of_rows = f",{_OUTER}    ".join(columns)
         session = self.asked.session or f"{self.asked.query}.session"
         source = self.asked.select
         first = new_name(f"first_{self._noun()}s") if self.is_entity else ""
         shown = f"{ranked}.c.key, {first or f'{ranked}.c.value'}"
 
         def before(keys: str) -> list[str]:
-            steps = self.split.written(keys, without=frozenset({"order_by"}))
-            lines = [f"{ranked} = {source}(\n    {of_rows}\n){steps}.subquery()"]
+            steps = self.split.written(keys, _OUTER, without=frozenset({"order_by"}))
+            statement = f"{source}({_OUTER}    {of_rows}{_OUTER}){steps}{_OUTER}.subquery()"
+            lines = [f"{ranked} = ({_OUTER}{statement}\n)"]
             return [*lines, f"{first} = aliased({self.selected}, {ranked})"] if first else lines
 
-        def asking(_keys: str) -> str:
+        def asking(_keys: str, _between: str) -> str:
             return (
                 f"{session}.execute({source}({shown}).where({ranked}.c.place <= {limit})"
                 f".order_by({ranked}.c.place))"
@@ -201,7 +204,7 @@ class _Rows:
         imports += [("sqlalchemy.orm", "aliased")] if first else []
         return Answer(
             *("found", asking, ["key", "value"], "key", "value"),
-            *("each" if limit == "1" else "all", "" if limit == "1" else "()", before, imports),
+            *("each" if keeps == "first" else keeps, _nothing(keeps)[0], before, imports),
         )
 
     def _noun(self) -> str:
@@ -259,19 +262,20 @@ def _asking(
     *,
     grouped: bool = False,
     distinct: bool = False,
-) -> Callable[[str], str]:
+) -> Callable[[str, str], str]:
     """Return what makes the code that sends the select for all keys.
 
     :param columns: what is selected, unless it is what was selected before.
     """
     more = f".group_by({split.columns})" if grouped else ".distinct()" if distinct else ""
 
-    def asking(keys: str) -> str:
-        steps = f"{split.written(keys)}{more}"
+    def asking(keys: str, between: str) -> str:
+        steps = f"{split.written(keys, between)}{between if more else ''}{more}"
         if asked.query is None:
             method = "scalars" if distinct or columns is None else "execute"
-            selected = columns or _codes(asked)
-            return f"{asked.session}.{method}({asked.select}({selected}){steps})"
+            statement = f"{asked.select}({columns or _codes(asked)}){steps}"
+            return f"{asked.session}.{method}({between}{statement}{between[:-4]})"
+        steps = f"{split.written(keys)}{more}"
         if columns is None:
             return f"{asked.query}{steps}"
         if asked.session:
@@ -281,6 +285,10 @@ def _asking(
         return f"{asked.query}{steps}.with_entities({columns})"
 
     return asking
+
+
+def _awaited(asked: str, awaits: bool) -> str:
+    return f"(await {asked})" if awaits else asked
 
 
 def _codes(asked: Asked) -> str:

@@ -30,6 +30,7 @@ _USES = {
     ("scalars", "all"): "rows",
     ("execute", "scalars", "all"): "rows",
 }
+_OF_COLLECTIONS = {"filter", "filter_by", "where", "order_by"}
 _WALKED = {("scalars",), ("execute", "scalars")}
 _OF_QUERIES = {
     "all": "rows",
@@ -48,7 +49,8 @@ class Asked:
     that of the beginning of a legacy query, ``User.query``. ``use`` is ``"rows"``, ``"value"`` of
     the first row if there is one, ``"only value"`` where a second row is an error, ``"certain
     value"`` where none is one too, ``"count"`` or ``"exists"``. ``select`` is what the select is
-    called there. ``gone`` are the lines that only built it.
+    called there. ``gone`` are the lines that only built it. ``children`` is the collection of a
+    parent that is asked for, as ``user.posts`` in ``user.posts.select()``.
     """
 
     node: cst.BaseExpression
@@ -61,6 +63,7 @@ class Asked:
     awaits: bool = False
     select: str = "select"
     gone: tuple[cst.SimpleStatementLine, ...] = ()
+    children: cst.Attribute | None = None
 
     def entity(self, tree: ModuleTree) -> Mapper[Any] | None:
         """Return the mapper of what the select begins with."""
@@ -134,6 +137,14 @@ def _sent(tree: ModuleTree, call: cst.Call, sender: cst.Attribute) -> Asked:
         raise Refusal(f"what .{'.'.join(methods)}() gives is used in a way of its own")
     statement, gone = _statement(tree, call, function)
     begin, steps = chain_of(statement, lambda each: _is_select(tree, each))
+    if _is_collection(begin) and steps and steps[0] == ("select", ()):
+        children = cst.ensure_type(begin, cst.Attribute)
+        session = tree.code(sender.value)
+        return Asked(
+            *(node, function, session, None, (), steps[1:], use),
+            gone=(*gone, *named),
+            children=children,
+        )
     if not isinstance(begin, cst.Call):
         raise Refusal("the statement does not begin with select() where it is sent")
     awaits = isinstance(tree.parent(call), cst.Await)
@@ -280,9 +291,12 @@ def _queried(tree: ModuleTree, call: cst.Call, end: cst.Attribute) -> Asked | No
         query, gone = written_out(tree, end.value, call, tree.block_of(call))
         gone = gone if are_only_for(tree, gone, end.value, tree.block_of(call)) else []
     begin, steps = chain_of(query, _is_query)
+    use = _OF_QUERIES[end.attr.value]
+    if _is_collection(begin) and {step.name for step in steps} <= _OF_COLLECTIONS:
+        children = cst.ensure_type(begin, cst.Attribute)
+        return Asked(*(call, function, "", "", (), steps, use), gone=tuple(gone), children=children)
     if not _is_query(begin):
         return None
-    use = _OF_QUERIES[end.attr.value]
     root, session, code = _begun(tree, begin)
     asked = Asked(call, function, session, code, root, steps, use, gone=tuple(gone))
     if not steps and use == "only value" and len(root) == 1:
@@ -293,6 +307,10 @@ def _queried(tree: ModuleTree, call: cst.Call, end: cst.Attribute) -> Asked | No
                 asked, session=session, query=code, root=root, steps=within[:-1], use="exists"
             )
     return asked
+
+
+def _is_collection(node: cst.BaseExpression) -> bool:
+    return m.matches(node, m.Attribute(m.Name()))
 
 
 def _is_query(node: cst.BaseExpression) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import libcst as cst
@@ -12,16 +12,16 @@ from flask_perfkit.audit.patches.keys import Keyed, keyed
 from flask_perfkit.audit.patches.loops import Loop
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.names import given_once, names_in, value_of
+from flask_perfkit.audit.patches.plain import check_plain
 from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.audit.patches.steps import Step, chain_of, written_out
-from flask_perfkit.recording.callsite import is_application
+from flask_perfkit.audit.patches.updates import Pair, by_case
 
 _KINDS = ("insert", "update", "delete")
 _OF_INSERTS = {
     *("values", "on_conflict_do_update", "on_conflict_do_nothing", "on_duplicate_key_update"),
     *("prefix_with", "execution_options", "returning"),
 }
-_PURE = {"strip", "lower", "upper", "title", "format", "replace", "isoformat", "hex", "split"}
 _SHORT = 80
 
 
@@ -72,28 +72,84 @@ def query_once(tree: ModuleTree, loop: Loop, line: cst.SimpleStatementLine, call
     model = begin.value if isinstance(begin, cst.Attribute) else None
     if model is None or not tree.code(begin).endswith(".query"):
         raise Refusal("it cannot be told which model the query is about")
-    if any(names_in(each.value) & loop.names for each in call.args):
-        raise Refusal("each row gets other values, and one that is not there would be an error")
     split = _keys_of(tree, loop, [cst.Arg(model)], steps, tree.code(begin))
-    _check_once_each(tree, loop, split, call.args)
-    keys = loop.all_of(split.value(tree), is_last=True)
-    arguments = ", ".join(tree.code(each).strip().rstrip(",") for each in call.args)
-    code = f"{tree.code(begin)}{split.written(keys)}.{end.attr.value}({arguments})"
-    _take_place(loop, [cst.parse_statement(code)], [line])
+
+    def sent(keys: str, given: str) -> str:
+        return f"{tree.code(begin)}{split.written(keys)}.{end.attr.value}({given})"
+
+    if any(names_in(each.value) & loop.names for each in call.args):
+        pairs = _pairs(call.args)
+        new = _of_other_values(
+            tree, loop, split, pairs, lambda keys, values: sent(keys, _dictionary(values))
+        )
+    else:
+        _check_once_each(tree, loop, split, call.args)
+        keys = loop.all_of(split.value(tree), is_last=True)
+        given = ", ".join(tree.code(each).strip().rstrip(",") for each in call.args)
+        new = [cst.parse_statement(sent(keys, given))]
+    _take_place(loop, new, [line])
+
+
+def _pairs(arguments: Sequence[cst.Arg]) -> list[Pair]:
+    """Return what ``update({"name": value})`` sets."""
+    given = arguments[0].value if len(arguments) == 1 else None
+    if not isinstance(given, cst.Dict):
+        raise Refusal("each row gets other values, and they are not all to be seen")
+    pairs = []
+    for each in given.elements:
+        if not isinstance(each, cst.DictElement) or not isinstance(each.key, cst.SimpleString):
+            raise Refusal("each row gets other values, and they are not all to be seen")
+        pairs.append((str(each.key.evaluated_value), each.value))
+    return pairs
+
+
+def _dictionary(values: dict[str, str]) -> str:
+    return f"{{{', '.join(f'{chr(34)}{name}{chr(34)}: {code}' for name, code in values.items())}}}"
+
+
+def _of_other_values(
+    tree: ModuleTree,
+    loop: Loop,
+    split: Keyed,
+    pairs: Sequence[Pair],
+    sent: Callable[[str, dict[str, str]], str],
+) -> list[Any]:
+    """Return the statements that give each row a value of its own."""
+    written = {name for name, _ in pairs}
+    if written & {key.column.key for key in split.keys}:
+        raise Refusal("the rows are told by a column that is written")
+    chosen = by_case(tree, loop, split, pairs)
+    sending = cst.parse_statement(sent(chosen.keys, chosen.values))
+    new: list[Any] = [cst.parse_statement(each) for each in chosen.lines]
+    if loop.may_be_empty():
+        sending = cst.If(cst.Name(chosen.keys), cst.IndentedBlock([sending]))
+    return [*new, sending]
 
 
 def executed(
-    loop: Loop, sender: str, statement: str, rows: str, rest: str = "", *, awaits: bool
+    loop: Loop,
+    sender: str,
+    statement: str,
+    rows: str,
+    rest: str = "",
+    last: Sequence[cst.BaseStatement] = (),
+    *,
+    awaits: bool,
 ) -> list[Any]:
-    """Return the statements that send one with all rows; with none, a row of defaults would be."""
+    """Return the statements that send one with all rows, and what follows if there are any.
+
+    With an empty list a row of defaults would be inserted.
+    """
     wait = "await " if awaits else ""
-    if not loop.may_be_empty():
-        return [cst.parse_statement(f"{wait}{sender}({statement}, {rows}{rest})")]
+    whole = f"{wait}{sender}({statement}, {rows}{rest})"
+    if not loop.may_be_empty() and len(whole) < _SHORT:
+        return [cst.parse_statement(whole), *last]
     name = loop.new_name("rows")
-    return [
-        cst.parse_statement(f"{name} = {rows}"),
-        cst.parse_statement(f"if {name}:\n    {wait}{sender}({statement}, {name}{rest})"),
-    ]
+    sending = cst.parse_statement(f"{wait}{sender}({statement}, {name}{rest})")
+    if not loop.may_be_empty():
+        return [cst.parse_statement(f"{name} = {rows}"), sending, *last]
+    guarded = cst.If(cst.Name(name), cst.IndentedBlock([sending, *last]))
+    return [cst.parse_statement(f"{name} = {rows}"), guarded]
 
 
 def rows_of(tree: ModuleTree, loop: Loop, pairs: Sequence[tuple[str, cst.BaseExpression]]) -> str:
@@ -102,38 +158,6 @@ def rows_of(tree: ModuleTree, loop: Loop, pairs: Sequence[tuple[str, cst.BaseExp
         check_plain(tree, loop, value)
     written = ", ".join(f'"{name}": {tree.code(value)}' for name, value in pairs)
     return loop.all_of(f"{{{written}}}", is_last=True)
-
-
-def check_plain(tree: ModuleTree, loop: Loop, node: cst.CSTNode) -> None:
-    """See to it that values are Python's, and are the same when all are worked out before.
-
-    :raises Refusal: one may be SQL, or may come of what the loop writes.
-    """
-    for each in tree.walk(node):
-        if isinstance(each, cst.Await | cst.NamedExpr | cst.Yield):
-            raise Refusal("a value is worked out by what may write")
-        if isinstance(each, cst.Name | cst.Attribute):
-            _check_is_python(value_of(tree, each, loop.function))
-        if isinstance(each, cst.Call):
-            _check_pure(tree, loop, each)
-
-
-def _check_is_python(value: Any) -> None:
-    kind = value if isinstance(value, type) else type(value)
-    if kind.__module__.partition(".")[0] == "sqlalchemy" or hasattr(value, "__mapper__"):
-        raise Refusal("a value is worked out by the database")
-
-
-def _check_pure(tree: ModuleTree, loop: Loop, call: cst.Call) -> None:
-    if isinstance(call.func, cst.Name) and tree.is_builtin(call.func):
-        return
-    if isinstance(call.func, cst.Attribute) and call.func.attr.value in _PURE:
-        return
-    value = value_of(tree, call.func, loop.function)
-    code = getattr(value, "__code__", None)
-    is_foreign = value is not None and (code is None or not is_application(code.co_filename))
-    if not is_foreign or tree.code(call.func).startswith(("db.", "session.")):
-        raise Refusal("a value is worked out by calls")
 
 
 def _of_one(
@@ -159,8 +183,9 @@ def _of_one(
     if kind == "insert":
         return _of_insert(tree, loop, sender, statement, steps, rest, awaits=awaits)
     wait = "await " if awaits else ""
-    code = _of_change(tree, loop, root, steps)
-    return [cst.parse_statement(f"{wait}{sender}({code}{rest})")]
+    return _of_change(
+        tree, loop, root, steps, lambda statement: f"{wait}{sender}({statement}{rest})"
+    )
 
 
 def _kind_of(tree: ModuleTree, node: cst.BaseExpression) -> str | None:
@@ -215,9 +240,13 @@ class _WithoutValues(cst.CSTTransformer):
 
 
 def _of_change(
-    tree: ModuleTree, loop: Loop, root: cst.BaseExpression, steps: Sequence[Step]
-) -> str:
-    """Return an UPDATE or DELETE of all rows, as code."""
+    tree: ModuleTree,
+    loop: Loop,
+    root: cst.BaseExpression,
+    steps: Sequence[Step],
+    sent: Callable[[str], str],
+) -> list[Any]:
+    """Return the statements that update or delete all rows."""
     rows = [step for step in steps if step.name in ("where", "filter", "filter_by")]
     others = [step for step in steps if step not in rows]
     if not isinstance(root, cst.Call) or any(
@@ -225,16 +254,24 @@ def _of_change(
     ):
         raise Refusal("the statement has more to say than its rows")
     given = [argument for step in others for argument in step.args]
-    if any(names_in(each.value) & loop.names for each in given):
-        raise Refusal("each row gets other values, and one that is not there would be an error")
     split = _keys_of(tree, loop, root.args, rows, None)
+    if any(names_in(each.value) & loop.names for each in given):
+        if [step.name for step in others] != ["values"] or any(not each.keyword for each in given):
+            raise Refusal("each row gets other values, and they are not all to be seen")
+        pairs = [(each.keyword.value, each.value) for each in given if each.keyword is not None]
+
+        def chosen(keys: str, values: dict[str, str]) -> str:
+            written = ", ".join(f"{name}={code}" for name, code in values.items())
+            return sent(f"{tree.code(root)}{split.written(keys)}.values({written})")
+
+        return _of_other_values(tree, loop, split, pairs, chosen)
     _check_once_each(tree, loop, split, given)
     more = "".join(
         f".{step.name}({', '.join(tree.code(each).strip().rstrip(',') for each in step.args)})"
         for step in others
     )
     keys = loop.all_of(split.value(tree), is_last=True)
-    return f"{tree.code(root)}{split.written(keys)}{more}"
+    return [cst.parse_statement(sent(f"{tree.code(root)}{split.written(keys)}{more}"))]
 
 
 def _keys_of(

@@ -6,6 +6,7 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import libcst as cst
+from flask import g
 
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.names import given_once, value_of
@@ -41,7 +42,7 @@ def check_only_reads(
         if isinstance(each, cst.Call) and id(each) not in inside:
             _check_call(tree, each, besides)
         elif isinstance(each, cst.AssignTarget | cst.AugAssign | cst.Del) and _is_of_object(
-            each.target
+            tree, each.target
         ):
             raise Refusal("the loop changes objects, and may read what it writes")
 
@@ -64,11 +65,13 @@ def check_not_changed(tree: ModuleTree, body: cst.CSTNode, walked: cst.BaseExpre
             raise Refusal("the loop changes what it walks")
 
 
-def _is_of_object(target: cst.CSTNode) -> bool:
+def _is_of_object(tree: ModuleTree, target: cst.CSTNode) -> bool:
     """Tell whether an attribute is set, or a part of one, as in ``user.settings["a"] = 1``."""
     while isinstance(target, cst.Subscript):
         target = target.value
-    return isinstance(target, cst.Attribute)
+    if not isinstance(target, cst.Attribute):
+        return False
+    return value_of(tree, target.value, tree.function_of(target)) is not g
 
 
 def _check_call(tree: ModuleTree, call: cst.Call, besides: frozenset[str]) -> None:

@@ -11,6 +11,7 @@ import libcst as cst
 from sqlalchemy import Engine, types
 
 from flask_perfkit.audit.patches.asked import Asked
+from flask_perfkit.audit.patches.children import key_of_children
 from flask_perfkit.audit.patches.loops import Loop
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.names import column_of, mapper_in, names_in
@@ -72,10 +73,10 @@ class Keyed:
         values = [tree.code(key.value) for key in self.keys]
         return values[0] if len(values) == 1 else f"({', '.join(values)})"
 
-    def written(self, keys: str, without: frozenset[str] = frozenset()) -> str:
-        """Return the steps as code, with the keys put in."""
+    def written(self, keys: str, between: str = "", without: frozenset[str] = frozenset()) -> str:
+        """Return the steps as code, with the keys put in, and something between them."""
         kept = [code for name, code in self.steps if name not in without]
-        return "".join(kept).replace(KEYS, keys)
+        return "".join(f"{between}{code}" for code in kept).replace(KEYS, keys)
 
 
 def keyed(tree: ModuleTree, asked: Asked, loop: Loop, *, in_python: bool = True) -> Keyed:
@@ -97,7 +98,7 @@ def keyed(tree: ModuleTree, asked: Asked, loop: Loop, *, in_python: bool = True)
         if key.column.nullable and not loop.is_never_none(key.value):
             raise Refusal("the compared column may be NULL, which == finds and IN does not")
         if in_python:
-            _check_equal_in_python(key)
+            check_equal_in_python(key)
     return Keyed(split.keys, split.written(), split.limit)
 
 
@@ -216,34 +217,22 @@ class _Split:
             return None
         attribute: Any = value.args[1].value
         owner = mapper_in(self._tree, attribute.value, self._asked.function)
-        relationship = owner.relationships.get(attribute.attr.value) if owner is not None else None
-        return self.of_children(relationship, value.args[0].value)
-
-    def of_children(self, relationship: Any, parent: cst.BaseExpression) -> Key | None:
-        """Return the key that children have of their parent."""
-        pairs: Any = getattr(relationship, "local_remote_pairs", ())
-        if len(pairs) != 1 or relationship.secondary is not None or not _is_plain(relationship):
+        relationship: Any = owner.relationships.get(attribute.attr.value) if owner else None
+        pair = key_of_children(relationship)
+        if pair is None:
             return None
-        (local, remote) = pairs[0]
-        target, source = relationship.mapper, relationship.parent
-        name = target.class_.__name__
-        if self._tree.value(cst.Name(name)) is not target.class_:
+        local, remote, column = pair
+        target = relationship.mapper.class_
+        if self._tree.value(cst.Name(target.__name__)) is not target:
             return None
-        key = target.get_property_by_column(remote).key
-        local_key = source.get_property_by_column(local).key
-        return Key(f"{name}.{key}", remote, cst.Attribute(parent, cst.Name(local_key)))
+        parent = cst.Attribute(value.args[0].value, cst.Name(local))
+        return Key(f"{target.__name__}.{remote}", column, parent)
 
     def _code(self, argument: cst.Arg) -> str:
         return self._tree.code(argument).strip().rstrip(",")
 
 
-def _is_plain(relationship: Any) -> bool:
-    """Tell whether a relationship compares one key, and nothing else."""
-    condition = relationship.primaryjoin
-    return getattr(condition, "operator", None) is not None and not hasattr(condition, "clauses")
-
-
-def _check_equal_in_python(key: Key) -> None:
+def check_equal_in_python(key: Key) -> None:
     """See to it that a key is found in a dictionary where the database finds it.
 
     :raises Refusal: it may not be.

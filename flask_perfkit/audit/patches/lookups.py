@@ -9,6 +9,7 @@ from libcst import matchers as m
 
 from flask_perfkit.audit.patches.answers import Answer, answer_of
 from flask_perfkit.audit.patches.asked import Asked, asked_at
+from flask_perfkit.audit.patches.children import of_children
 from flask_perfkit.audit.patches.gets import Got, asked_by, gots_at, keep_in_session
 from flask_perfkit.audit.patches.helpers import Place, places_of
 from flask_perfkit.audit.patches.keys import Keyed, keyed
@@ -71,7 +72,7 @@ def _prefetch(tree: ModuleTree, place: Place) -> None:
 
 def _in_turn(tree: ModuleTree, place: Place, loop: Loop) -> Asked:
     """Return what is asked for, with what the loop's own variables were given."""
-    asked = place.asked
+    asked = of_children(tree, place.asked, loop)
     if not isinstance(loop.node, cst.For):
         return asked
     steps = []

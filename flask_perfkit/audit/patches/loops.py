@@ -92,7 +92,7 @@ class Loop:
         """
         function = self.function
         for each in self._tree.walk(function) if function is not None else ():
-            if isinstance(each, cst.Yield):
+            if isinstance(each, cst.Yield) and self._tree.function_of(each) is function:
                 raise Refusal("the loop is in a generator, which may be left off early")
         check_only_reads(self._tree, self.body, asked, besides=besides)
         check_not_changed(self._tree, self.body, self.node.iter)
@@ -226,7 +226,7 @@ class Loop:
             return all(
                 isinstance(each.value, cst.Integer | cst.SimpleString) for each in node.elements
             )
-        return m.matches(node, m.Call(m.Name("range"), [m.AtLeastN(m.Arg(m.Integer()), n=1)]))
+        return m.matches(node, _RANGE) and not names_in(node) & self.names - {"range"}
 
     def _is_finite(self, node: cst.BaseExpression) -> bool:
         if isinstance(node, cst.List | cst.Tuple | cst.Set | cst.ListComp):

@@ -7,7 +7,11 @@ from itertools import chain
 from typing import Any
 
 import libcst as cst
+from sqlalchemy import Column
 from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm.mapper import _all_registries
+
+from flask_perfkit.audit.patches.module import ModuleTree
 
 _LIBRARIES = ("sqlalchemy", "flask_sqlalchemy", "flask_perfkit")
 _OF_SESSIONS = (
@@ -40,6 +44,30 @@ def is_inserted_alike(mapper: Mapper[Any], made: cst.Call) -> bool:
         and not mapper.inherits
         and not any(_has_default(column) and not _is_certain(value) for column, value in columns)
     )
+
+
+def reads_rows_of(tree: ModuleTree, mapper: Mapper[Any], value: cst.BaseExpression) -> bool:
+    """Tell whether a value may be read from the rows of a model: by a relationship, or by SQL."""
+    for each in tree.walk(value):
+        if isinstance(each, cst.Attribute) and any(
+            _leads_to(other, each.attr.value, mapper) for other in all_mappers()
+        ):
+            return True
+    return False
+
+
+def all_mappers() -> Iterator[Mapper[Any]]:
+    """Yield what the process has mapped."""
+    for registry in _all_registries():
+        yield from registry.mappers
+
+
+def _leads_to(mapper: Mapper[Any], name: str, target: Mapper[Any]) -> bool:
+    relationship = mapper.relationships.get(name)
+    if relationship is not None:
+        return bool(set(relationship.mapper.tables) & set(target.tables))
+    attribute = mapper.column_attrs.get(name)
+    return attribute is not None and not isinstance(attribute.columns[0], Column)
 
 
 def _has_default(column: Any) -> bool:

@@ -8,17 +8,19 @@ import libcst as cst
 from libcst import matchers as m
 
 from flask_perfkit.audit.patches.helpers import arguments_of, calls_of
+from flask_perfkit.audit.patches.inserts import insert_at_once, inserted
 from flask_perfkit.audit.patches.loops import innermost_loop, plain_loop
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.names import bound_in, names_in
 from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.audit.patches.steps import substituted
-from flask_perfkit.audit.patches.units import check_turns, turn_inside_out
+from flask_perfkit.audit.patches.units import check_turns, put_behind, turn_inside_out
 from flask_perfkit.recording.findings import Finding
 
 _WRITES = m.SimpleStatementLine(
     [m.Expr(m.Call(m.Attribute(attr=m.Name("flush") | m.Name("commit")), []))]
 )
+_ADDS_ONE = m.SimpleStatementLine([m.Expr(m.Call(m.Attribute(attr=m.Name("add"))))])
 _ADDS = m.SimpleStatementLine(
     [m.Expr(m.Call(m.Attribute(attr=m.Name("add") | m.Name("delete")), [m.Arg(m.Name())]))]
 )
@@ -59,12 +61,19 @@ def _save_in_loop(
     own = bound_in(tree, function) if function is not None else set()
     if (names_in(add) | names_in(write)) - values.keys() & own:
         raise Refusal(f"{helper.name.value}() and what calls it mean different things by a name")
-    check_turns(
-        tree, loop, commits="commit" in tree.code(write), besides=frozenset({helper.name.value})
-    )
+    write = write.with_changes(leading_lines=[], trailing_whitespace=cst.TrailingWhitespace())
+    if list(loop.body.body) == [statement] and m.matches(add, _ADDS_ONE):
+        session = tree.code(add.body[0].value.func.value)
+        (made,) = values.values()
+        new = inserted(tree, loop, session, made, [write])
+        if new is not None:
+            loop.replace(lambda _: cst.FlattenSentinel(new))
+            return
+    commits = "commit" in tree.code(write)
+    check_turns(tree, loop, loop.body, commits=commits, besides=frozenset({helper.name.value}))
     there = substituted(tree, add, values)
     tree.replace(statement, lambda node: there.with_changes(leading_lines=node.leading_lines))
-    behind = write.with_changes(leading_lines=[])
+    behind = put_behind(loop, write)
     loop.replace(lambda node: cst.FlattenSentinel([node, behind]))
 
 
@@ -92,4 +101,6 @@ def _around_block(tree: ModuleTree, helper: cst.FunctionDef, lines: set[int]) ->
     ]
     if len(units) != 1:
         raise Refusal(f"{helper.name.value}() is called through a decorator or an object")
-    turn_inside_out(tree, plain_loop(tree, units[0]), units[0])
+    loop = plain_loop(tree, units[0])
+    if not insert_at_once(tree, loop):
+        turn_inside_out(tree, loop, units[0])

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 import libcst as cst
 from libcst import matchers as m
-from sqlalchemy.orm.mapper import _all_registries
 
 from flask_perfkit.audit.patches.loops import Loop
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.names import bound_in, names_in, value_of
 from flask_perfkit.audit.patches.refusal import Refusal
+from flask_perfkit.audit.patches.rows import all_mappers
 
 _UNITS = m.Call(
     func=m.Attribute(attr=m.Name("begin_nested") | m.Name("begin"))
@@ -21,6 +20,7 @@ _UNITS = m.Call(
     | m.Name("AsyncSession"),
 )
 _MANAGED = contextmanager(iter).__code__
+_COMMITS = m.Attribute(attr=m.Name("commit"))
 _FAILS = (cst.Raise, cst.Assert)
 _OF_SESSIONS = {"add", "add_all", "delete", "flush", "commit"}
 
@@ -34,6 +34,8 @@ def check_unit(tree: ModuleTree, loop: Loop, unit: cst.With) -> None:
         is_known = m.matches(item.item, _UNITS) or _only_commits(tree, item.item)
         if unit.asynchronous is not None or not is_known:
             raise Refusal("the unit of work is the application's own")
+        if loop.may_be_empty() and not m.matches(item.item, _UNITS):
+            raise Refusal("without any turn, the block would commit all the same")
         if names_in(item.item) & loop.targets:
             raise Refusal("each turn has a unit of work of its own")
 
@@ -65,9 +67,18 @@ def move_behind(tree: ModuleTree, loop: Loop, line: cst.SimpleStatementLine) -> 
     steps: list[Any] = list(loop.body.body)
     if steps[-1] is not line or len(steps) < 2:
         raise Refusal("the write is not the last step of each turn")
-    check_turns(tree, loop, commits=_commits(tree, line))
+    check_turns(tree, loop, loop.body, commits=bool(m.findall(line, _COMMITS)))
+    behind = put_behind(loop, line)
     tree.replace(line, lambda _: cst.RemoveFromParent())
-    loop.replace(lambda node: cst.FlattenSentinel([node, line.with_changes(leading_lines=[])]))
+    loop.replace(lambda node: cst.FlattenSentinel([node, behind]))
+
+
+def put_behind(loop: Loop, line: cst.SimpleStatementLine) -> Any:
+    """Return a line as it stands behind a loop: without any turn nothing was committed."""
+    behind: Any = line.with_changes(leading_lines=[])
+    if not loop.may_be_empty() or not m.findall(behind, _COMMITS):
+        return behind
+    return cst.If(cst.parse_expression(loop.items()), cst.IndentedBlock([behind]))
 
 
 def turn_inside_out(
@@ -80,7 +91,7 @@ def turn_inside_out(
     if list(loop.body.body) != [unit]:
         raise Refusal("the unit of work is not all that each turn does")
     check_unit(tree, loop, unit)
-    check_turns(tree, loop, commits=True)
+    check_turns(tree, loop, unit.body, commits=True)
     steps = list(unit.body.body)
     if last is not None and (steps[-1] is not last or len(steps) < 2):
         raise Refusal("the write is not the last step of each turn")
@@ -101,15 +112,21 @@ def turn_inside_out(
 
 
 def check_turns(
-    tree: ModuleTree, loop: Loop, *, commits: bool, besides: frozenset[str] = frozenset()
+    tree: ModuleTree,
+    loop: Loop,
+    body: cst.CSTNode,
+    *,
+    commits: bool,
+    besides: frozenset[str] = frozenset(),
 ) -> None:
     """See to it that no turn needs what another one has written before it.
 
+    :param body: what each turn does.
     :param besides: functions that are known to do no more than to write.
 
     :raises Refusal: one may.
     """
-    for each in tree.walk(loop.body):
+    for each in tree.walk(body):
         if commits and isinstance(each, _FAILS):
             raise Refusal("a turn may fail, and what the turns before it have committed would go")
         target = each.target if isinstance(each, cst.AssignTarget) else None
@@ -123,12 +140,12 @@ def check_turns(
             _check_stays_inside(tree, loop, each)
     called = {
         each.func.attr.value
-        for each in tree.walk(loop.body)
+        for each in tree.walk(body)
         if isinstance(each, cst.Call) and isinstance(each.func, cst.Attribute)
     }
     if "delete" in called and called & {"add", "add_all", "merge"}:
         raise Refusal("each turn deletes and adds, and a flush adds before it deletes")
-    for name in bound_in(tree, loop.body):
+    for name in bound_in(tree, body):
         if name not in loop.targets and _is_carried(tree, loop, name):
             raise Refusal(f"{name} is what the turn before it has left")
 
@@ -169,7 +186,7 @@ def _is_carried(tree: ModuleTree, loop: Loop, name: str) -> bool:
 
 def _may_be_unique(name: str) -> bool:
     """Tell whether an attribute of that name is a column that no two rows may share."""
-    for mapper in chain.from_iterable(each.mappers for each in _all_registries()):
+    for mapper in all_mappers():
         attribute = mapper.column_attrs.get(name)
         for column in attribute.columns if attribute is not None else ():
             if column.unique or column.primary_key or _is_in_unique(column):
@@ -185,7 +202,3 @@ def _is_in_unique(column: Any) -> bool:
         and column.name in each.columns
         for each in groups
     )
-
-
-def _commits(tree: ModuleTree, line: cst.CSTNode) -> bool:
-    return any(m.matches(each, m.Attribute(attr=m.Name("commit"))) for each in tree.walk(line))
