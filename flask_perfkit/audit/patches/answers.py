@@ -194,11 +194,10 @@ class _Rows:
             lines = [f"{ranked} = ({_OUTER}{statement}\n)"]
             return [*lines, f"{first} = aliased({self.selected}, {ranked})"] if first else lines
 
-        def asking(_keys: str, _between: str) -> str:
-            return (
-                f"{session}.execute({source}({shown}).where({ranked}.c.place <= {limit})"
-                f".order_by({ranked}.c.place))"
-            )
+        def asking(_keys: str, between: str) -> str:
+            steps = (f".where({ranked}.c.place <= {limit})", f".order_by({ranked}.c.place)")
+            statement = between.join((f"{source}({shown})", *steps))
+            return f"{session}.execute({between}{statement}{between[:-4]})"
 
         imports = [*imports, ("sqlalchemy", "func"), ("sqlalchemy", "select")]
         imports += [("sqlalchemy.orm", "aliased")] if first else []

@@ -310,7 +310,7 @@ def _queried(tree: ModuleTree, call: cst.Call, end: cst.Attribute) -> Asked | No
 
 
 def _is_collection(node: cst.BaseExpression) -> bool:
-    return m.matches(node, m.Attribute(m.Name()))
+    return m.matches(node, m.Attribute(m.Name())) and not _is_query(node)
 
 
 def _is_query(node: cst.BaseExpression) -> bool:

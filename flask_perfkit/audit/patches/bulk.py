@@ -22,7 +22,7 @@ _OF_INSERTS = {
     *("values", "on_conflict_do_update", "on_conflict_do_nothing", "on_duplicate_key_update"),
     *("prefix_with", "execution_options", "returning"),
 }
-_SHORT = 80
+_SHORT = 90
 
 
 def execute_once(

@@ -35,6 +35,7 @@ _OF_FINITE = {
     *("order_by", "filter", "filter_by", "limit", "getlist"),
 }
 _LEAVES = cst.Break | cst.Continue | cst.Return | cst.Yield | cst.Try | cst.TryStar
+_NEVER_GIVE_NONE = {"str", "int", "float", "len", "round", "bool", "repr", "abs", "sum"}
 _NEVER_NONE = (cst.FormattedString, cst.SimpleString, cst.Integer, cst.BinaryOperation)
 
 
@@ -133,6 +134,8 @@ class Loop:
         """Tell whether a key cannot be None."""
         if isinstance(key, _NEVER_NONE):
             return True
+        if isinstance(key, cst.Call) and isinstance(key.func, cst.Name):
+            return key.func.value in _NEVER_GIVE_NONE and self._tree.is_builtin(key.func)
         if isinstance(key, cst.Name):
             walked = value_of(self._tree, self.node.iter, self.function)
             return isinstance(walked, range) or m.matches(self.node.iter, _RANGE)
