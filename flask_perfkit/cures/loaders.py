@@ -231,6 +231,11 @@ class ReadAgain:
     entity: type
 
 
+@dataclass(frozen=True)
+class CommitOnce:
+    """Objects lose their columns in each turn of a loop, since it commits: once is enough."""
+
+
 def key_names(entity: type) -> tuple[str, ...]:
     """Return the attributes of a class that are its primary key."""
     mapper: Mapper[Any] = inspect(entity)

@@ -9,6 +9,7 @@ from itertools import chain, pairwise
 from typing import NamedTuple
 
 from flask_perfkit.cures.loaders import (
+    CommitOnce,
     LoaderOption,
     ReadAgain,
     Sent,
@@ -46,7 +47,7 @@ class Loading(NamedTuple):
     advice: str
     origin: tuple[str, int] | None
     at_once: bool = False
-    cure: LoaderOption | ReadAgain | None = None
+    cure: LoaderOption | ReadAgain | CommitOnce | None = None
 
 
 def loading_fix(cause: Cause, profile: Profile) -> Loading:
@@ -62,7 +63,8 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
         origin = (source.filename, source.lineno)
     if cause.reason.loads == "expired":
         if forgets_in_loop(cause, profile):
-            return Loading(ONE_COMMIT, f"{_FORGETS}: {ONE_COMMIT}, {_OR_KEEP}", None)
+            advice = f"{_FORGETS}: {ONE_COMMIT}, {_OR_KEEP}"
+            return Loading(ONE_COMMIT, advice, None, cure=CommitOnce())
         return _refresh_at_once(cause, origin)
     where = f"the select at {line(*origin)}" if origin else "the select of the parents"
     sent = sent_by(source, moments) if source is not None else Sent()

@@ -5,12 +5,10 @@ from __future__ import annotations
 from flask_perfkit.batching.growth import statements
 from flask_perfkit.config import Settings
 from flask_perfkit.cures.selects import (
-    Prefetch,
     aggregates,
     is_limited,
     is_tree,
     keyed_select,
-    prefetch_of,
     written,
 )
 from flask_perfkit.detectors.aggregation import aggregate_select, aggregates_by
@@ -133,7 +131,7 @@ def _is_poll(cause: Cause) -> bool:
 def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
     cure: object = None
     if cause.reason.kind == "statement":
-        (fix, cure), origin = _statement_fix(cause), None
+        fix, origin, cure = _statement_fix(cause), None, None
         advice = f"ask once before the loop: {fix} (1 query)"
         if not _keys_given(cause):
             fix = advice = "ask for all of them in one statement before the loop"
@@ -201,20 +199,20 @@ def _keys_given(cause: Cause) -> bool:
     return any(operator in ("=", "IN") for _, operator in cause.moves)
 
 
-def _statement_fix(cause: Cause) -> tuple[str, Prefetch | None]:
+def _statement_fix(cause: Cause) -> str:
     """Return what asks for all keys at once, in code or in words."""
     issued = known(cause.issued)
     if issued is None or not is_tree(issued.statement):
-        return "one statement for all keys, with IN, and its rows by key in a dictionary", None
+        return "one statement for all keys, with IN, and its rows by key in a dictionary"
     select = keyed_select(issued, cause.varying)
     code = written(select) if select is not None else None
-    if select is not None and code is not None:
-        return code, prefetch_of(select)
+    if code is not None:
+        return code
     if is_limited(issued.statement):
         return (
             "one select that numbers the rows of each key, with func.row_number() over a "
             "partition by the key, and keeps the first ones of each"
-        ), None
+        )
     if aggregates(issued.statement):
-        return "one select of the key and the value, with .in_(keys) and .group_by(key)", None
-    return "one select with .in_(keys) and all other conditions as they are", None
+        return "one select of the key and the value, with .in_(keys) and .group_by(key)"
+    return "one select with .in_(keys) and all other conditions as they are"

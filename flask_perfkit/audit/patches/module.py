@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 import libcst as cst
 from libcst.codemod import CodemodContext
 from libcst.codemod.visitors import AddImportsVisitor
-from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
+from libcst.metadata import MetadataWrapper, PositionProvider
 
 from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.cures.loaders import Import
@@ -31,9 +32,12 @@ class ModuleTree:
 
     def __init__(self, text: str, module: ModuleType) -> None:
         self._lines = text.split("\n")
-        self._wrapper = MetadataWrapper(cst.parse_module(text))
+        self._wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
         self._positions = self._wrapper.resolve(PositionProvider)
-        self._parents = self._wrapper.resolve(ParentNodeProvider)
+        self._children: dict[cst.CSTNode, Sequence[cst.CSTNode]] = {}
+        self._parents = {
+            child: node for node in self.walk(self._wrapper.module) for child in self.children(node)
+        }
         self.module = module
         self.replacements: dict[cst.CSTNode, Callable[[Any], Any]] = {}
         self.imports: dict[Import, None] = {}
@@ -98,7 +102,14 @@ class ModuleTree:
         while waiting:
             each = waiting.pop()
             yield each
-            waiting += reversed(each.children)
+            waiting += reversed(self.children(each))
+
+    def children(self, node: cst.CSTNode) -> Sequence[cst.CSTNode]:
+        """Return what a node is made of; libcst works it out anew each time."""
+        found = self._children.get(node)
+        if found is None:
+            found = self._children[node] = node.children
+        return found
 
     def first_line(self, node: cst.CSTNode) -> int:
         """Return the line that a node begins at."""
@@ -121,6 +132,23 @@ class ModuleTree:
             (each for each in self.ancestors(node) if isinstance(each, cst.FunctionDef)), None
         )
 
+    def block_of(self, node: cst.CSTNode) -> cst.CSTNode:
+        """Return the block of the loop or the function that a node stands in."""
+        for each in self.ancestors(node):
+            if isinstance(each, cst.IndentedBlock) and isinstance(
+                self._parents.get(each), cst.For | cst.While | cst.FunctionDef
+            ):
+                return each
+        return self._wrapper.module
+
+    def is_variable(self, name: cst.Name) -> bool:
+        """Tell whether a name is a variable's, and not an attribute's or a keyword's."""
+        above = self._parents.get(name)
+        return not (
+            (isinstance(above, cst.Attribute) and above.attr is name)
+            or (isinstance(above, cst.Arg) and above.keyword is name)
+        )
+
     def code(self, node: cst.CSTNode) -> str:
         """Return a node as it is written."""
         return self._wrapper.module.code_for_node(node)
@@ -130,8 +158,12 @@ class ModuleTree:
         if isinstance(node, cst.Name):
             return vars(self.module).get(node.value)
         if isinstance(node, cst.Attribute):
-            return getattr(self.value(node.value), node.attr.value, None)
+            return attribute_of(self.value(node.value), node.attr.value)
         return None
+
+    def is_builtin(self, name: cst.Name) -> bool:
+        """Tell whether a name is the language's own, as ``len`` is."""
+        return name.value in vars(builtins) and name.value not in vars(self.module)
 
     def need(self, imports: Sequence[Import]) -> None:
         """Import what the module does not have yet.
@@ -159,6 +191,8 @@ class ModuleTree:
     def text(self) -> str:
         """Return the module with all replacements and imports."""
         changed = self._wrapper.module.visit(_Replacing(self.replacements))
+        if not self.imports:
+            return changed.code
         context = CodemodContext()
         for module, name in self.imports:
             AddImportsVisitor.add_needed_import(context, module, name or None)
@@ -173,6 +207,14 @@ class _Replacing(cst.CSTTransformer):
     def on_leave(self, original_node: Any, updated_node: Any) -> Any:
         change = self._replacements.get(original_node)
         return updated_node if change is None else change(updated_node)
+
+
+def attribute_of(owner: Any, name: str) -> Any:
+    """Return an attribute; None where it is not there, or cannot be had by now."""
+    try:
+        return getattr(owner, name, None)
+    except Exception:  # User.query, for one, asks for an application context
+        return None
 
 
 def expression(code: str) -> cst.BaseExpression:

@@ -85,7 +85,7 @@ def patched(app: Flask, findings: Iterable[Finding], *, writes: bool) -> Iterato
     :param writes: whether those that hold are written, those of one file at once.
     """
     kept: list[Patch] = []
-    for group in _groups(findings):
+    for group in grouped(findings):
         patch = Context().run(patch_of, app, group)
         if patch.holds:
             kept.append(patch)
@@ -109,13 +109,28 @@ def written(patches: Sequence[Patch]) -> Iterator[Patch]:
             yield replace(patch, written=done.written, reason=done.reason)
 
 
-def _groups(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
+def grouped(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
+    """Put findings together that one patch mends: those of one select, and what that flushes."""
     groups: dict[object, list[Finding]] = {}
+    selects: dict[object, list[Finding]] = {}
+    writes = []
     for finding in findings:
-        place = finding.origin or (finding.filename, finding.lineno)
+        line = (finding.filename, finding.lineno)
+        if finding.kind == "n_plus_one_write":
+            writes.append(finding)
+            continue
         is_load = finding.kind == "n_plus_one" and isinstance(finding.cure, LoaderOption)
         kind = "option" if is_load else finding.kind
-        groups.setdefault((finding.endpoint, kind, place), []).append(finding)
+        place = (finding.endpoint, kind, finding.origin or line)
+        group = groups.setdefault(place, [])
+        group.append(finding)
+        if finding.kind == "n_plus_one" and not is_load:
+            selects.setdefault((finding.endpoint, line), group)
+    for finding in writes:
+        line = (finding.filename, finding.lineno)
+        flushed = selects.get((finding.endpoint, line))
+        group = flushed or groups.setdefault((finding.endpoint, finding.kind, line), [])
+        group.append(finding)
     return [tuple(group) for group in groups.values()]
 
 

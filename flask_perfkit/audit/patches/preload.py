@@ -12,8 +12,9 @@ from typing import Any
 
 import libcst as cst
 
-from flask_perfkit.audit.patches.loops import Loop, loop_around, names_in
+from flask_perfkit.audit.patches.loops import Loop, loop_around
 from flask_perfkit.audit.patches.module import ModuleTree
+from flask_perfkit.audit.patches.names import names_in
 from flask_perfkit.audit.patches.places import callee
 from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.cures.loaders import LoaderOption, ReadAgain, combined, key_names
