@@ -22,6 +22,9 @@ from flask_perfkit.recording.callsite import Span, is_application
 
 N = TypeVar("N", bound=cst.CSTNode)
 
+Mend = Callable[["ModuleTree"], None]
+"""What changes the tree of a file; a Refusal says that it is not sure to keep what is done."""
+
 
 class ModuleTree:
     """The tree of a module's text.
