@@ -223,3 +223,22 @@ def test_what_the_module_reads_at_other_times_is_still_loaded(app: Flask, writte
     patch = patch_of(app, finding_of(app, module, "unused_eager_load"))
     assert not patch.holds
     assert "each.user is read in the same module" in patch.reason
+
+
+def test_keys_are_scanned(app: Flask, written: Any, redis_url: str) -> None:
+    pytest.importorskip("redis")
+    module = written(
+        f"""
+        import redis
+
+        client = redis.Redis.from_url({redis_url!r})
+
+        def view():
+            return {{"n": len(client.keys("page:*"))}}
+        """
+    )
+    with module.client:
+        module.client.mset({f"page:{number}": number for number in range(20)})
+        patch = patch_of(app, finding_of(app, module, "redis_keys"))
+    assert patch.holds, patch.reason
+    assert '    return {"n": len(list(client.scan_iter(match="page:*", count=1000)))}' in patch.diff
