@@ -182,6 +182,16 @@ class Settings:
     metrics_indexes: bool = _setting(
         False, _BOOL, "Show how often PostgreSQL uses each index, read at each scrape."
     )
+    dashboard: bool = _setting(
+        None, _BOOL, "Show the dashboard; on in debug unless set, elsewhere with an auth only."
+    )
+    dashboard_path: str = _setting("/perfkit", _PATH, "Where the dashboard is.")
+    dashboard_auth: Callable[..., object] | None = _setting(
+        None, _or_none(_CALLABLE), "Says whether the current request may see the dashboard."
+    )
+    dashboard_badge: bool = _setting(
+        True, _BOOL, "In debug, put a small link to its own profile on each HTML page."
+    )
     traces: bool = _setting(False, _BOOL, "Send OpenTelemetry spans and metrics.")
     traces_messages: bool = _setting(
         False, _BOOL, "Send what exceptions say, which may hold what a user typed, with traces."
@@ -207,7 +217,7 @@ class Settings:
             if own.get(key) is value:
                 own.pop(key, None)
         settings = cls(**_read(own, debug=app.debug))
-        settings._check_together()
+        settings._check_together(debug=app.debug)
         settings.write_back(app.config)
         written.clear()
         written.update((key, app.config[key]) for key in app.config if _is_unset(key, own))
@@ -217,7 +227,17 @@ class Settings:
         """Tell whether an endpoint is never reported."""
         return endpoint is not None and any(fnmatchcase(endpoint, each) for each in self.exclude)
 
-    def _check_together(self) -> None:
+    def _check_together(self, *, debug: bool) -> None:
+        if self.dashboard and self.dashboard_auth is None and not debug:
+            raise SettingsError(
+                "PERFKIT_DASHBOARD is True outside of debug, where everybody could read it: set "
+                "PERFKIT_DASHBOARD_AUTH to a callable that says who may"
+            )
+        if self.metrics_path == self.dashboard_path:
+            raise SettingsError(
+                f"PERFKIT_METRICS_PATH and PERFKIT_DASHBOARD_PATH are both {self.metrics_path!r}: "
+                "give each page a path of its own"
+            )
         if self.page_size > self.max_page_size:
             raise SettingsError(
                 f"PERFKIT_PAGE_SIZE is {self.page_size}, which is more than "
@@ -263,8 +283,9 @@ def _read(config: Mapping[str, Any], *, debug: bool) -> dict[str, Any]:
 def _derived(values: dict[str, Any], *, debug: bool) -> dict[str, Any]:
     bounds = {float(bound) for bound in values["metrics_buckets"]}
     values["metrics_buckets"] = tuple(sorted(bounds | {1.0}))
-    if values["server_timing"] is None:
-        values["server_timing"] = debug
+    for name in ("server_timing", "dashboard"):
+        if values[name] is None:
+            values[name] = debug
     return values
 
 
