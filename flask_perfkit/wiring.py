@@ -105,6 +105,7 @@ class _Wiring:
         self._first_steps, self._recorder = [], RequestRecorder
         if state.edge is not None:
             state.edge.visitors.clear()
+        state.store = None
         _open_shared_cache(state)
         if settings.auto_batch:
             batch_lazy_loads()
@@ -119,6 +120,8 @@ class _Wiring:
             comment_statements()
         if state.monitor is not None:
             count_for_alerts(state)
+        if settings.storage_url is not None:
+            self._store()
 
     def look_again(self) -> None:
         """Take in what ``app.config`` and debug have become, as long as no request has come.
@@ -203,6 +206,23 @@ class _Wiring:
         first_step = add_page(app, path, Page(*sources), settings.metrics_auth)
         self._first_steps = [first_step, lambda _: note_traces(app)]
         self._recorder = MeasuredRequest
+
+    def _store(self) -> None:
+        """Keep totals and profiles for somebody to look at."""
+        from flask_perfkit.hooks.storing import storing, storing_sink
+        from flask_perfkit.store.opening import open_store
+
+        app, state = self._app, self._state
+        store = open_store(
+            app,
+            state.db,
+            self._settings,
+            lambda endpoint: state.settings.excludes(endpoint),  # what is told later too
+            counts_all=self._recorder.counts_all,
+        )
+        state.store = store
+        state.sinks = (storing_sink(state, store.writer), *state.sinks)
+        self._recorder = storing(self._recorder, store.writer)
 
     def _withdraw_page(self) -> None:
         """Take the page of figures away, which a change of its settings makes anew if at all."""
