@@ -33,7 +33,7 @@ def open_store(
     url, limit = settings.storage_url or "memory://", settings.storage_limit
     shown = shown_url(url)
     writer = Writer(
-        place := _place(app, url, limit),
+        place := open_place(app, url, limit),
         Tally(excludes, settings.sample_rate, counts_all=counts_all),
         Keeper(keeps_all=app.debug or app.testing),
         shown,
@@ -49,7 +49,8 @@ def shown_url(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}"
 
 
-def _place(app: Flask, url: str, limit: int) -> Place:
+def open_place(app: Flask, url: str, limit: int) -> Place:
+    """Open the place that a URL names, for so many profiles."""
     scheme = urlsplit(url).scheme
     if scheme not in ("memory", "sqlite"):
         from flask_perfkit.store.places.redis import RedisPlace

@@ -63,8 +63,14 @@ class SQLitePlace:
         self._limit = limit
         self._lock = Lock()
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._process = os.getpid()
         self._inherited: list[sqlite3.Connection] = []
+
+    def __del__(self) -> None:
+        """Close the database, but not that of the process which this one was forked from."""
+        if self._process == os.getpid():
+            self._close()
 
     def write(self, batch: Batch) -> None:
         """Add a batch in one short transaction."""
@@ -137,9 +143,7 @@ class SQLitePlace:
         """Close the file: SQLite's locks on it belong to a process, and a child would lack them."""
         if self._path is not None:
             with self._lock:
-                if self._connection is not None:
-                    self._connection.close()
-                    self._connection = None
+                self._close()
 
     def _read_in(self, select: str, names: Iterable[str], more: str = "") -> list[Any]:
         """Return the rows of all names; a statement takes no more than some of them at once."""
@@ -156,15 +160,22 @@ class SQLitePlace:
         with self._lock:
             if self._process != os.getpid():
                 self._begin_in_child()
+            elif self._path is not None and _identity(self._path) != self._file:
+                self._close()  # it was removed, or replaced
             if self._connection is None:
                 self._connection = _connect(self._path)
+                self._file = _identity(self._path) if self._path is not None else None
             try:
                 yield self._connection
             except sqlite3.DatabaseError:
-                if self._path is not None:  # the file may have been replaced or removed
-                    connection, self._connection = self._connection, None
-                    connection.close()
+                if self._path is not None:
+                    self._close()
                 raise
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _begin_in_child(self) -> None:
         """Begin without what the parent had: to close it here could harm the parent's file."""
@@ -194,6 +205,15 @@ class SQLitePlace:
         rows.close()
         connection.executemany("DELETE FROM perfkit_profiles WHERE id = ?", gone)
         connection.executemany("DELETE FROM perfkit_found WHERE profile = ?", gone)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return what tells a file from another one of its name."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _connect(path: str | None) -> sqlite3.Connection:
@@ -262,8 +282,8 @@ def _write_texts(connection: sqlite3.Connection, batch: Batch) -> None:
         [(name, value, batch.moment, batch.moment) for name, value in batch.texts.items()],
     )
     connection.execute(
-        "DELETE FROM perfkit_texts WHERE last < (SELECT last FROM perfkit_texts"
-        " ORDER BY last DESC LIMIT 1 OFFSET ?)",
+        "DELETE FROM perfkit_texts WHERE name IN"
+        " (SELECT name FROM perfkit_texts ORDER BY last DESC LIMIT -1 OFFSET ?)",
         (MOST_TEXTS,),
     )
 
