@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from flask import Flask
 
     from flask_perfkit.state import State
+    from flask_perfkit.store.writer import Writer
 
 
 def wire(app: Flask, state: State) -> None:
@@ -93,6 +94,7 @@ class _Wiring:
         self._settings = state.settings
         self._first_steps: list[FirstStep] = []
         self._recorder = RequestRecorder
+        self._writer: Writer | None = None
         self._lock = RLock()
         self._late_changes = LateChanges(app)
 
@@ -105,6 +107,7 @@ class _Wiring:
         self._first_steps, self._recorder = [], RequestRecorder
         if state.edge is not None:
             state.edge.visitors.clear()
+        self._close_store()
         _open_shared_cache(state)
         if settings.auto_batch:
             batch_lazy_loads()
@@ -119,6 +122,8 @@ class _Wiring:
             comment_statements()
         if state.monitor is not None:
             count_for_alerts(state)
+        if settings.storage_url is not None:
+            self._store()
 
     def look_again(self) -> None:
         """Take in what ``app.config`` and debug have become, as long as no request has come.
@@ -159,6 +164,7 @@ class _Wiring:
         self._withdraw_page()
         if not settings.enabled:
             self._state.settings, self._state.sinks = settings, ()
+            self._close_store()
             return
         if _of_cache(before) != _of_cache(settings):
             self._state.close_cache()
@@ -197,12 +203,35 @@ class _Wiring:
         state.sinks = (count_findings, *state.sinks)
         sources: list[Source] = [host_families, OtherFigures()]
         if settings.metrics_indexes:
-            from flask_perfkit.metrics.page.indexes import IndexUse
+            from flask_perfkit.metrics.page.indexes import IndexUseSource
 
-            sources.append(IndexUse(app, state.db))
+            sources.append(IndexUseSource(app, state.db))
         first_step = add_page(app, path, Page(*sources), settings.metrics_auth)
         self._first_steps = [first_step, lambda _: note_traces(app)]
         self._recorder = MeasuredRequest
+
+    def _store(self) -> None:
+        """Keep totals and profiles for somebody to look at."""
+        from flask_perfkit.hooks.storing import storing, storing_sink
+        from flask_perfkit.store.opening import open_store
+
+        app, state = self._app, self._state
+        store = open_store(
+            app,
+            state.db,
+            self._settings,
+            lambda endpoint: state.settings.excludes(endpoint),  # what is told later too
+            counts_all=self._recorder.counts_all,
+        )
+        state.store, self._writer = store, store.writer
+        state.sinks = (storing_sink(state, store.writer), *state.sinks)
+        self._recorder = storing(self._recorder, store.writer)
+
+    def _close_store(self) -> None:
+        """Have what was stored so far written; the settings make another store, if any."""
+        if self._writer is not None:
+            self._writer.stop()
+        self._state.store = self._writer = None
 
     def _withdraw_page(self) -> None:
         """Take the page of figures away, which a change of its settings makes anew if at all."""

@@ -56,6 +56,7 @@ class Statements:
 class MeasuredRequest(RequestRecorder):
     """The recorder of a request that is counted when it ends, whichever way."""
 
+    counts_all = True
     trace: tuple[str, str] | None = None
     _statements: Statements | None = None
     _has_inner = False
@@ -77,14 +78,14 @@ class MeasuredRequest(RequestRecorder):
         """
         environ, response = self.environ, self.response
         if self.trace or "CONTENT_LENGTH" in environ or "HTTP_TRACEPARENT" in environ:
-            self.drop()
+            MeasuredRequest.drop(self)
             return
         try:
             row, route = (figures.requests if self else figures.plain)[
                 _sort(environ), self.asked.url_rule.rule, response.status_code  # type: ignore[union-attr]
             ]
             layout = figures.layout
-            elapsed = perf_counter_ns() - self.started
+            elapsed = self.elapsed
             with figures.lock:
                 row[SENT] += sum(map(len, response.response))  # type: ignore[arg-type, union-attr]
                 row[layout.place_of_request(elapsed)] += 1
@@ -97,7 +98,7 @@ class MeasuredRequest(RequestRecorder):
                         route[place] += 1
                     self.clear()
         except Exception:
-            self.drop()
+            MeasuredRequest.drop(self)
         self.closed = True
 
     def drop(self) -> None:
