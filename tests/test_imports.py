@@ -21,7 +21,7 @@ PLAN = """
     measuring
     hooks
     state
-    alerts  detectors  sinks
+    alerts  detectors  sinks  store
     batching  cache  cures  pages  pagination  system
     config  wsgi
     errors
