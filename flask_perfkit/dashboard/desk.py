@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+from flask_perfkit.cache.process.fork import Lock
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -17,19 +19,12 @@ if TYPE_CHECKING:
     from flask_perfkit.recording.issued import Issued
     from flask_perfkit.recording.profile import Profile
     from flask_perfkit.state import State
+    from flask_perfkit.store.reading import Store
 
 _MOST_KEPT = 500
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-Place = tuple[str, str, str | None, int | None]
-
-
-def place_of(finding: Any) -> Place:
-    """Return what makes a finding the same one, as it is stored and as it is found."""
-    return finding.kind, finding.subject, finding.filename, finding.lineno
-
 
 class Latest(Generic[K, V]):
     """The values that were seen last, by their keys; a bounded number of them."""
@@ -52,7 +47,23 @@ class Latest(Generic[K, V]):
         return self._values.get(key)
 
 
-@dataclass
+class Trial(Protocol):
+    """What came of a fix that was written into the source and tried."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is better with it, and the response the same."""
+
+    @property
+    def message(self) -> str:
+        """The result in one line."""
+
+    @property
+    def diff(self) -> str:
+        """The fix as a unified diff; empty where there is none to be had."""
+
+
+@dataclass(frozen=True)
 class Tools:
     """What the dashboard has others do: they lie above it, so they are given to it.
 
@@ -60,26 +71,34 @@ class Tools:
     """
 
     advise: Callable[[Flask], Advice]
-    patch: Callable[[Flask, Finding], Any]
+    patch: Callable[[Flask, Finding], Trial]
 
 
 @dataclass
 class Desk:
     """The dashboard of one application.
 
-    What a store cannot hold is kept in memory: findings with their cures, and statements as
-    SQLAlchemy holds them.
+    What a store cannot hold is kept in memory: statements as SQLAlchemy holds them, and the last
+    ``advice`` on indexes, with ``advising`` held while another is made.
     """
 
     app: Flask
     state: State
     tools: Tools
-    findings: Latest[Place, Finding] = field(default_factory=Latest)
     statements: Latest[str, Issued] = field(default_factory=Latest)
+    advice: Advice | None = None
+    advised_at: datetime | None = None
+    advising: Lock = field(default_factory=Lock)
+
+    @property
+    def store(self) -> Store:
+        """What the pages read."""
+        store = self.state.store
+        assert store is not None, "the dashboard is shown where there is a store"
+        return store
 
     def keep(self, profile: Profile) -> None:
-        """Keep what the pages may be asked to try: a sink."""
-        self.findings.keep((place_of(finding), finding) for finding in profile.findings)
+        """Keep the statements of a profile, to ask for their plans: a sink."""
         self.statements.keep(
             (cause.sql, cause.issued) for cause in profile.causes if cause.issued is not None
         )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from flask import Blueprint, request
 
 from flask_perfkit.dashboard.desk import Desk
-from flask_perfkit.dashboard.pages import PAGES
 from flask_perfkit.dashboard.serving import Serving
+from flask_perfkit.dashboard.views import VIEWS
 from flask_perfkit.pages import DASHBOARD, exempt, host_of_pages, step_back
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def add_dashboard(app: Flask, desk: Desk) -> Callable[[WSGIEnvironment], None]:
     serving = Serving(desk, path, auth)
     blueprint = Blueprint(DASHBOARD, __name__, url_prefix=path)
     host = host_of_pages(app)
-    rules = [(rule, show.__name__, serving.view(show), methods) for rule, show, methods in PAGES]
-    rules.append(("/static/<name>", "static", serving.static, ["GET"]))
+    rules = [(rule, show.__name__, serving.view(show), methods) for rule, show, methods in VIEWS]
+    rules.append(("/static/<name>", "static", serving.static, ("GET",)))
     for rule, name, view, methods in rules:
         blueprint.add_url_rule(
             rule,

@@ -15,11 +15,13 @@ from flask_perfkit.dashboard.asked import Asked
 from flask_perfkit.dashboard.guard import Token, admit, sealed
 from flask_perfkit.dashboard.plain import plain
 from flask_perfkit.dashboard.rendering import render
+from flask_perfkit.dashboard.views.page import unreadable
+from flask_perfkit.errors import StoreError
 from flask_perfkit.faults import log_once
 
 if TYPE_CHECKING:
     from flask_perfkit.dashboard.desk import Desk
-    from flask_perfkit.dashboard.pages.page import Page, Show
+    from flask_perfkit.dashboard.views.page import Page, Show
 
 _TYPES = {
     "style.css": "text/css; charset=utf-8",
@@ -69,7 +71,10 @@ class Serving:
         if request.method == "POST":
             token.demand()
         asked = Asked.of(request, self._path)
-        page = show(self._desk, asked, **variables)
+        try:
+            page = show(self._desk, asked, **variables)
+        except StoreError as error:
+            page = unreadable(str(error))
         response = self._response(page, asked, token)
         token.keep(response, request.script_root + self._path)
         return response

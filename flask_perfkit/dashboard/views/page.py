@@ -41,3 +41,9 @@ def missing(section: str, what: str, hint: str) -> Page:
     """Return the page that says that something is not there (any more)."""
     data = {"what": what, "hint": hint}
     return Page("missing.html", what, section, data, has_range=False, status=404)
+
+
+def unreadable(why: str) -> Page:
+    """Return the page that says that the store cannot be read."""
+    data = {"what": "The store cannot be read", "hint": why}
+    return Page("missing.html", "The store cannot be read", "", data, has_range=False, status=503)

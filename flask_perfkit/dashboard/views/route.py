@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from flask_perfkit.dashboard.views.page import Page, missing
 from flask_perfkit.dashboard.views.points import trimmed
+from flask_perfkit.dashboard.views.statements import row_of
 from flask_perfkit.store.reading import Kind, RequestFilter, RouteKey
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def route(desk: Desk, asked: Asked) -> Page:
             "It was not asked for in this range of time: choose a longer one.",
         )
     p50, p95, p99 = found.histogram.quantiles((0.5, 0.95, 0.99)) or (0.0, 0.0, 0.0)
+    sent = store.statements(period, route=key, limit=_STATEMENTS)
     slowest = RequestFilter(route=key, order="slowest")
     data = {
         "key": key,
@@ -50,6 +52,6 @@ def route(desk: Desk, asked: Asked) -> Page:
         "bars": found.histogram.bars(),
         "findings": store.findings(period, route=key).items,
         "requests": store.requests(period, slowest, limit=_SLOWEST).items,
-        "statements": store.statements(period, route=key, limit=_STATEMENTS).items,
+        "statements": [row_of(each) for each in sent.items],
     }
     return Page("route.html", f"{key.method} {key.name}", "", data)

@@ -22,7 +22,7 @@ def statements(desk: Desk, asked: Asked) -> Page:
         asked.period, search=asked.search, limit=PAGE_SIZE, offset=asked.offset
     )
     data = {
-        "statements": [_row(each) for each in found.items],
+        "statements": [row_of(each) for each in found.items],
         "total": found.total,
         "more": found.total > asked.offset + PAGE_SIZE,
         "longest": max((each.duration for each in found.items), default=0.0),
@@ -40,7 +40,7 @@ def statement(desk: Desk, asked: Asked, fingerprint: str) -> Page:
             "Nothing is known of it in this range of time: choose a longer one.",
         )
     data = {
-        **_row(found),
+        **row_of(found),
         "errors": found.errors,
         "bars": found.histogram.bars(),
         "plan": None,
@@ -52,7 +52,8 @@ def statement(desk: Desk, asked: Asked, fingerprint: str) -> Page:
     return Page("statement.html", f"{found.operation} statement", "/statements", data)
 
 
-def _row(one: StatementTotals) -> dict[str, Any]:
+def row_of(one: StatementTotals) -> dict[str, Any]:
+    """Return what a table says of one statement."""
     p50, p95, p99 = one.histogram.quantiles((0.5, 0.95, 0.99)) or (0.0, 0.0, 0.0)
     return {
         "fingerprint": one.fingerprint,
