@@ -76,7 +76,7 @@ def _ends(rest: bytes) -> bool:
 
 
 def _nonce(response: Response) -> str | None:
-    """Return the nonce that lets our script run; empty where none is needed, None if nothing does."""
+    """Return the nonce that our script needs: empty for none, None where it may not run."""
     if b"content-security-policy" in response.get_data().lower():
         return None  # in an element of the page
     nonces = set()
@@ -97,18 +97,16 @@ def _policies(response: Response) -> Iterable[str]:
 
 def _nonce_of(policy: str) -> str | None:
     """Return the nonce that one policy asks of a script of the page's own origin."""
-    directives = {}
+    directives: dict[str, list[str]] = {}
     for directive in policy.split(";"):
         name, *sources = directive.split()[:1_000] or [""]
         directives.setdefault(name.lower(), sources)
     if "sandbox" in directives and "allow-scripts" not in directives["sandbox"]:
         return None
-    for name in ("script-src-elem", "script-src", "default-src"):
-        if name in directives:
-            break
-    else:
+    scripts = ("script-src-elem", "script-src", "default-src")
+    sources = next((directives[name] for name in scripts if name in directives), None)
+    if sources is None:
         return ""
-    sources = directives[name]
     for source in sources:
         if source.startswith("'nonce-"):
             return source.removeprefix("'nonce-").removesuffix("'")

@@ -1,4 +1,4 @@
-"""The geometry of charts, which templates draw as SVG: no script, no style, so any policy allows it.
+"""The geometry of charts, which templates draw as SVG: without script and style.
 
 A plot is 1000 wide and 100 high whatever its size on the screen; the lines keep their width.
 """
@@ -17,11 +17,10 @@ Values = Sequence[float | None]
 
 
 class Curve(NamedTuple):
-    """A line of a chart, and what lies below it, each as the ``d`` of a path."""
+    """A line of a chart, as the ``d`` of a path."""
 
     name: str
     line: str
-    area: str
 
 
 class Box(NamedTuple):
@@ -34,25 +33,17 @@ class Box(NamedTuple):
     title: str
 
 
-def curve(values: Values, top: float, name: str = "") -> Curve:
+def curve(values: Values, top: float, name: str) -> Curve:
     """Return a line through values, broken where there are none.
 
     :param top: the value at the upper edge.
     """
-    lines, areas = [], []
+    lines = []
     for points in _runs(values, top):
-        first, last = points[0], points[-1]
         line = "L".join(f"{_short(x)} {_short(y)}" for x, y in points)
         # A point by itself is a line of no length, which its round caps make a dot.
         lines.append(f"M{line}" + ("h.01" if len(points) == 1 else ""))
-        areas.append(f"M{_short(first[0])} {_short(HEIGHT)}L{line}L{_short(last[0])} {_short(HEIGHT)}Z")
-    return Curve(name, "".join(lines), "".join(areas))
-
-
-def sparkline(values: Values) -> Curve:
-    """Return a small line that stands in a row of a table; nothing counts as none of it."""
-    known = [value or 0.0 for value in values]
-    return curve(known, max(known, default=0.0) or 1.0)
+    return Curve(name, "".join(lines))
 
 
 def columns(values: Values, top: float, titles: Sequence[str], gap: float = 0.15) -> list[Box]:

@@ -26,6 +26,7 @@ _MOST_KEPT = 500
 K = TypeVar("K")
 V = TypeVar("V")
 
+
 class Latest(Generic[K, V]):
     """The values that were seen last, by their keys; a bounded number of them."""
 

@@ -12,9 +12,9 @@ from flask_perfkit.dashboard.views import VIEWS
 from flask_perfkit.pages import DASHBOARD, exempt, host_of_pages, step_back
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
     from collections.abc import Callable
 
+    from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask
     from flask.typing import ResponseReturnValue
 
@@ -41,9 +41,7 @@ def add_dashboard(app: Flask, desk: Desk) -> Callable[[WSGIEnvironment], None]:
     app.register_blueprint(blueprint)
 
     def at_first_request(environ: WSGIEnvironment) -> None:
-        step_back(
-            app, DASHBOARD, path, shown="the dashboard", setting="PERFKIT_DASHBOARD_PATH"
-        )
+        step_back(app, DASHBOARD, path, shown="the dashboard", setting="PERFKIT_DASHBOARD_PATH")
         exempt(app, blueprint)
         if auth is None:
             # While one develops nobody is asked to log in, be it an API that no browser can log

@@ -1,4 +1,4 @@
-"""The plan of a SELECT that was seen, without executing it and without the values it was sent with."""
+"""The plan of a SELECT that was seen: it is not executed, and the values that it had are not known."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 5_000  # milliseconds that planning may take
 _GENERIC_PLANS_SINCE = (16,)
+_NUMBERED: Any = numbered_dialect()  # type: ignore[no-untyped-call]
 _WHOLE = {"render_postcompile": True}
 
 
@@ -33,12 +34,16 @@ def plan_of(issued: Issued, engines: Iterable[Engine]) -> list[str]:
         raise NoPlan("SQLAlchemy has forgotten the statement: open the page that sends it again.")
     engine = next((each for each in engines if each.dialect is issued.dialect), None)
     if engine is None:
-        raise NoPlan("Its engine is not known here: give Flask-SQLAlchemy's db to PerfKit(app, db).")
+        raise NoPlan(
+            "Its engine is not known here: give Flask-SQLAlchemy's db to PerfKit(app, db)."
+        )
     if engine.dialect.is_async:
         raise NoPlan("It was sent through an async engine, which this page cannot wait for.")
     planner = _PLANNERS.get(engine.dialect.name)
     if planner is None:
-        raise NoPlan(f"{engine.dialect.name} plans only with the values of a statement, which are not kept.")
+        raise NoPlan(
+            f"{engine.dialect.name} plans only with the values of a statement, which are not kept."
+        )
     try:
         with engine.connect() as connection:
             try:
@@ -51,11 +56,11 @@ def plan_of(issued: Issued, engines: Iterable[Engine]) -> list[str]:
 
 def _postgresql(connection: Connection, statement: Any) -> list[str]:
     """Ask for the plan that holds for any values."""
-    version = connection.dialect.server_version_info or ()  # type: ignore[attr-defined]
+    version = connection.dialect.server_version_info or ()
     if version < _GENERIC_PLANS_SINCE:
         raise NoPlan("PostgreSQL plans without values from version 16 on.")
     # It writes parameters as $1, which is how EXPLAIN takes those without a value.
-    sql = str(statement.compile(dialect=numbered_dialect(), compile_kwargs=_WHOLE))
+    sql = str(statement.compile(dialect=_NUMBERED, compile_kwargs=_WHOLE))
     connection = connection.execution_options(no_parameters=True)
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = {_LONGEST}")
     rows = connection.exec_driver_sql(f"EXPLAIN (GENERIC_PLAN) {sql}")

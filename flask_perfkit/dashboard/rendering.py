@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from time import time
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from flask_perfkit.dashboard import plots
 from flask_perfkit.dashboard.asked import RANGES, Asked
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 _CLAUSES = frozenset(
     {"FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "VALUES", "SET", "RETURNING"}
 )
+_LONGEST_LIST = 40
+_LONGEST_SQL = 200
 _JOINS = frozenset({"JOIN", "LEFT", "INNER", "CROSS", "FULL"})
 
 
@@ -107,8 +111,18 @@ def sql_lines(sql: str) -> str:
 
 
 def short_sql(sql: str) -> str:
-    """Return what a row of a table has room for."""
-    return sql if len(sql) <= 180 else sql[:177] + "…"
+    """Return what a row of a table has room for: long lists of columns say least."""
+    first, *rest = sql_lines(sql).split("\n")
+    if rest and len(first) > _LONGEST_LIST:
+        first = f"{first[:_LONGEST_LIST].rsplit(' ', 1)[0]} …"
+    text = " ".join([first, *rest])
+    return text if len(text) <= _LONGEST_SQL else f"{text[: _LONGEST_SQL - 1]}…"
+
+
+def soft(text: str) -> Markup:
+    """Return a path or name that may be broken where its parts meet."""
+    parts = re.split(r"(?<=[/_.])(?=\w|<)", text)
+    return Markup("<wbr>").join(parts)
 
 
 def route_link(asked: Asked, key: RouteKey) -> str:
@@ -145,6 +159,7 @@ def _make_environment() -> Environment:
         "moment": moment,
         "sql_lines": sql_lines,
         "short_sql": short_sql,
+        "soft": soft,
         "told": told,
         "worst": worst,
         "short": lambda value: f"{value:.1f}".removesuffix(".0"),

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 from flask_perfkit.dashboard.charts import WIDTH
 
 if TYPE_CHECKING:
-    from flask_perfkit.store.reading import StoredCall, StoredFinding, StoredProfile, StoredStatement
+    from flask_perfkit.store.reading import (
+        StoredCall,
+        StoredFinding,
+        StoredProfile,
+        StoredStatement,
+    )
 
 _NARROWEST = 2.0
 _HEIGHT = 10.0
@@ -56,11 +61,8 @@ class Step:
 
 def steps_of(profile: StoredProfile) -> list[Step]:
     """Return the rows of a request in the order in which they began."""
-    whole = max(
-        profile.summary.duration,
-        *(each.ended for each in (*profile.statements, *profile.calls)),
-        1e-9,
-    )
+    ends = [each.ended for each in profile.statements] + [each.ended for each in profile.calls]
+    whole = max(profile.summary.duration, *ends, 1e-9)
     found = {each.id: each for each in (*profile.findings, *profile.allowed)}
     steps = [_of_statement(each, whole, found) for each in profile.statements]
     steps += [_of_call(each, whole) for each in profile.calls]

@@ -14,6 +14,7 @@ from flask_perfkit.store.reading import RequestFilter
 if TYPE_CHECKING:
     from flask_perfkit.dashboard.asked import Asked
     from flask_perfkit.dashboard.desk import Desk
+    from flask_perfkit.recording.findings import Finding
 
 _MOST = 1_000
 _STATES = ("open", "allowed", "gone")
@@ -58,20 +59,19 @@ def finding(desk: Desk, asked: Asked, finding_id: str) -> Page:
             "Nothing like it was found in this range of time: choose a longer one.",
         )
     only = RequestFilter(finding_id=finding_id, order="slowest")
-    can_try = desk.app.debug and desk.store.living(finding_id) is not None
+    living = desk.store.living(finding_id) if desk.app.debug else None
     data = {
         "totals": totals,
         "requests": desk.store.requests(asked.period, only, limit=_REQUESTS).items,
-        "can_try": can_try,
-        "trial": _tried(desk, finding_id) if can_try and request.method == "POST" else None,
+        "can_try": living is not None,
+        "trial": _tried(desk, living) if living and request.method == "POST" else None,
     }
     title = f"{totals.latest.kind}: {totals.latest.subject}"
     return Page("finding.html", title, "/findings", data)
 
 
-def _tried(desk: Desk, finding_id: str) -> dict[str, Any]:
+def _tried(desk: Desk, living: Finding) -> dict[str, Any]:
     """Write the fix into the source, and try it on the request; no file is changed."""
-    living = desk.store.living(finding_id)
     try:
         patch = desk.tools.patch(desk.app, living)
     except PerfKitError as error:
