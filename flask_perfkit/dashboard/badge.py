@@ -104,9 +104,10 @@ def _nonce_of(policy: str) -> str | None:
     if "sandbox" in directives and "allow-scripts" not in directives["sandbox"]:
         return None
     scripts = ("script-src-elem", "script-src", "default-src")
-    sources = next((directives[name] for name in scripts if name in directives), None)
-    if sources is None:
+    deciding = [directives[name] for name in scripts if name in directives]
+    if not deciding:
         return ""
+    sources = deciding[0]
     for source in sources:
         if source.startswith("'nonce-"):
             return source.removeprefix("'nonce-").removesuffix("'")

@@ -1,4 +1,4 @@
-"""The plan of a SELECT that was seen: it is not executed, and the values that it had are not known."""
+"""The plan of a SELECT that was seen: it is not executed, and its values are not known."""
 
 from __future__ import annotations
 

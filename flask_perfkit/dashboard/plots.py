@@ -67,7 +67,7 @@ def latency(points: Sequence[Point], words: Callable[[float], str]) -> Plot:
     titles = [
         when
         if point.p50 is None or point.p95 is None or point.p99 is None
-        else f"{when} · {point.count:,.0f} requests · p50 {words(point.p50)} · p95 {words(point.p95)} · "
+        else f"{when} · {point.count:,.0f} in all · p50 {words(point.p50)} · p95 {words(point.p95)} · "
         f"p99 {words(point.p99)}"
         for when, point in zip(_times(points), points, strict=True)
     ]
