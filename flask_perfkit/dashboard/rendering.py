@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from flask_perfkit.recording.findings import SEVERITIES
 from flask_perfkit.recording.wording import line
 
 if TYPE_CHECKING:
-    from flask_perfkit.store.reading import RouteKey
+    from flask_perfkit.store.reading import RouteKey, StoredFinding
 
 _CLAUSES = frozenset(
     {"FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "VALUES", "SET", "RETURNING"}
@@ -119,6 +120,15 @@ def short_sql(sql: str) -> str:
     return text if len(text) <= _LONGEST_SQL else f"{text[: _LONGEST_SQL - 1]}…"
 
 
+def is_code(fix: str) -> bool:
+    """Tell whether a fix is an expression to paste, or words that say what to do."""
+    try:
+        ast.parse(fix, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
 def soft(text: str) -> Markup:
     """Return a path or name that may be broken where its parts meet."""
     parts = re.split(r"(?<=[/_.])(?=\w|<)", text)
@@ -130,9 +140,9 @@ def route_link(asked: Asked, key: RouteKey) -> str:
     return asked.link("/route", kind=key.kind, method=key.method, name=key.name)
 
 
-def told(message: str, kind: str) -> str:
-    """Return a finding's message without its kind, which stands beside it."""
-    return message.removeprefix(f"{kind}: ")
+def told(finding: StoredFinding) -> str:
+    """Return a finding's message without its kind and its fix, which stand beside it."""
+    return finding.message.removeprefix(f"{finding.kind}: ").removesuffix(f"; {finding.fix}")
 
 
 def worst(kinds: Sequence[str]) -> str:
@@ -159,6 +169,7 @@ def _make_environment() -> Environment:
         "moment": moment,
         "sql_lines": sql_lines,
         "short_sql": short_sql,
+        "is_code": is_code,
         "soft": soft,
         "told": told,
         "worst": worst,

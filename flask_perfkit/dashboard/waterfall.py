@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,43 @@ class Step:
     errors: int
     bars: tuple[Bar, ...]
     findings: tuple[StoredFinding, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """How much of a request's time one sort of work took, and where it lies in a strip of all."""
+
+    kind: str
+    name: str
+    duration: float
+    share: float
+    x: float
+
+
+_SORTS = {
+    "sql": "executing statements",
+    "fetch": "fetching rows",
+    "cache": "cache and Redis",
+    "blocking": "blocking calls",
+    "template": "templates",
+}
+_REST = "code, and what is not watched"
+
+
+def parts_of(profile: StoredProfile, steps: Sequence[Step]) -> list[Part]:
+    """Return where the time of a request went, the rest of it last."""
+    durations = dict.fromkeys(_SORTS, 0.0)
+    for step in steps:
+        durations[step.kind] += step.duration
+        durations["fetch"] += step.fetch_duration or 0.0
+    known = sum(durations.values())
+    whole = max(profile.summary.duration, known, 1e-9)
+    named = [(kind, _SORTS[kind], seconds) for kind, seconds in durations.items() if seconds]
+    parts: list[Part] = []
+    for kind, name, seconds in (*named, ("rest", _REST, whole - known)):
+        x = parts[-1].x + WIDTH * parts[-1].share if parts else 0.0
+        parts.append(Part(kind, name, seconds, seconds / whole, x))
+    return parts
 
 
 def steps_of(profile: StoredProfile) -> list[Step]:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _MOST_ROUTES = 1_000
 _FINDINGS = 6
 _KINDS: dict[str, Kind] = {"request": "request", "job": "job", "command": "command"}
+_SYMPTOMS = ("slow_request", "slow_query")
+"""What tells that something is slow comes after what tells why."""
+
 _ORDERS = {
     "p95": lambda row: -row.p95,
     "count": lambda row: -row.count,
@@ -74,6 +77,7 @@ def overview(desk: Desk, asked: Asked) -> Page:
         rows.sort(key=order)
     findings = desk.store.findings(asked.period, limit=_MOST_ROUTES).items
     costly = [each for each in findings if each.state == "open"]
+    costly.sort(key=lambda each: each.latest.kind in _SYMPTOMS)
     data = {
         "totals": _totals(routes),
         "routes": rows[asked.offset : asked.offset + PAGE_SIZE],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask_perfkit.dashboard.views.page import Page, missing
-from flask_perfkit.dashboard.waterfall import steps_of
+from flask_perfkit.dashboard.waterfall import parts_of, steps_of
 
 if TYPE_CHECKING:
     from flask_perfkit.dashboard.asked import Asked
@@ -22,10 +22,11 @@ def request(desk: Desk, asked: Asked, profile_id: str) -> Page:
             "Of quick requests without findings only some are kept, and old ones make room for new "
             "ones: PERFKIT_STORAGE_LIMIT says how many there may be.",
         )
-    summary = profile.summary
+    summary, steps = profile.summary, steps_of(profile)
     data = {
         "summary": summary,
-        "steps": steps_of(profile),
+        "parts_of_time": parts_of(profile, steps),
+        "steps": steps,
         "findings": profile.findings,
         "allowed": profile.allowed,
         "memory_delta": profile.memory_delta,
