@@ -21,6 +21,7 @@ PREFIX = "PERFKIT_"
 
 _PASSWORD_IN_QUERY = re.compile(r"(?<=password=)[^&'\"]*", re.IGNORECASE)
 _MOST_BUCKETS = 50
+_STORES = ("memory://", "sqlite:///PATH", "redis://", "rediss://", "unix://")
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
 
 
@@ -61,6 +62,15 @@ def _is_url(value: Any, schemes: tuple[str, ...]) -> bool:
         return urlsplit(value).scheme in schemes
     except ValueError:  # brackets that hold no address
         return False
+
+
+def _is_storage_url(value: Any) -> bool:
+    if not _is_url(value, ("memory", "sqlite", "redis", "rediss", "unix")):
+        return False
+    parts = urlsplit(value)
+    if parts.scheme == "memory":
+        return not (parts.netloc or parts.path.strip("/"))
+    return parts.scheme != "sqlite" or (not parts.netloc and bool(parts.path.strip("/")))
 
 
 def _or_none(check: _Check) -> _Check:
@@ -107,6 +117,7 @@ _REDIS_URL = _Check(
     "a URL that starts with " + ", ".join(f"{scheme}://" for scheme in _REDIS_SCHEMES),
     lambda value: _is_url(value, _REDIS_SCHEMES),
 )
+_STORAGE_URL = _Check("a URL such as " + ", ".join(_STORES), _is_storage_url)
 
 
 def _setting(default: Any, check: _Check, meaning: str, *, secret: bool = False) -> Any:
@@ -192,6 +203,12 @@ class Settings:
     dashboard_badge: bool = _setting(
         True, _BOOL, "In debug, put a small link to its own profile on each HTML page."
     )
+    storage_url: str | None = _setting(
+        None,
+        _or_none(_STORAGE_URL),
+        "Where profiles and totals are kept; in memory if there is a dashboard, unless set.",
+    )
+    storage_limit: int = _setting(1000, _COUNT, "Profiles that are kept.")
     traces: bool = _setting(False, _BOOL, "Send OpenTelemetry spans and metrics.")
     traces_messages: bool = _setting(
         False, _BOOL, "Send what exceptions say, which may hold what a user typed, with traces."
@@ -286,6 +303,8 @@ def _derived(values: dict[str, Any], *, debug: bool) -> dict[str, Any]:
     for name in ("server_timing", "dashboard"):
         if values[name] is None:
             values[name] = debug
+    if values["storage_url"] is None and values["dashboard"]:
+        values["storage_url"] = "memory://"
     return values
 
 

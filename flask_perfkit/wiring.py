@@ -109,6 +109,7 @@ class _Wiring:
         self._first_steps, self._recorder = [], RequestRecorder
         if state.edge is not None:
             state.edge.visitors.clear()
+        state.store = state.put_badge = None
         _open_shared_cache(state)
         if settings.auto_batch:
             batch_lazy_loads()
@@ -125,6 +126,8 @@ class _Wiring:
             comment_statements()
         if state.monitor is not None:
             count_for_alerts(state)
+        if settings.storage_url is not None:
+            self._store()
 
     def look_again(self) -> None:
         """Take in what ``app.config`` and debug have become, as long as no request has come.
@@ -210,14 +213,34 @@ class _Wiring:
         self._first_steps += [first_step, lambda _: note_traces(app)]
         self._recorder = MeasuredRequest
 
+    def _store(self) -> None:
+        """Keep totals and profiles for somebody to look at."""
+        from flask_perfkit.hooks.storing import storing, storing_sink
+        from flask_perfkit.store.opening import open_store
+
+        app, state = self._app, self._state
+        store = open_store(
+            app,
+            state.db,
+            self._settings,
+            lambda endpoint: state.settings.excludes(endpoint),  # what is told later too
+            counts_all=self._recorder.counts_all,
+        )
+        state.store = store
+        state.sinks = (storing_sink(state, store.writer), *state.sinks)
+        self._recorder = storing(self._recorder, store.writer)
+
     def _show_dashboard(self) -> None:
         """Show what the store holds, at a path of the application."""
+        from flask_perfkit.dashboard.badge import put_badge
         from flask_perfkit.dashboard.desk import Desk, Tools
         from flask_perfkit.dashboard.mount import add_dashboard
 
-        app, state = self._app, self._state
+        app, state, settings = self._app, self._state, self._settings
         exclude = (*state.settings.exclude, f"{DASHBOARD}.*")
         state.settings = replace(state.settings, exclude=exclude)
+        if settings.dashboard_badge:
+            state.put_badge = put_badge
         desk = Desk(app, state, Tools(_advise, _patch))
         state.sinks = (desk.keep, *state.sinks)
         self._first_steps.append(add_dashboard(app, desk))

@@ -56,6 +56,7 @@ class Statements:
 class MeasuredRequest(RequestRecorder):
     """The recorder of a request that is counted when it ends, whichever way."""
 
+    counts_all = True
     trace: tuple[str, str] | None = None
     _statements: Statements | None = None
     _has_inner = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from flask_perfkit.config import Settings
 
 
-def open_store(app: Flask, db: Any, settings: Settings, *, counts_all: bool) -> KeptStore:
+def open_store(
+    app: Flask, db: Any, settings: Settings, excludes: Callable[[str], bool], *, counts_all: bool
+) -> KeptStore:
     """Open the store of an application; nothing is connected or written yet.
 
+    :param excludes: says which endpoints are left out.
     :param counts_all: requests are counted that are not sampled, too.
     :raises ExtraMissing: it is kept in Redis, and redis-py is not installed.
     :raises SettingsError: the URL cannot be used.
@@ -30,7 +34,7 @@ def open_store(app: Flask, db: Any, settings: Settings, *, counts_all: bool) -> 
     shown = shown_url(url)
     writer = Writer(
         place := _place(app, url, limit),
-        Tally(settings, counts_all=counts_all),
+        Tally(excludes, settings.sample_rate, counts_all=counts_all),
         Keeper(keeps_all=app.debug or app.testing),
         shown,
         (CacheLook(), ProcessLook(app, db)),

@@ -234,10 +234,11 @@ def unpacked(body: bytes) -> StoredProfile:
     )
 
 
-def summary_of(values: Sequence[Any]) -> Summary:
+def summary_of(values: Iterable[Any]) -> Summary:
     """Return the summary that :func:`plain` made a list of."""
-    profile_id, route, *others, findings = values
-    return Summary(profile_id, RouteKey(*route), *others, tuple(findings))
+    frozen = [*map(_frozen, values)]
+    frozen[1] = RouteKey(*frozen[1])
+    return Summary(*frozen)
 
 
 def finding_of(values: Sequence[Any]) -> StoredFinding:

@@ -60,11 +60,11 @@ class Series:
 
 
 def _point(bucket: Bucket, entry: Entry | None) -> Point:
-    if entry is None:
+    if entry is None or not entry.histogram:
         return Point(bucket.start, 0, 0, None, None, None)
     count, _, errors, *_ = entry.numbers
-    quantiles = entry.histogram.quantiles(_SHARES) or [None] * len(_SHARES)
-    return Point(bucket.start, count or 0, errors or 0, *quantiles)
+    p50, p95, p99 = entry.histogram.quantiles(_SHARES)
+    return Point(bucket.start, count or 0, errors or 0, p50, p95, p99)
 
 
 def route_of_totals(
@@ -91,7 +91,7 @@ def route_of_totals(
 
 
 def statements_of(series: Series, only: RouteKey | None) -> dict[str, StatementTotals]:
-    """Return statements by fingerprint, those that one route sent or all; their SQL is to be set."""
+    """Return statements by fingerprint, of one route or of all; their SQL is to be set."""
     by_route = series.merged(lambda key: key if only in (None, key[1:]) else None)
     shares: defaultdict[str, list[RouteShare]] = defaultdict(list)
     totals: dict[str, Entry] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import sub
@@ -34,7 +34,6 @@ from flask_perfkit.store.totals import (
 if TYPE_CHECKING:
     from werkzeug.routing import Rule
 
-    from flask_perfkit.config import Settings
     from flask_perfkit.recording.findings import Finding
     from flask_perfkit.recording.profile import Cause, Profile
     from flask_perfkit.store.reading import RouteKey
@@ -78,13 +77,17 @@ class Batch:
 class Tally:
     """Counts for the next batch.
 
+    :param excludes: says which endpoints are left out.
+    :param sample_rate: the share of requests that are watched.
     :param counts_all: requests are counted that are not sampled, too, so that their figures are
         exact; else they are scaled up.
     """
 
-    def __init__(self, settings: Settings, *, counts_all: bool) -> None:
-        self._settings = settings
-        self._weight = 1 / settings.sample_rate if settings.sample_rate and not counts_all else 1.0
+    def __init__(
+        self, excludes: Callable[[str], bool], sample_rate: float, *, counts_all: bool
+    ) -> None:
+        self._excludes = excludes
+        self._weight = 1 / sample_rate if sample_rate and not counts_all else 1.0
         self._counts_all = counts_all
         self._fingerprints: dict[str, tuple[str, str]] = {}
         self.batch = Batch(0.0)
@@ -99,7 +102,7 @@ class Tally:
         """Count a request that was let go; return what under, None where it is not counted."""
         rule = passed.rule
         endpoint = rule.endpoint if rule is not None else ""
-        if not (passed.is_sampled or self._counts_all) or self._settings.excludes(endpoint):
+        if not (passed.is_sampled or self._counts_all) or self._excludes(endpoint):
             return None
         key = request_key(passed.method, rule.rule if rule is not None else None)
         weight = self._weight
@@ -221,7 +224,7 @@ def _durations(cause: Cause) -> Iterable[float]:
     kept = list(
         chain.from_iterable(map(sub, some.ended, some.started) for some in cause.executions)
     )
-    yield from (each * _SECONDS for each in kept)
+    yield from (nanoseconds * _SECONDS for nanoseconds in kept)
     missing = cause.count - len(kept)
     if missing > 0:
         mean = max(cause.duration - sum(kept) * _SECONDS, 0) / missing

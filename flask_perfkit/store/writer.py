@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 from time import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakMethod, WeakSet, ref
 
 from flask_perfkit.cache.process.fork import Lock
@@ -54,8 +54,9 @@ _writers: WeakSet[Writer] = WeakSet()
 class Writer:
     """Writes what happens in this process to a place that others may share.
 
-    ``passed`` takes requests that were let go. ``keep_from`` says by endpoint from how many
-    nanoseconds on one of them is parked instead; an endpoint that is missing is not known yet.
+    ``passed`` takes requests that were let go, the fields of :class:`Passed` of each.
+    ``keep_from`` says by endpoint from how many nanoseconds on one of them is parked instead; an
+    endpoint that is missing is not known yet.
 
     :param name: how the place is called in the log; no password in it.
     :param looks: what is asked at each write.
@@ -64,7 +65,7 @@ class Writer:
     def __init__(
         self, place: Place, tally: Tally, keeper: Keeper, name: str, looks: tuple[Look, ...] = ()
     ) -> None:
-        self.passed: deque[Passed] = deque(maxlen=_MOST_PASSED)
+        self.passed: deque[tuple[Any, ...]] = deque(maxlen=_MOST_PASSED)
         self.keep_from: dict[str, float] = {}
         self.lost = 0
         self._place = place
@@ -91,12 +92,16 @@ class Writer:
             self.lost += 1
             return
         self._parked.append(parked)
+        self.run()
+        if at_once or len(self._parked) == _MANY_PROFILES:
+            self._wake.set()
+
+    def run(self) -> None:
+        """See to it that what is there will be written."""
         if self._is_over:
             self.flush()
         elif not self._is_running:
             self._start()
-        if at_once or len(self._parked) == _MANY_PROFILES:
-            self._wake.set()
 
     def living(self, name: str) -> Finding | None:
         """Return a finding as it was found last in this process."""
@@ -153,7 +158,7 @@ class Writer:
     def _count_passed(self, now: float) -> None:
         endpoints = {}
         for _ in range(len(self.passed)):
-            passed = self.passed.popleft()
+            passed = Passed(*self.passed.popleft())
             try:
                 key = self._tally.count_passed(passed)
             except Exception:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask_perfkit.cache.stores.client import without_namespace
@@ -156,7 +157,7 @@ class RedisPlace:
         if not batch.texts:
             return
         moments = dict.fromkeys(batch.texts, batch.moment)
-        pipe.hset(self._key("texts"), mapping=batch.texts)
+        pipe.hset(self._key("texts"), items=[*chain.from_iterable(batch.texts.items())])
         pipe.zadd(self._key("first"), moments, nx=True)
         pipe.zadd(self._key("last"), moments)
         self._prolong(pipe, "texts", "first", "last")

@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from flask_perfkit.cache.process.fork import Lock
@@ -177,10 +178,10 @@ class SQLitePlace:
         most = self._limit * AVERAGE_SIZE
         if count <= self._limit and size <= most:
             return
-        latest = int(self._limit * ALWAYS_KEPT)
+        latest = max(int(self._limit * ALWAYS_KEPT), 1)
         rows = connection.execute(
             "SELECT id, size FROM perfkit_profiles WHERE started < coalesce((SELECT started FROM"
-            " perfkit_profiles ORDER BY started DESC LIMIT 1 OFFSET ?), 1e99)"
+            " perfkit_profiles ORDER BY started DESC LIMIT 1 OFFSET ? - 1), 0)"
             " ORDER BY interest, started",
             (latest,),
         )
@@ -196,6 +197,8 @@ class SQLitePlace:
 
 
 def _connect(path: str | None) -> sqlite3.Connection:
+    if path is not None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(
         path or ":memory:", timeout=_LONGEST_WAIT, isolation_level=None, check_same_thread=False
     )
