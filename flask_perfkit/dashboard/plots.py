@@ -64,13 +64,11 @@ def traffic(points: Sequence[Point], words: Callable[[float], str]) -> Plot:
 def latency(points: Sequence[Point], words: Callable[[float], str]) -> Plot:
     """Return the quantiles of a route over time."""
     top = nice_top(max((point.p99 or 0 for point in points), default=0))
-    titles = [
-        when
-        if point.p50 is None or point.p95 is None or point.p99 is None
-        else f"{when} · {point.count:,.0f} in all · p50 {words(point.p50)} · p95 {words(point.p95)} · "
-        f"p99 {words(point.p99)}"
-        for when, point in zip(_times(points), points, strict=True)
-    ]
+    titles = []
+    for when, point in zip(_times(points), points, strict=True):
+        known = ((name, getattr(point, name)) for name in ("p50", "p95", "p99"))
+        told = [f"{name} {words(value)}" for name, value in known if value is not None]
+        titles.append(" · ".join([when, f"{point.count:,.0f} in all", *told]))
     return Plot(
         ys=_labels(top, words),
         xs=thinned(_times(points)),
