@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from markupsafe import Markup
 
 from flask_perfkit.dashboard import plots
 from flask_perfkit.dashboard.asked import RANGES, Asked
+from flask_perfkit.dashboard.fixes import is_code
 from flask_perfkit.dashboard.views.page import SECTIONS, Page
 from flask_perfkit.recording.findings import SEVERITIES
 from flask_perfkit.recording.wording import line
@@ -118,15 +118,6 @@ def short_sql(sql: str) -> str:
         first = f"{first[:_LONGEST_LIST].rsplit(' ', 1)[0]} …"
     text = " ".join([first, *rest])
     return text if len(text) <= _LONGEST_SQL else f"{text[: _LONGEST_SQL - 1]}…"
-
-
-def is_code(fix: str) -> bool:
-    """Tell whether a fix is an expression to paste, or words that say what to do."""
-    try:
-        ast.parse(fix, mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
 
 
 def soft(text: str) -> Markup:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from flask import request
 
 from flask_perfkit.dashboard.asked import PAGE_SIZE
+from flask_perfkit.dashboard.fixes import is_code
 from flask_perfkit.dashboard.views.page import Page, missing
 from flask_perfkit.errors import PerfKitError
 from flask_perfkit.store.reading import RequestFilter
@@ -59,7 +60,7 @@ def finding(desk: Desk, asked: Asked, finding_id: str) -> Page:
             "Nothing like it was found in this range of time: choose a longer one.",
         )
     only = RequestFilter(finding_id=finding_id, order="slowest")
-    living = desk.store.living(finding_id) if desk.app.debug else None
+    living = _to_try(desk, finding_id)
     data = {
         "totals": totals,
         "requests": desk.store.requests(asked.period, only, limit=_REQUESTS).items,
@@ -68,6 +69,12 @@ def finding(desk: Desk, asked: Asked, finding_id: str) -> Page:
     }
     title = f"{totals.latest.kind}: {totals.latest.subject}"
     return Page("finding.html", title, "/findings", data)
+
+
+def _to_try(desk: Desk, finding_id: str) -> Finding | None:
+    """Return the finding as this process found it, if its fix is code that can be tried."""
+    living = desk.store.living(finding_id) if desk.app.debug else None
+    return living if living is not None and is_code(living.fix) else None
 
 
 def _tried(desk: Desk, living: Finding) -> dict[str, Any]:
