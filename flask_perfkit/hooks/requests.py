@@ -121,7 +121,7 @@ class RequestRecorder(Passage):
 
     def drop(self) -> None:
         """End the recording of a request in which nothing was looked for."""
-        self.discard()
+        super().discard()
 
     def finish(self, error: BaseException | None) -> None:
         """Analyse the request and tell the sinks; only the first call counts.
@@ -204,6 +204,10 @@ def _beginning(
     rate = settings.sample_rate
     if rate >= 1:
         return kind
+    unsampled: type[RequestRecorder] = kind
+    if not kind.counts_all:
+        own = {"app": kind.app, "state": kind.state, "is_unremarkable": kind.is_unremarkable}
+        unsampled = type("RequestRecorder", (RequestRecorder,), own)
     concerned = [kind] if kind.counts_all else edge.visitors  # by requests that are not sampled
 
     def begin(environ: WSGIEnvironment) -> Passage | None:
@@ -211,7 +215,7 @@ def _beginning(
             return kind(environ)
         if not concerned:
             return None
-        passage = kind(environ)
+        passage = unsampled(environ)
         passage.sampled = False
         if not kind.counts_all:
             passage.visits = (_Unrecorded(passage.parent),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
-from operator import itemgetter, sub
+from operator import attrgetter, itemgetter, sub
 from time import perf_counter_ns, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -30,6 +30,7 @@ _SECONDS = 1e-9
 
 _asked, _started, _ended = map(itemgetter, (0, 2, 3))
 _text = itemgetter(0)
+_facts = attrgetter("asked.url_rule", "asked.method", "response.status_code", "elapsed")
 
 
 def storing_sink(state: State, writer: Writer) -> Sink:
@@ -44,7 +45,12 @@ def storing_sink(state: State, writer: Writer) -> Sink:
 
 def storing(recorder: type[RequestRecorder], writer: Writer) -> type[RequestRecorder]:
     """Return the recorder of requests that are handed over."""
-    own = {"writer": writer, "pass_on": writer.passed.append, "keep_from": writer.keep_from}
+    own = {
+        "writer": writer,
+        "pass_on": writer.passed.append,
+        "keep_from": writer.keep_from,
+        "forget": recorder.discard,
+    }
     return type("StoredRequest", (StoredRequest, recorder), own)
 
 
@@ -52,10 +58,12 @@ class StoredRequest(RequestRecorder):
     """The recorder of a request that is handed over when it is let go.
 
     Its class has what it is handed over to: ``pass_on`` takes a few numbers, ``keep_from`` says
-    from how many nanoseconds on a request of an endpoint is kept, and ``writer`` takes what is.
+    from how many nanoseconds on a request of an endpoint is kept, and ``writer`` takes what is;
+    ``forget`` is how the request would be discarded without a store.
     """
 
     writer: Writer
+    forget: Callable[[], None]
     pass_on: Callable[[tuple[Any, ...]], None]
     keep_from: dict[str, float]
 
@@ -64,55 +72,57 @@ class StoredRequest(RequestRecorder):
 
         Nearly every request comes by here: each step of it is counted too.
         """
-        if not self.closed:
-            self.closed = True
-            try:
-                rule: Any = self.asked.url_rule  # type: ignore[union-attr]
-                status = self.response.status_code  # type: ignore[union-attr]
-                elapsed = perf_counter_ns() - self.started
-                if elapsed >= self.keep_from.get(rule.endpoint, 0):
-                    self._keep(rule, elapsed, status)
-                elif self:
-                    self._pass_on(rule, elapsed, status)
-                else:
-                    method = self.environ["REQUEST_METHOD"]
-                    self.pass_on((rule, method, status, elapsed, self.sampled, (), ()))
-            except Exception:
-                self._pass_rare()
-        super().discard()
+        try:
+            if self.elapsed >= self.keep_from[self.asked.url_rule.endpoint]:  # type: ignore[union-attr]
+                self._keep()
+            elif self:
+                self.pass_on((*_facts(self), *self._statements()))
+            else:
+                self.pass_on(_facts(self))
+        except (AttributeError, KeyError):
+            self._pass_rare()
+        self.forget()
 
     def drop(self) -> None:
         """Count a request in which nothing was looked for."""
-        if not self.closed:
-            self.closed = True
-            self._pass_rare()
+        self.elapsed = perf_counter_ns() - self.started
+        self._pass_rare()
         super().drop()
 
     def _pass_rare(self) -> None:
-        """Hand over a request that matched no rule, or was not answered by Flask."""
+        """Hand over a request of a new endpoint, of none, or one that Flask did not answer."""
         try:
             rule = self.asked.url_rule if self.asked is not None else None
-            self._pass_on(rule, perf_counter_ns() - self.started, self.status)
+            if (
+                rule is not None
+                and self.response is not None
+                and rule.endpoint not in self.keep_from
+            ):
+                self._keep()
+            else:
+                method = self.environ["REQUEST_METHOD"]
+                self.pass_on((rule, method, self.status, self.elapsed, *self._statements()))
+                self.writer.run()
         except Exception:
             log_once("handing a request over to the store")
 
-    def _pass_on(self, rule: Rule | None, elapsed: int, status: int) -> None:
+    def _statements(self) -> tuple[list[str], list[int]]:
+        """Return the texts of the statements, and how many nanoseconds each took."""
         texts = list(map(_text, map(_asked, self)))
-        durations = list(map(sub, map(_ended, self), map(_started, self)))
-        method = self.environ["REQUEST_METHOD"]
-        self.pass_on((rule, method, status, elapsed, self.sampled, texts, durations))
-        self.writer.run()
+        return texts, list(map(sub, map(_ended, self), map(_started, self)))
 
-    def _keep(self, rule: Rule, elapsed: int, status: int) -> None:
+    def _keep(self) -> None:
         """Hand over all that is needed to look at the request later."""
+        rule, method, status, elapsed = _facts(self)
         if is_unjudged() or self.state.is_audited or not self.sampled:
-            self._pass_on(rule, elapsed, status)
+            self.pass_on((rule, method, status, elapsed, *self._statements()))
+            self.writer.run()
             return
         self.keep_from[rule.endpoint] = elapsed + 1  # a slower one may come before the next write
         environ = self.environ
         kept = Kept(
             rule=rule,
-            method=environ["REQUEST_METHOD"],
+            method=method,
             mount=environ.get("SCRIPT_NAME", ""),
             path=path_of(environ),
             status=status,

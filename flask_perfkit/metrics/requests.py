@@ -78,14 +78,14 @@ class MeasuredRequest(RequestRecorder):
         """
         environ, response = self.environ, self.response
         if self.trace or "CONTENT_LENGTH" in environ or "HTTP_TRACEPARENT" in environ:
-            self.drop()
+            MeasuredRequest.drop(self)
             return
         try:
             row, route = (figures.requests if self else figures.plain)[
                 _sort(environ), self.asked.url_rule.rule, response.status_code  # type: ignore[union-attr]
             ]
             layout = figures.layout
-            elapsed = perf_counter_ns() - self.started
+            elapsed = self.elapsed
             with figures.lock:
                 row[SENT] += sum(map(len, response.response))  # type: ignore[arg-type, union-attr]
                 row[layout.place_of_request(elapsed)] += 1
@@ -98,7 +98,7 @@ class MeasuredRequest(RequestRecorder):
                         route[place] += 1
                     self.clear()
         except Exception:
-            self.drop()
+            MeasuredRequest.drop(self)
         self.closed = True
 
     def drop(self) -> None:

@@ -54,9 +54,8 @@ class Passed(NamedTuple):
     method: str
     status: int
     elapsed: int
-    is_sampled: bool
-    texts: Sequence[str]
-    durations: Sequence[int]
+    texts: Sequence[str] = ()
+    durations: Sequence[int] = ()
 
 
 @dataclass
@@ -88,7 +87,6 @@ class Tally:
     ) -> None:
         self._excludes = excludes
         self._weight = 1 / sample_rate if sample_rate and not counts_all else 1.0
-        self._counts_all = counts_all
         self._fingerprints: dict[str, tuple[str, str]] = {}
         self.batch = Batch(0.0)
 
@@ -102,7 +100,7 @@ class Tally:
         """Count a request that was let go; return what under, None where it is not counted."""
         rule = passed.rule
         endpoint = rule.endpoint if rule is not None else ""
-        if not (passed.is_sampled or self._counts_all) or self._excludes(endpoint):
+        if self._excludes(endpoint):
             return None
         key = request_key(passed.method, rule.rule if rule is not None else None)
         weight = self._weight
