@@ -206,9 +206,9 @@ class _Wiring:
         state.sinks = (count_findings, *state.sinks)
         sources: list[Source] = [host_families, OtherFigures()]
         if settings.metrics_indexes:
-            from flask_perfkit.metrics.page.indexes import IndexUse
+            from flask_perfkit.metrics.page.indexes import IndexUseSource
 
-            sources.append(IndexUse(app, state.db))
+            sources.append(IndexUseSource(app, state.db))
         first_step = add_page(app, path, Page(*sources), settings.metrics_auth)
         self._first_steps += [first_step, lambda _: note_traces(app)]
         self._recorder = MeasuredRequest

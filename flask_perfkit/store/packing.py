@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from flask_perfkit.recording.findings import AllowedFinding, Finding
@@ -36,6 +37,9 @@ _MOST_CALLS = 100
 _MOST_FINDINGS = 50
 _DIGITS = 6
 _SECONDS = 1e-9
+_FASTEST = 1
+
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,16 +213,27 @@ def stored_finding(finding: Finding) -> StoredFinding:
 
 
 def _encoded(profile: StoredProfile) -> bytes:
-    return zlib.compress(json.dumps(plain(profile), separators=(",", ":")).encode())
+    values = (
+        plain(profile.summary),
+        [*map(plain, profile.statements)],
+        [*map(plain, profile.calls)],
+        [*map(plain, profile.findings)],
+        [*map(plain, profile.allowed)],
+        profile.memory_delta,
+    )
+    return zlib.compress(_to_json(values).encode(), _FASTEST)
 
 
-def plain(value: Any) -> Any:
-    """Return data classes as lists of their fields, as JSON can hold them."""
-    if hasattr(value, "__dataclass_fields__"):
-        return [plain(getattr(value, item.name)) for item in fields(value)]
-    if isinstance(value, tuple | list):
-        return [plain(each) for each in value]
-    return value
+_of_kind = {
+    kind: attrgetter(*(item.name for item in fields(kind)))
+    for kind in (Summary, StoredStatement, StoredCall, StoredFinding)
+}
+
+
+def plain(value: Summary | StoredStatement | StoredCall | StoredFinding) -> tuple[Any, ...]:
+    """Return the values of the fields, as JSON can hold them."""
+    values: tuple[Any, ...] = _of_kind[type(value)](value)
+    return values
 
 
 def unpacked(body: bytes) -> StoredProfile:
@@ -235,14 +250,14 @@ def unpacked(body: bytes) -> StoredProfile:
 
 
 def summary_of(values: Iterable[Any]) -> Summary:
-    """Return the summary that :func:`plain` made a list of."""
+    """Return the summary that :func:`plain` gave the values of."""
     frozen = [*map(_frozen, values)]
     frozen[1] = RouteKey(*frozen[1])
     return Summary(*frozen)
 
 
 def finding_of(values: Sequence[Any]) -> StoredFinding:
-    """Return the finding that :func:`plain` made a list of."""
+    """Return the finding that :func:`plain` gave the values of."""
     return StoredFinding(*map(_frozen, values))
 
 

@@ -86,7 +86,7 @@ class Tally:
         self, excludes: Callable[[str], bool], sample_rate: float, *, counts_all: bool
     ) -> None:
         self._excludes = excludes
-        self._weight = 1 / sample_rate if sample_rate and not counts_all else 1.0
+        self._weight = 1 if counts_all else _weight_of(sample_rate)
         self._fingerprints: dict[str, tuple[str, str]] = {}
         self.batch = Batch(0.0)
 
@@ -120,7 +120,7 @@ class Tally:
     def count_profile(self, profile: Profile) -> None:
         """Count a request, job or command that was looked at, and what was found in it."""
         key = route_of(profile)
-        scaled = 1 / profile.sample_rate if profile.sample_rate else 1.0
+        scaled = _weight_of(profile.sample_rate)
         weight = self._weight if profile.status is not None else scaled
         self._count_route(
             (*key, profile.endpoint or ""),
@@ -215,6 +215,11 @@ class Tally:
         texts = self.batch.texts
         if name in texts or len(texts) < _MOST_TEXTS:
             texts[name] = text
+
+
+def _weight_of(sample_rate: float) -> float:
+    """Return how many one stands for; a whole number where each is watched."""
+    return 1 / sample_rate if 0 < sample_rate < 1 else 1
 
 
 def _durations(cause: Cause) -> Iterable[float]:

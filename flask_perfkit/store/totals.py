@@ -15,6 +15,8 @@ Key = tuple[Any, ...]
 _DIGITS = 7
 _FASTEST = 1
 
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class Sort(NamedTuple):
     """One sort of totals.
@@ -94,7 +96,7 @@ class Totals(dict[Key, Entry]):
             (key, _rounded(entry.numbers), [*entry.histogram], _rounded(entry.histogram.values()))
             for key, entry in self.items()
         ]
-        return zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), _FASTEST)
+        return zlib.compress(_to_json(rows).encode(), _FASTEST)
 
 
 def decoded(body: bytes) -> Iterator[tuple[Key, Entry]]:
@@ -104,4 +106,4 @@ def decoded(body: bytes) -> Iterator[tuple[Key, Entry]]:
 
 
 def _rounded(numbers: Iterable[float | None]) -> list[float | None]:
-    return [None if each is None else round(each, _DIGITS) for each in numbers]
+    return [round(each, _DIGITS) if isinstance(each, float) else each for each in numbers]

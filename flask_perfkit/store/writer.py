@@ -108,7 +108,9 @@ class Writer:
         return self._living.get(name)
 
     def flush(self) -> None:
-        """Write what is there; whatever goes wrong is told once."""
+        """Write what is there, if anything came; whatever goes wrong is told once."""
+        if not (self._is_running or self._is_over):
+            return
         with self._lock, unseen():
             try:
                 self._write()

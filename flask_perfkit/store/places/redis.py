@@ -93,6 +93,8 @@ class RedisPlace:
         self, period: Period, only: RequestFilter, limit: int, offset: int
     ) -> Found[Summary]:
         """Return the profiles that a filter lets through."""
+        if only == RequestFilter():
+            return self._latest(period, limit, offset)
         found = [
             entry.summary
             for entry in self._entries("started" if only.order == "latest" else "slowest")
@@ -225,12 +227,23 @@ class RedisPlace:
             pipe.decrby(self._key("size"), freed)
             pipe.execute()
 
+    def _latest(self, period: Period, limit: int, offset: int) -> Found[Summary]:
+        """Return profiles of a period, without a look at the others."""
+        key = self._key("started")
+        ids = self._client.zrevrangebyscore(
+            key, period.until, period.since, start=offset, num=limit
+        )
+        total = self._client.zcount(key, period.since, period.until)
+        return Found([entry.summary for entry in self._read(ids)], total)
+
     def _entries(self, order: str) -> Iterator[_Entry]:
         ids = self._client.zrevrange(self._key(order), 0, -1)
         for begin in range(0, len(ids), _CHUNK):
-            some = ids[begin : begin + _CHUNK]
-            bodies = self._client.hmget(self._key("summaries"), some)
-            yield from (_entry(body) for body in bodies if body is not None)
+            yield from self._read(ids[begin : begin + _CHUNK])
+
+    def _read(self, ids: Sequence[bytes]) -> Iterator[_Entry]:
+        bodies = self._client.hmget(self._key("summaries"), ids) if ids else []
+        return (_entry(body) for body in bodies if body is not None)
 
 
 def _client(address: str) -> Any:
