@@ -76,7 +76,7 @@ class StoredRequest(RequestRecorder):
             if self.elapsed >= self.keep_from[self.asked.url_rule.endpoint]:  # type: ignore[union-attr]
                 self._keep()
             elif self:
-                self.pass_on((*_facts(self), *self._statements()))
+                self.pass_on((*_facts(self), *self._executions()))
             else:
                 self.pass_on(_facts(self))
         except (AttributeError, KeyError):
@@ -101,12 +101,12 @@ class StoredRequest(RequestRecorder):
                 self._keep()
             else:
                 method = self.environ["REQUEST_METHOD"]
-                self.pass_on((rule, method, self.status, self.elapsed, *self._statements()))
+                self.pass_on((rule, method, self.status, self.elapsed, *self._executions()))
                 self.writer.run()
         except Exception:
             log_once("handing a request over to the store")
 
-    def _statements(self) -> tuple[list[str], list[int]]:
+    def _executions(self) -> tuple[list[str], list[int]]:
         """Return the texts of the statements, and how many nanoseconds each took."""
         texts = list(map(_text, map(_asked, self)))
         return texts, list(map(sub, map(_ended, self), map(_started, self)))
@@ -115,7 +115,7 @@ class StoredRequest(RequestRecorder):
         """Hand over all that is needed to look at the request later."""
         rule, method, status, elapsed = _facts(self)
         if is_unjudged() or self.state.is_audited or not self.sampled:
-            self.pass_on((rule, method, status, elapsed, *self._statements()))
+            self.pass_on((rule, method, status, elapsed, *self._executions()))
             self.writer.run()
             return
         self.keep_from[rule.endpoint] = elapsed + 1  # a slower one may come before the next write

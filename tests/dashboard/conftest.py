@@ -14,7 +14,7 @@ from example_app.extensions import db
 from example_app.seed import fill
 
 PICTURES = os.environ.get("PERFKIT_PICTURES")
-DOCUMENTS, USERS = (20_000, 1_000) if PICTURES else (60, 20)
+DOCUMENTS, USERS = (4_000, 400) if PICTURES else (60, 20)
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,7 @@ def site(filled: Path) -> Iterator[Site]:
     """
     app = create_app({"DEBUG": True, "DATABASE_URL": f"sqlite:///{filled}"})
     app.add_url_rule("/search/<path:term>", "search", _search)
-    use(app, minutes=45 if PICTURES else 3, rounds=4 if PICTURES else 1)
+    use(app, minutes=35 if PICTURES else 3, rounds=3 if PICTURES else 1)
     client = app.test_client()
     client.get(f"/search/{HOSTILE}?q={HOSTILE}", headers={"User-Agent": HOSTILE})
     client.get(f"/{HOSTILE}")
