@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from random import Random
 from time import time
 from typing import NamedTuple
 from unittest.mock import patch
 
 from flask import Flask
+from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
 from flask_perfkit import PerfKit
@@ -44,19 +46,29 @@ def use(app: Flask, *, minutes: int, rounds: int) -> None:
     client, chance = app.test_client(), Random(7)
     writer = app.extensions["perfkit"].store.writer
     for minute in range(minutes, 0, -1):
-        for _ in range(chance.randint(0, 2 * rounds) if minute > 1 else rounds):
-            client.get(f"/documents?page={chance.randint(1, 3)}")
-            client.get(f"/documents/{chance.randint(1, 60)}")
-            client.get(f"/users/{chance.randint(1, 20)}/documents")
-            client.get("/analytics")
-        for path in ("/before/analytics", "/before/documents", "/before/sleep", "/documents/0"):
-            if minute == 1 or chance.random() < 0.4:
-                client.get(path)
-        if minute % 10 == 1:
-            with app.app_context(), PerfKit().watch("nightly export"):
-                client.get("/documents")
-        with patch("flask_perfkit.store.writer.time", lambda: time() - 60 * (minute - 1)):  # noqa: B023
+        with patch("flask_perfkit.store.writer.time", partial(_earlier, 60.0 * (minute - 1))):
+            _use_for_a_minute(app, client, chance, rounds, is_last=minute == 1)
             writer.flush()
+
+
+def _earlier(seconds: float) -> float:
+    return time() - seconds
+
+
+def _use_for_a_minute(
+    app: Flask, client: FlaskClient, chance: Random, rounds: int, *, is_last: bool
+) -> None:
+    for _ in range(rounds if is_last else chance.randint(rounds // 2, 2 * rounds)):
+        client.get(f"/documents?page={chance.randint(1, 3)}")
+        client.get(f"/documents/{chance.randint(1, 60)}")
+        client.get(f"/users/{chance.randint(1, 20)}/documents")
+        client.get("/analytics")
+    for path in ("/before/analytics", "/before/documents", "/before/sleep", "/documents/0"):
+        if is_last or chance.random() < 0.4:
+            client.get(path)
+    if is_last:
+        with app.app_context(), PerfKit().watch("nightly export"):
+            client.get("/documents")
 
 
 def pages_of(app: Flask) -> dict[str, str]:
