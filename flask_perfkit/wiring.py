@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from flask_perfkit.audit.patches.patch import Patch
     from flask_perfkit.recording.findings import Finding
     from flask_perfkit.state import State
+    from flask_perfkit.store.writer import Writer
 
 
 def wire(app: Flask, state: State) -> None:
@@ -97,6 +98,7 @@ class _Wiring:
         self._settings = state.settings
         self._first_steps: list[FirstStep] = []
         self._recorder = RequestRecorder
+        self._writer: Writer | None = None
         self._lock = RLock()
         self._late_changes = LateChanges(app)
 
@@ -109,7 +111,8 @@ class _Wiring:
         self._first_steps, self._recorder = [], RequestRecorder
         if state.edge is not None:
             state.edge.visitors.clear()
-        state.store = state.put_badge = None
+        state.put_badge = None
+        self._close_store()
         _open_shared_cache(state)
         if settings.auto_batch:
             batch_lazy_loads()
@@ -168,6 +171,7 @@ class _Wiring:
         self._withdraw_pages()
         if not settings.enabled:
             self._state.settings, self._state.sinks = settings, ()
+            self._close_store()
             return
         if _of_cache(before) != _of_cache(settings):
             self._state.close_cache()
@@ -226,9 +230,15 @@ class _Wiring:
             lambda endpoint: state.settings.excludes(endpoint),  # what is told later too
             counts_all=self._recorder.counts_all,
         )
-        state.store = store
+        state.store, self._writer = store, store.writer
         state.sinks = (storing_sink(state, store.writer), *state.sinks)
         self._recorder = storing(self._recorder, store.writer)
+
+    def _close_store(self) -> None:
+        """Have what was stored so far written; the settings make another store, if any."""
+        if self._writer is not None:
+            self._writer.stop()
+        self._state.store = self._writer = None
 
     def _show_dashboard(self) -> None:
         """Show what the store holds, at a path of the application."""

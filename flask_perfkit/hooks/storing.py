@@ -76,7 +76,7 @@ class StoredRequest(RequestRecorder):
             if self.elapsed >= self.keep_from[self.asked.url_rule.endpoint]:  # type: ignore[union-attr]
                 self._keep()
             elif self:
-                self.pass_on((*_facts(self), *self._executions()))
+                self.pass_on((*_facts(self), *_statements_of(self)))
             else:
                 self.pass_on(_facts(self))
         except (AttributeError, KeyError):
@@ -101,21 +101,16 @@ class StoredRequest(RequestRecorder):
                 self._keep()
             else:
                 method = self.environ["REQUEST_METHOD"]
-                self.pass_on((rule, method, self.status, self.elapsed, *self._executions()))
+                self.pass_on((rule, method, self.status, self.elapsed, *_statements_of(self)))
                 self.writer.run()
         except Exception:
             log_once("handing a request over to the store")
-
-    def _executions(self) -> tuple[list[str], list[int]]:
-        """Return the texts of the statements, and how many nanoseconds each took."""
-        texts = list(map(_text, map(_asked, self)))
-        return texts, list(map(sub, map(_ended, self), map(_started, self)))
 
     def _keep(self) -> None:
         """Hand over all that is needed to look at the request later."""
         rule, method, status, elapsed = _facts(self)
         if is_unjudged() or self.state.is_audited or not self.sampled:
-            self.pass_on((rule, method, status, elapsed, *self._executions()))
+            self.pass_on((rule, method, status, elapsed, *_statements_of(self)))
             self.writer.run()
             return
         self.keep_from[rule.endpoint] = elapsed + 1  # a slower one may come before the next write
@@ -132,6 +127,12 @@ class StoredRequest(RequestRecorder):
             records=self[:],
         )
         self.writer.park(partial(profile_of, self.app, self.state.settings, kept))
+
+
+def _statements_of(recorder: Recorder) -> tuple[list[str], list[int]]:
+    """Return the texts of the statements, and how many nanoseconds each took."""
+    texts = list(map(_text, map(_asked, recorder)))
+    return texts, list(map(sub, map(_ended, recorder), map(_started, recorder)))
 
 
 class Kept(NamedTuple):

@@ -85,7 +85,7 @@ class Tally:
     def __init__(
         self, excludes: Callable[[str], bool], sample_rate: float, *, counts_all: bool
     ) -> None:
-        self._excludes = excludes
+        self.excludes = excludes
         self._weight = 1 if counts_all else _weight_of(sample_rate)
         self._fingerprints: dict[str, tuple[str, str]] = {}
         self.batch = Batch(0.0)
@@ -100,7 +100,7 @@ class Tally:
         """Count a request that was let go; return what under, None where it is not counted."""
         rule = passed.rule
         endpoint = rule.endpoint if rule is not None else ""
-        if self._excludes(endpoint):
+        if self.excludes(endpoint):
             return None
         key = request_key(passed.method, rule.rule if rule is not None else None)
         weight = self._weight

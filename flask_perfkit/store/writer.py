@@ -12,6 +12,7 @@ import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from threading import Event, Thread
 from time import time
 from typing import TYPE_CHECKING, Any
@@ -181,6 +182,9 @@ class Writer:
                 log_once("storing a profile")
 
     def _count_profile(self, profile: Profile, now: float) -> None:
+        if profile.endpoint is not None and self._tally.excludes(profile.endpoint):
+            self.keep_from[profile.endpoint] = inf
+            return
         self._tally.count_profile(profile)
         for finding in (*profile.findings, *profile.allowed):
             name = finding_id(finding)
