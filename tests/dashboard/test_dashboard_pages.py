@@ -205,7 +205,12 @@ def test_caches_and_system(client: FlaskClient) -> None:
     client.get("/analytics")
     (name,) = data(client, "/cache")["names"]
     assert (name["hits"], name["misses"]) == (1, 1)
-    assert "hits" in words(client, "/cache")
+    client.patch("/documents/1", json={"title": "changed"})
+    client.get("/analytics")
+    page = data(client, "/cache")
+    (drop,) = page["drops"]
+    assert (drop["name"], drop["table"], drop["count"]) == (name["name"], "documents", 1)
+    assert "documents 1" in words(client, "/cache")
     system = data(client, "/system")
     assert system["latest"]["processes"] == 1
     assert system["store"]["url"] == "memory://"

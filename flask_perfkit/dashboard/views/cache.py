@@ -1,4 +1,4 @@
-"""How often caches had what they were asked for, by name and by route."""
+"""How often caches had what they were asked for, by name and by route, and what dropped it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def cache(desk: Desk, asked: Asked) -> Page:
-    """Show hits and misses."""
+    """Show hits and misses, and which tables' changes dropped what was there."""
     by_route = desk.store.caches(asked.period)
     names: dict[str, CacheTotals] = {}
     for each in by_route:
@@ -21,5 +21,6 @@ def cache(desk: Desk, asked: Asked) -> Page:
         names[each.name] = CacheTotals(
             each.name, None, before.hits + each.hits, before.misses + each.misses
         )
-    data = {"names": list(names.values()), "by_route": by_route}
+    drops = desk.store.drops(asked.period)
+    data = {"names": list(names.values()), "by_route": by_route, "drops": drops}
     return Page("cache.html", "Cache", "/cache", data)
