@@ -13,8 +13,9 @@ from flask_perfkit.advice.index import Index
 class Create:
     """An index to create.
 
-    ``before`` and ``after`` are what the statement that gains most costs, in ``unit``: seconds
-    where it was measured, else the planner's cost (on SQLite the steps of its machine).
+    ``before`` and ``after`` are what the statement that gains most costs now and with all that is
+    advised, in ``unit``: seconds where it was measured, else the planner's cost (on SQLite the
+    steps of its machine).
     ``gain`` is how many times cheaper it gets. ``saved`` is what the whole workload saves in the
     planner's unit, net of what its writes pay. ``proof`` says how the index was tried,
     ``endpoints`` which requests ask what it serves.

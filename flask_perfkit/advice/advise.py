@@ -16,7 +16,7 @@ from flask_perfkit.advice.checks import Check, checks_of
 from flask_perfkit.advice.choice import Choice, Chooser
 from flask_perfkit.advice.drops import bare, drops_of
 from flask_perfkit.advice.explanation import created, rewrite_of
-from flask_perfkit.advice.guesses import common_of
+from flask_perfkit.advice.guesses import Guesses
 from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.planners.access import Method, planner_for
 from flask_perfkit.advice.planners.planner import Planner
@@ -82,6 +82,7 @@ class _Adviser:
     ) -> None:
         self._planner = planner
         self._engine = engine
+        self._guessed = guessed
         self._writes: Writes = writes_of(statements)
         self._rewritten = [
             found for one in statements if (found := rewritten_of(one, planner)) is not None
@@ -91,8 +92,9 @@ class _Adviser:
         asked += list(cascades_of(statements, planner))
         self._asked = list(one_of_each(asked_of(asked)))
         if guessed:
-            common = [found for one in statements for found in common_of(one, planner)]
-            self._asked += asked_of(common)
+            guesses = Guesses(planner)
+            guessed_for = [found for one in statements for found in guesses.of(one)]
+            self._asked += asked_of(guessed_for)
             self._asked += asked_of(declared_cascades_of(self._all_tables(), engine, planner))
 
     def advise(self, *, verify: bool) -> Advice:
@@ -104,7 +106,16 @@ class _Adviser:
         failed = dict(planner.build(candidates))
         choice = chooser.choose([one for one in candidates if one not in failed])
         return Advice(
-            create=tuple(created(choice, chooser, planner, self._engine.dialect, verify=verify)),
+            create=tuple(
+                created(
+                    choice,
+                    chooser,
+                    planner,
+                    self._engine.dialect,
+                    verify=verify,
+                    unit_of_time="" if self._guessed else " a day",
+                )
+            ),
             drop=tuple(self._drops(choice)),
             refused=tuple(self._refusals(choice, failed)),
             rewrites=tuple(self._rewrites(choice)),

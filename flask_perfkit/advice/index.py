@@ -90,6 +90,15 @@ class Index:
         kept = name.encode()[: LONGEST_NAME - len(digest) - 1].decode(errors="ignore")
         return f"{kept.rstrip('_')}_{digest}"
 
+    @property
+    def shorter(self) -> tuple[str, ...]:
+        """The keys of the shorter indexes whose work it does, as a B-tree that begins alike."""
+        if self.method != "btree" or self.where:
+            return ()
+        return tuple(
+            f"({', '.join(map(str, self.keys[:count]))})" for count in range(1, len(self.keys))
+        )
+
     def create(self, dialect: Dialect, *, concurrently: bool = False) -> str:
         """Return the statement that builds it."""
         preparer = dialect.identifier_preparer

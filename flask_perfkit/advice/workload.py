@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from sys import _getframe
@@ -49,7 +49,7 @@ class RecordedStatement:
 
     ``count`` is how often it comes in the time that the workload speaks of, ``rows`` how many it
     wrote in all, ``seconds`` the sum of its execute times. ``constants`` are the parameters that
-    had one value only.
+    had one value only, which no request named in its address.
     """
 
     sql: str
@@ -63,6 +63,8 @@ class RecordedStatement:
     seconds: float = 0.0
     samples: list[Sample] = field(default_factory=list, repr=False)
     constants: dict[str, Any] = field(default_factory=dict, repr=False)
+    is_guess: bool = False
+    """Whether it is a recorded one, asked for other values."""
 
     @property
     def tree(self) -> Any:
@@ -78,14 +80,21 @@ class RecordedStatement:
         """Whether it is an INSERT, UPDATE or DELETE of SQLAlchemy's."""
         return isinstance(self.tree, UpdateBase)
 
-    def add(self, sample: Sample, times: int, rows: int) -> None:
-        """Count one execution, and keep its parameters if they are the first, others or slower."""
+    def add(
+        self, sample: Sample, times: int, rows: int, named: Collection[str] = frozenset()
+    ) -> None:
+        """Count one execution, and keep its parameters if they are the first, others or slower.
+
+        :param named: values that a client gave: another gives others.
+        """
         self.count += times
         self.rows += rows * times
         self.seconds += sample.seconds * times
         for name, value in sample.values.items():
             known = self.constants.setdefault(name, value)
-            if known is not VARIES and (type(known) is not type(value) or known != value):
+            if known is VARIES:
+                continue
+            if type(known) is not type(value) or known != value or str(value) in named:
                 self.constants[name] = VARIES
         given = (sample.sql, sample.parameters)
         if any(given == (kept.sql, kept.parameters) for kept in self.samples):
@@ -159,7 +168,7 @@ class Workload:
                 endpoint = request.endpoint if has_request_context() else None
                 known = RecordedStatement(text, engine, compiled, endpoint, _place())
                 self._statements[id(engine), text] = known
-            known.add(Sample(sql, parameters, values, seconds), self._times, rows)
+            known.add(Sample(sql, parameters, values, seconds), self._times, rows, _named())
 
 
 _open: list[Workload] = []
@@ -177,6 +186,13 @@ def _size(parameters: Any) -> int:
     if isinstance(parameters, list | tuple):
         return sum(map(_size, parameters))
     return len(parameters) if isinstance(parameters, str | bytes) else 8
+
+
+def _named() -> frozenset[str]:
+    """Return the values that the address of the current request names."""
+    if not has_request_context():
+        return frozenset()
+    return frozenset(map(str, (request.view_args or {}).values())) | {*request.args.values()}
 
 
 def _place() -> str:
