@@ -96,13 +96,17 @@ class Rewrite:
 
 @dataclass(frozen=True)
 class Advice:
-    """The advice on a workload, what saves most first, and what its schema shows by itself."""
+    """The advice on a workload, what saves most first, and what its schema shows by itself.
+
+    ``notes`` say what the advice knows nothing of.
+    """
 
     create: tuple[Create, ...] = ()
     drop: tuple[Drop, ...] = ()
     refused: tuple[Refused, ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
     checks: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data that JSON can hold."""
@@ -112,6 +116,7 @@ class Advice:
             "refused": [_plain(one) for one in self.refused],
             "rewrites": [_plain(one) for one in self.rewrites],
             "checks": [_plain(one) for one in self.checks],
+            "notes": list(self.notes),
         }
 
 

@@ -22,6 +22,7 @@ from flask_perfkit.advice.planners.access import Method, planner_for
 from flask_perfkit.advice.planners.planner import Planner
 from flask_perfkit.advice.refusals import refusals_of, small_tables
 from flask_perfkit.advice.rewrites import rewritten_of
+from flask_perfkit.advice.shapes.texts import read_texts
 from flask_perfkit.advice.workload import RecordedStatement, Workload
 
 MOST_CANDIDATES = 60
@@ -52,6 +53,7 @@ def advise(
     :raises SetupError: the database is neither PostgreSQL nor SQLite, or others work on it and
         there is no way to try indexes that does not disturb them.
     """
+    notes = read_texts(workload.app, workload.statements)
     by_engine: dict[Engine, list[RecordedStatement]] = {}
     for recorded in workload.statements:
         by_engine.setdefault(recorded.engine, []).append(recorded)
@@ -67,7 +69,8 @@ def advise(
             rewrites=(*advice.rewrites, *found.rewrites),
             checks=(*advice.checks, *found.checks),
         )
-    return replace(advice, create=tuple(sorted(advice.create, key=lambda one: -one.saved)))
+    best_first = tuple(sorted(advice.create, key=lambda one: -one.saved))
+    return replace(advice, create=best_first, notes=tuple(notes))
 
 
 class _Adviser:

@@ -18,7 +18,7 @@ from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.planners.planner import Outcome, Planner
 from flask_perfkit.advice.workload import RecordedStatement
 
-WORTH = 0.2
+WORTH = 0.1
 """The part of one statement's cost without indexes that an index must save, or else"""
 
 FELT = {"cost": 1_000.0, "steps": 5_000.0}

@@ -40,7 +40,7 @@ class Guesses:
         They are two frequent ones of columns that have many values, and the rarest of those that
         have few. A state that no request named and that never varied stands in the code: it stays.
         """
-        if not isinstance(recorded.tree, Select) or not recorded.samples:
+        if recorded.is_text or not isinstance(recorded.tree, Select) or not recorded.samples:
             return
         try:
             for values in self._values(recorded):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from sys import _getframe
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import current_app, has_app_context, has_request_context, request
 from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.elements import TextClause
 
 from flask_perfkit.errors import SettingsError
 from flask_perfkit.faults import log_once
@@ -65,12 +66,19 @@ class RecordedStatement:
     constants: dict[str, Any] = field(default_factory=dict, repr=False)
     is_guess: bool = False
     """Whether it is a recorded one, asked for other values."""
+    parsed: Any = None
+    """What was read of a text."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it was sent as text."""
+        return self.compiled is None or isinstance(self.compiled.statement, TextClause)
 
     @property
     def tree(self) -> Any:
-        """The statement as SQLAlchemy holds it, its entities resolved; None for bare text."""
-        if self.compiled is None:
-            return None
+        """The statement as SQLAlchemy holds it, its entities resolved; None for unread text."""
+        if self.is_text:
+            return self.parsed
         state = getattr(self.compiled, "compile_state", None)
         resolved = getattr(state, "statement", None)
         return self.compiled.statement if resolved is None else resolved
@@ -125,6 +133,11 @@ class Workload:
     def statements(self) -> tuple[RecordedStatement, ...]:
         """What was recorded, most time first."""
         return tuple(sorted(self._statements.values(), key=lambda one: -one.seconds))
+
+    def include(self, statements: Iterable[RecordedStatement]) -> None:
+        """Add statements that were recorded elsewhere."""
+        for one in statements:
+            self._statements[id(one.engine), one.sql, one.place] = one
 
     def __enter__(self) -> Workload:
         _open.append(self)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask_perfkit.advice.advice import Advice
 from flask_perfkit.advice.advise import advise
+from flask_perfkit.advice.workload import RecordedStatement
 from flask_perfkit.audit.advised import findings_of
 from flask_perfkit.audit.asking import DEFAULT_LIMITS, Limits, Visit
 from flask_perfkit.audit.endpoints import Address
@@ -112,15 +113,18 @@ def audit(
     limits: Limits = DEFAULT_LIMITS,
     prove_fixes: bool = False,
     with_indexes: bool = False,
+    recorded: Iterable[RecordedStatement] = (),
     progress: Progress = lambda address, number, total: None,
 ) -> Audit:
     """Ask an application for each of its addresses, and report what was found.
 
     :param prove_fixes: try each loader option on the request that it was found in.
     :param with_indexes: advise on the indexes of what was asked, too.
+    :param recorded: further statements to advise on.
     :raises SetupError: as ``survey`` does, which has the other parameters.
     """
     seen = survey(app, paths=paths, headers=headers, login=login, limits=limits, progress=progress)
+    seen.workload.include(recorded)
     problems = _problems(seen.visits)
     advice, no_advice = None, ""
     if with_indexes:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from flask_perfkit.advice.advise import advise
+from flask_perfkit.advice.workload import RecordedStatement, Workload
 from flask_perfkit.audit.survey import Progress, survey
 
 if TYPE_CHECKING:
@@ -31,3 +32,19 @@ def index_advice(
     """
     seen = survey(app, paths=paths, headers=headers, login=login, progress=progress)
     return advise(seen.workload, verify=verify, method=method, guessed=True)
+
+
+def index_advice_on(
+    app: Flask,
+    statements: Iterable[RecordedStatement],
+    *,
+    verify: bool = False,
+    method: Method | None = None,
+) -> Advice:
+    """Advise on statements that were recorded elsewhere, and ask no endpoint.
+
+    :raises SetupError: as ``advise`` does.
+    """
+    workload = Workload(app)
+    workload.include(statements)
+    return advise(workload, verify=verify, method=method, guessed=True)
