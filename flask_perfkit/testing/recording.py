@@ -17,7 +17,9 @@ _SENT = "perfkit_recorded"
 
 
 class WorkloadFile:
-    """A workload that is recorded during one run; what their fixtures send is left out.
+    """A workload that is recorded during one run, of the tests that come to their end.
+
+    What fixtures send is left out.
 
     With pytest-xdist each worker counts, and the controller writes.
 

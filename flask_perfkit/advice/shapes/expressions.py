@@ -176,6 +176,8 @@ class Expressions:
 
     def _in(self, node: Any, _: Element | None) -> Any:
         left = self.read(node.this)
+        if node.this.key == "tuple":
+            raise Unreadable("a list of rows is not known")
         query = node.args.get("query")
         if query is not None:
             return left.in_(self._inside(query.this))

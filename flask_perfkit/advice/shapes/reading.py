@@ -43,7 +43,7 @@ class Reading:
 
 
 def read(sql: str, metadata: MetaData, dialect: str) -> Reading:
-    """Read one statement.
+    """Read one statement, or the shape of one, in which lists are folded.
 
     :raises Unreadable: it is none, or has what is not known here.
     :raises ExtraMissing: sqlglot is not installed.
@@ -54,6 +54,7 @@ def read(sql: str, metadata: MetaData, dialect: str) -> Reading:
         raise ExtraMissing("reading statements that are text", "sql") from error
     if len(sql) > LONGEST:
         raise Unreadable("it is too long")
+    sql = sql.replace("IN (...)", "IN (?)").replace("), ...", ")")
     dialect = {"postgresql": "postgres"}.get(dialect, dialect)
     try:
         parsed = sqlglot.parse(_named(sql, sqlglot.tokenize(sql, dialect)), dialect)
