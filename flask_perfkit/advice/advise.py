@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 
 from flask_perfkit.advice.advice import Advice, Drop, Refused, Rewrite
 from flask_perfkit.advice.asked import Writes, asked_of, one_of_each, writes_of
-from flask_perfkit.advice.candidates import Means, candidates_of
+from flask_perfkit.advice.candidates import Means, candidates_of, declared_of
 from flask_perfkit.advice.cascades import cascades_of, declared_cascades_of
 from flask_perfkit.advice.checks import Check, checks_of
 from flask_perfkit.advice.choice import Choice, Chooser
@@ -167,7 +167,14 @@ class _Adviser:
             facts = planner.facts(table)
             there = {bare(one.name) for one in facts.indexes if one.valid} if facts else set()
             best_first = sorted(ranks, key=lambda one: -ranks[one])
-            found += [one for one in best_first if one.name not in there][:most]
+            # First those that the models have already: with them nothing is left to migrate.
+            declared = [
+                one
+                for one in declared_of(table, means.quote)
+                if any(one.keys[0].columns <= need.named for need in weights)
+            ]
+            wanted = dict.fromkeys([*declared, *best_first])
+            found += [one for one in wanted if one.name not in there][: most + len(declared)]
         return found
 
     def _drops(self, choice: Choice) -> Iterator[Drop]:

@@ -85,7 +85,9 @@ def test_statements_that_are_text(app: Flask) -> None:
         db.session.execute(sa.text("SELECT * FROM letter WHERE sender = :who"), {"who": 7}).all()
         db.session.execute(sa.text("WITH x AS (SELECT 1 AS n) SELECT n FROM x")).all()
     advice = advise(workload)
-    assert [one.sql for one in advice.create] == ["CREATE INDEX ix_letter_sender ON letter (sender)"]
+    assert [one.sql for one in advice.create] == [
+        "CREATE INDEX ix_letter_sender ON letter (sender)"
+    ]
     assert advice.notes == ("1 statement sent as text could not be read and got no index",)
 
 
