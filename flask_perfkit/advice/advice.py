@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask_perfkit.advice.checks import Check
+from flask_perfkit.advice.check import Check
 from flask_perfkit.advice.index import Index
 
 

@@ -12,8 +12,10 @@ from flask_perfkit.advice.advice import Advice, Drop, Refused, Rewrite
 from flask_perfkit.advice.asked import Writes, asked_of, one_of_each, writes_of
 from flask_perfkit.advice.candidates import Means, candidates_of, declared_of
 from flask_perfkit.advice.cascades import cascades_of, declared_cascades_of
-from flask_perfkit.advice.checks import Check, checks_of
+from flask_perfkit.advice.check import Check
+from flask_perfkit.advice.checks import checks_of
 from flask_perfkit.advice.choice import Choice, Chooser
+from flask_perfkit.advice.drift import drift_of
 from flask_perfkit.advice.drops import bare, drops_of
 from flask_perfkit.advice.explanation import created, rewrite_of
 from flask_perfkit.advice.guesses import Guesses
@@ -23,7 +25,11 @@ from flask_perfkit.advice.planners.planner import Planner
 from flask_perfkit.advice.refusals import refusals_of, small_tables
 from flask_perfkit.advice.rewrites import rewritten_of
 from flask_perfkit.advice.shapes.texts import read_texts
+from flask_perfkit.advice.unlimited import unlimited_of
 from flask_perfkit.advice.workload import RecordedStatement, Workload
+
+LARGEST_WHOLE = 1_000
+"""The rows of a table from which on the detector of unbounded results finds it by itself."""
 
 MOST_CANDIDATES = 60
 FEWEST_CANDIDATES = 12
@@ -85,6 +91,7 @@ class _Adviser:
     ) -> None:
         self._planner = planner
         self._engine = engine
+        self._statements = statements
         self._guessed = guessed
         self._writes: Writes = writes_of(statements)
         self._rewritten = [
@@ -122,15 +129,17 @@ class _Adviser:
             drop=tuple(self._drops(choice)),
             refused=tuple(self._refusals(choice, failed)),
             rewrites=tuple(self._rewrites(choice)),
-            checks=tuple(self._checks()),
+            checks=tuple(self._checks(choice)),
         )
 
-    def _checks(self) -> Iterator[Check]:
+    def _checks(self, choice: Choice) -> Iterator[Check]:
+        yield from unlimited_of(self._statements, self._planner, most=LARGEST_WHOLE)
         if self._engine.dialect.is_async:
             return
-        metadatas = {table.metadata for table in self._tables()}
+        advised = {one.name for one in choice.chosen}
         with self._engine.connect() as connection:
-            for metadata in metadatas:
+            for metadata in {table.metadata for table in self._tables()}:
+                yield from drift_of(connection, metadata, advised=advised)
                 yield from checks_of(connection, metadata)
 
     def _tables(self) -> set[Table]:

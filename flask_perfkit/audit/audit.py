@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from flask_perfkit.advice.advice import Advice
 from flask_perfkit.advice.advise import advise
+from flask_perfkit.advice.check import Check
 from flask_perfkit.advice.workload import RecordedStatement
 from flask_perfkit.audit.advised import findings_of
 from flask_perfkit.audit.asking import DEFAULT_LIMITS, Limits, Visit
 from flask_perfkit.audit.endpoints import Address
 from flask_perfkit.audit.proof import Proof, is_provable, prove
+from flask_perfkit.audit.sources import source_checks
 from flask_perfkit.audit.survey import Progress, Survey, nothing_logged, survey
 from flask_perfkit.errors import SetupError
 from flask_perfkit.faults import log_once
@@ -59,6 +61,13 @@ class Audit:
     is_measured: bool = False
     advice: Advice | None = None
     no_advice: str = ""
+    source_checks: tuple[Check, ...] = ()
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What schema, statements and source show without being measured."""
+        schema = self.advice.checks if self.advice is not None else ()
+        return (*self.source_checks, *(one for one in schema if one.kind != "unused_index"))
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
@@ -87,6 +96,7 @@ class Audit:
             "findings": [problem.to_dict() for problem in self.problems],
             "proofs": [proof.to_dict() for proof in self.proofs],
             "not_audited": [address._asdict() for address in self.missed],
+            "checks": [vars(check) for check in self.checks],
             "interrupted": self.interrupted,
             "index_advice": self.advice.to_dict() if self.advice is not None else None,
         }
@@ -134,6 +144,8 @@ def audit(
     if prove_fixes and not seen.interrupted:
         with nothing_logged():
             problems = [_proven(app, problem) for problem in problems]
+    findings = (problem.finding for problem in problems)
+    places = {(each.filename or "", each.lineno or 0) for each in findings}
     return Audit(
         seen.visits,
         tuple(problems),
@@ -142,6 +154,7 @@ def audit(
         app.extensions["perfkit"].settings.metrics_path is not None,
         advice,
         no_advice,
+        tuple(source_checks(app, places)),
     )
 
 
