@@ -282,7 +282,8 @@ class Call:
 
     ``kind`` is ``"redis"``, ``"cache"``, ``"blocking"``, ``"refused_relationship"`` or
     ``"refused_column"``; of the keys only fingerprints are kept, of what was refused to load the
-    moment at which its object had been loaded.
+    moment at which its object had been loaded. ``started`` is when the first call began, ``ended``
+    when the last one did end, on the clock of ``perf_counter_ns``.
     ``allowances`` held while it was called.
     """
 
@@ -293,6 +294,8 @@ class Call:
     function: str | None
     count: int = 0
     duration: float = 0.0
+    started: int = 0
+    ended: int = 0
     keys: set[int] = field(default_factory=set)
     callers: Counter[tuple[str, int]] = field(default_factory=Tally)
     allowances: tuple[Allowance, ...] = ()
@@ -369,7 +372,9 @@ class Profile:
     on the clock of ``perf_counter_ns``, ``mount`` the prefix that the application is mounted
     under. ``answer`` is None where nobody judges how answers are sent. ``allowances`` are what
     the code allowed, ``allowed`` the findings that they kept out of ``findings``, ``unmatched``
-    those of its own that have nothing to allow any more.
+    those of its own that have nothing to allow any more. ``id`` is set where somebody was told it
+    before the response left, ``sample_rate`` is the share of its like that is watched, ``failed``
+    says of work that is no request that it ended with an error.
     """
 
     endpoint: str | None = None
@@ -394,6 +399,9 @@ class Profile:
     zero: int = 0
     mount: str = ""
     answer: Answer | None = None
+    id: str = ""
+    sample_rate: float = 1.0
+    failed: bool = False
 
     @property
     def query_count(self) -> int:
