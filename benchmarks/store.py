@@ -82,16 +82,8 @@ def redis_url(given: str | None) -> Iterator[str | None]:
 
 def measured(name: str, place: Place, profiles: int) -> Iterator[str]:
     """Write the profiles to a place, then read the pages; yield a line for each figure."""
-    tally = Tally(lambda endpoint: False, 1.0, counts_all=True)
-    now = time()
     began, cpu = perf_counter(), process_time()
-    for first in range(0, profiles, BATCH):
-        moment = now - DAY + DAY * first / profiles
-        for number in range(first, first + BATCH):
-            profile = profile_of(number, moment)
-            tally.count_profile(profile)
-            tally.batch.profiles.append(packed(profile, TELLING if profile.findings else 0))
-        place.write(tally.taken(moment))
+    tally = fill(place, profiles)
     elapsed, cpu = perf_counter() - began, process_time() - cpu
     count, size = place.size()
     yield f"{name}: {count:,} profiles, {size / 1e6:.1f} MB"
@@ -120,6 +112,20 @@ def measured(name: str, place: Place, profiles: int) -> Iterator[str]:
             times.append(perf_counter() - began)
             cpus.append(process_time() - cpu)
         yield f"  {page}: {min(times) * 1e3:,.0f} ms, {min(cpus) * 1e3:,.0f} ms of CPU"
+
+
+def fill(place: Place, profiles: int) -> Tally:
+    """Write profiles to a place, spread over the last day; return what counted them."""
+    tally = Tally(lambda endpoint: False, 1.0, counts_all=True)
+    now = time()
+    for first in range(0, profiles, BATCH):
+        moment = now - DAY + DAY * first / profiles
+        for number in range(first, first + BATCH):
+            profile = profile_of(number, moment)
+            tally.count_profile(profile)
+            tally.batch.profiles.append(packed(profile, TELLING if profile.findings else 0))
+        place.write(tally.taken(moment))
+    return tally
 
 
 def profile_of(number: int, moment: float) -> Profile:

@@ -9,6 +9,7 @@ from random import random
 from threading import Lock
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from flask import got_request_exception, has_request_context, request
 
@@ -21,7 +22,7 @@ from flask_perfkit.recording.profile import LARGE_ANSWER, Answer, Profile, View
 from flask_perfkit.recording.recorder import Recorder, current, enter, leave
 from flask_perfkit.signals import request_profiled
 from flask_perfkit.sinks import deliver
-from flask_perfkit.sinks.headers import profile_link, server_timing
+from flask_perfkit.sinks.headers import server_timing
 from flask_perfkit.standin import stand_in
 from flask_perfkit.state import MOST_REPLAYS, Replay
 from flask_perfkit.store.identity import new_id
@@ -324,8 +325,11 @@ def _speak_early(recorder: RequestRecorder, response: Response, state: State) ->
             response.headers.add("Server-Timing", server_timing(profile))
         if links:
             recorder.profile_id = new_id()
-            page = f"{settings.dashboard_path}/requests/{recorder.profile_id}"
-            response.headers.add("Link", profile_link(profile.mount + page))
+            root = profile.mount + settings.dashboard_path.rstrip("/")
+            page = quote(f"{root}/requests/{recorder.profile_id}")
+            response.headers.add("Link", f'<{page}>; rel="profile"')
+            if state.put_badge is not None:
+                state.put_badge(response, recorder.asked, profile, quote(root), page)
         if settings.on_finding == "raise" and profile.findings:
             recorder.spoke = True
             raise FindingError(profile.findings)

@@ -17,10 +17,10 @@ from flask import request_finished
 
 from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.requests import RequestRecorder, request_of
-from flask_perfkit.metrics.page.page import ENDPOINT
 from flask_perfkit.metrics.store.exemplars import Exemplar, trace_of
 from flask_perfkit.metrics.store.figures import figures
 from flask_perfkit.metrics.store.layout import DURATION, SENT
+from flask_perfkit.pages import page_of
 from flask_perfkit.recording.causes import Record
 from flask_perfkit.recording.recorder import current
 
@@ -172,9 +172,9 @@ class MeasuredRequest(RequestRecorder):
         """
         asked = self.asked
         rule = asked.url_rule if asked is not None else None
-        scraped = rule is not None and rule.endpoint == ENDPOINT
+        is_ours = rule is not None and page_of(rule.endpoint) is not None
         counted_below = self.response is None and self._has_inner  # by another application of ours
-        if scraped or counted_below:
+        if is_ours or counted_below:
             raise LookupError
         method, prefix = self.environ["REQUEST_METHOD"], self.environ.get("SCRIPT_NAME", "")
         status = self.status

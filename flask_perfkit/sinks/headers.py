@@ -1,8 +1,6 @@
-"""Shows the time and the findings of a request in its headers: ``Server-Timing`` and ``Link``."""
+"""Shows the time and the findings of a request in its ``Server-Timing`` header."""
 
 from __future__ import annotations
-
-from urllib.parse import quote
 
 from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.wording import line, statement_count
@@ -27,11 +25,6 @@ def server_timing(profile: Profile) -> str:
         description = _quoted(f"{text}: {finding.fix}")
         metrics.append(f"{finding.kind};dur={finding.duration * 1000:.1f};desc={description}")
     return ", ".join(metrics)
-
-
-def profile_link(page: str) -> str:
-    """Return the value of ``Link`` that leads to the page of a request's profile (RFC 8288)."""
-    return f'<{quote(page)}>; rel="profile"'
 
 
 def _quoted(text: str) -> str:

@@ -74,10 +74,11 @@ class Looks:
 
 
 class CacheLook:
-    """Counts what caches were asked since the last look."""
+    """Counts what caches were asked since the last look, and what dropped their values."""
 
     def __init__(self) -> None:
         self._before = cache_stats.by_route()
+        self._dropped = cache_stats.drops()
 
     def __call__(self, tally: Tally) -> None:
         """Count."""
@@ -88,6 +89,11 @@ class CacheLook:
             if hits > 0 or misses > 0:
                 tally.count_cache(name, rule, max(hits, 0), max(misses, 0))
         self._before = now
+        drops = cache_stats.drops()
+        for (name, table), count in drops.items():
+            if (more := count - self._dropped.get((name, table), 0)) > 0:
+                tally.count_drops(name, table, more)
+        self._dropped = drops
 
 
 class ProcessLook:

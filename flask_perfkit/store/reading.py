@@ -302,6 +302,15 @@ class CacheTotals:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheDrops:
+    """How often a change of a table had made a value of a cache old when it was asked for."""
+
+    name: str
+    table: str
+    count: float
+
+
+@dataclass(frozen=True, slots=True)
 class SystemPoint:
     """Figures of all processes that use the store together, in one bucket of time.
 
@@ -415,6 +424,9 @@ class Store(Protocol):
 
     def caches(self, period: Period) -> list[CacheTotals]:
         """Return how often which cache was asked by which route, the most asked first."""
+
+    def drops(self, period: Period) -> list[CacheDrops]:
+        """Return which tables' changes dropped values of which caches, the most frequent first."""
 
     def system(self, period: Period) -> list[SystemPoint]:
         """Return the figures of the processes over time."""

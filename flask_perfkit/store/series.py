@@ -10,6 +10,7 @@ from flask_perfkit.store.buckets import Bucket
 from flask_perfkit.store.histogram import Histogram
 from flask_perfkit.store.looks import GROWING, MEANS
 from flask_perfkit.store.reading import (
+    CacheDrops,
     CacheTotals,
     Point,
     Route,
@@ -130,6 +131,15 @@ def caches_of(series: Series) -> list[CacheTotals]:
         for (name, rule), entry in series.merged().items()
     ]
     return sorted(found, key=lambda each: -(each.hits + each.misses))
+
+
+def drops_of(series: Series) -> list[CacheDrops]:
+    """Return what dropped values of caches, the most frequent first."""
+    found = [
+        CacheDrops(name, table, *map(_known, entry.numbers))
+        for (name, table), entry in series.merged().items()
+    ]
+    return sorted(found, key=lambda each: -each.count)
 
 
 def system_of(series: Series) -> list[SystemPoint]:

@@ -16,6 +16,7 @@ from flask_perfkit.store.buckets import buckets_of
 from flask_perfkit.store.packing import finding_of, unpacked
 from flask_perfkit.store.places.place import Known, Place
 from flask_perfkit.store.reading import (
+    CacheDrops,
     CacheTotals,
     FindingTotals,
     Found,
@@ -34,12 +35,14 @@ from flask_perfkit.store.reading import (
 from flask_perfkit.store.series import (
     Series,
     caches_of,
+    drops_of,
     route_of_totals,
     statements_of,
     system_of,
 )
 from flask_perfkit.store.totals import (
     CACHES,
+    DROPS,
     FINDINGS,
     ROUTES,
     STATEMENTS,
@@ -170,6 +173,11 @@ class KeptStore:
         """Return how often which cache was asked by which route."""
         with self._read():
             return caches_of(self._series(CACHES, period))
+
+    def drops(self, period: Period) -> list[CacheDrops]:
+        """Return which tables' changes dropped values of which caches."""
+        with self._read():
+            return drops_of(self._series(DROPS, period))
 
     def system(self, period: Period) -> list[SystemPoint]:
         """Return the figures of the processes over time."""

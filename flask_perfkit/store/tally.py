@@ -21,6 +21,7 @@ from flask_perfkit.store.packing import (
 )
 from flask_perfkit.store.totals import (
     CACHES,
+    DROPS,
     FINDINGS,
     ROUTES,
     SORTS,
@@ -146,6 +147,10 @@ class Tally:
     def count_cache(self, name: str, rule: str | None, hits: int, misses: int) -> None:
         """Count how often a cache was asked."""
         self.batch.totals[CACHES].entry((name, rule), 2).add((hits, misses))
+
+    def count_drops(self, name: str, table: str, count: int) -> None:
+        """Count the values of a cache that a change of a table had made old."""
+        self.batch.totals[DROPS].entry((name, table), 1).add((count,))
 
     def count_look(self, process: str, figures: Sequence[float | None]) -> None:
         """Add one look at this process and its machine."""

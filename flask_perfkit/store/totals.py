@@ -44,10 +44,13 @@ FINDINGS = Sort("finding", 500, ("", "request", "*", "(other)"))
 CACHES = Sort("cache", 300, ("(other)", None))
 """By name and rule: hits, misses."""
 
+DROPS = Sort("drop", 300, ("(other)", "(other)"))
+"""By name of the cache and table: values that a change of the table had made old."""
+
 SYSTEM = Sort("system", 200, ("(other)",))
 """By process: looks, seconds since the look before, then what :mod:`processes` reads."""
 
-SORTS = (ROUTES, STATEMENTS, FINDINGS, CACHES, SYSTEM)
+SORTS = (ROUTES, STATEMENTS, FINDINGS, CACHES, DROPS, SYSTEM)
 
 
 class Entry:
