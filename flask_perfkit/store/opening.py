@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from flask_perfkit.store.keeping import Keeper
-from flask_perfkit.store.looks import CacheLook, ProcessLook
+from flask_perfkit.store.looks import CacheLook, Looks, ProcessLook
 from flask_perfkit.store.places.place import Place
 from flask_perfkit.store.store import KeptStore
 from flask_perfkit.store.tally import Tally
@@ -33,11 +33,14 @@ def open_store(
     url, limit = settings.storage_url or "memory://", settings.storage_limit
     shown = shown_url(url)
     writer = Writer(
-        place := _place(app, url, limit),
+        place := open_place(app, url, limit),
         Tally(excludes, settings.sample_rate, counts_all=counts_all),
         Keeper(keeps_all=app.debug or app.testing),
         shown,
-        (CacheLook(), ProcessLook(app, db)),
+        Looks(
+            None if url == "memory://" else url,
+            lambda: (CacheLook(), ProcessLook(app, db)),
+        ),
     )
     return KeptStore(place, writer, shown, limit)
 
@@ -49,7 +52,8 @@ def shown_url(url: str) -> str:
     return f"{parts.scheme}://{host}{parts.path}"
 
 
-def _place(app: Flask, url: str, limit: int) -> Place:
+def open_place(app: Flask, url: str, limit: int) -> Place:
+    """Open the place that a URL names, for so many profiles."""
     scheme = urlsplit(url).scheme
     if scheme not in ("memory", "sqlite"):
         from flask_perfkit.store.places.redis import RedisPlace

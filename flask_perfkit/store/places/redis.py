@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
+from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask_perfkit.cache.stores.client import without_namespace
@@ -63,7 +64,9 @@ class RedisPlace:
         else:
             raise TimeoutError("other processes write all the time")
         if batch.profiles:
-            self._make_room()
+            self._forget_profiles()
+        if batch.texts:
+            self._forget_texts()
 
     def totals(self, names: Sequence[str]) -> list[bytes | None]:
         """Return the totals of buckets as they were encoded."""
@@ -184,17 +187,20 @@ class RedisPlace:
         for name in names:
             pipe.expire(self._key(name), _LIFE)
 
-    def _make_room(self) -> None:
-        """Forget the profiles and texts that are worth least, above the limits."""
+    def _forget_profiles(self) -> None:
+        """Forget the profiles that are worth least, above the limits."""
         count, size = self.size()
-        excess, mean = count - self._limit, size / max(count, 1)
-        if size > self._limit * AVERAGE_SIZE:
-            excess = max(excess, int((size - self._limit * AVERAGE_SIZE) / mean) + 1)
+        most, mean = self._limit * AVERAGE_SIZE, size / max(count, 1)
+        excess = count - self._limit
+        if size > most:
+            excess = max(excess, ceil((size - most) / mean))
         if excess > 0:
             self._forget(excess)
-        known = self._client.zcard(self._key("last"))
-        if known > MOST_TEXTS:
-            gone = self._client.zrange(self._key("last"), 0, known - MOST_TEXTS - 1)
+
+    def _forget_texts(self) -> None:
+        """Forget the texts that were not seen for the longest time, above the limit."""
+        gone = self._client.zrange(self._key("last"), 0, -MOST_TEXTS - 1)
+        if gone:
             with self._client.pipeline() as pipe:
                 pipe.hdel(self._key("texts"), *gone)
                 pipe.zrem(self._key("first"), *gone)

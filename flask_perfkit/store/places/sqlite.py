@@ -1,7 +1,4 @@
-"""Keeps a store in an SQLite file that processes share, or in memory.
-
-Its tables have a prefix of their own, so that a file which holds other tables is left intact.
-"""
+"""Keeps a store in an SQLite file that processes share, or in memory."""
 
 from __future__ import annotations
 
@@ -9,42 +6,19 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from flask_perfkit.cache.process.fork import Lock
 from flask_perfkit.store.buckets import buckets_at
 from flask_perfkit.store.packing import Packed, summary_of
+from flask_perfkit.store.places.database import connect, identity
 from flask_perfkit.store.places.place import ALWAYS_KEPT, AVERAGE_SIZE, MOST_TEXTS, Known
 from flask_perfkit.store.reading import Found, Period, RequestFilter, Summary
 from flask_perfkit.store.tally import Batch
 from flask_perfkit.store.totals import Totals, decoded
 
-_LONGEST_WAIT = 2.0  # seconds, for another process that writes
-_VERSION = 1
 _MOST_VARIABLES = 500
 
-_SCHEMA = """
-CREATE TABLE perfkit_totals (name TEXT PRIMARY KEY, body BLOB, expires REAL) WITHOUT ROWID;
-CREATE INDEX perfkit_totals_expires ON perfkit_totals (expires);
-CREATE TABLE perfkit_texts (
-    name TEXT PRIMARY KEY, value TEXT, first REAL, last REAL
-) WITHOUT ROWID;
-CREATE INDEX perfkit_texts_last ON perfkit_texts (last);
-CREATE TABLE perfkit_profiles (
-    id TEXT PRIMARY KEY, kind TEXT, method TEXT, name TEXT, endpoint TEXT, path TEXT,
-    status INTEGER, started REAL, duration REAL, sql_duration REAL, statements INTEGER,
-    findings TEXT, interest INTEGER, size INTEGER, body BLOB
-);
-CREATE INDEX perfkit_profiles_started ON perfkit_profiles (started);
-CREATE INDEX perfkit_profiles_duration ON perfkit_profiles (duration);
-CREATE INDEX perfkit_profiles_interest ON perfkit_profiles (interest, started, size);
-CREATE TABLE perfkit_found (
-    finding TEXT, started REAL, profile TEXT, PRIMARY KEY (finding, started, profile)
-) WITHOUT ROWID;
-CREATE INDEX perfkit_found_profile ON perfkit_found (profile);
-"""
-_TABLES = ("totals", "texts", "profiles", "found")
 _SUMMARY = (
     "id, kind, method, name, endpoint, path, status, started, duration, sql_duration, statements,"
     " findings"
@@ -63,8 +37,14 @@ class SQLitePlace:
         self._limit = limit
         self._lock = Lock()
         self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._process = os.getpid()
         self._inherited: list[sqlite3.Connection] = []
+
+    def __del__(self) -> None:
+        """Close the database, but not that of the process which this one was forked from."""
+        if self._process == os.getpid():
+            self._close()
 
     def write(self, batch: Batch) -> None:
         """Add a batch in one short transaction."""
@@ -137,9 +117,7 @@ class SQLitePlace:
         """Close the file: SQLite's locks on it belong to a process, and a child would lack them."""
         if self._path is not None:
             with self._lock:
-                if self._connection is not None:
-                    self._connection.close()
-                    self._connection = None
+                self._close()
 
     def _read_in(self, select: str, names: Iterable[str], more: str = "") -> list[Any]:
         """Return the rows of all names; a statement takes no more than some of them at once."""
@@ -156,15 +134,22 @@ class SQLitePlace:
         with self._lock:
             if self._process != os.getpid():
                 self._begin_in_child()
+            elif self._path is not None and identity(self._path) != self._file:
+                self._close()  # it was removed, or replaced
             if self._connection is None:
-                self._connection = _connect(self._path)
+                self._connection = connect(self._path)
+                self._file = identity(self._path) if self._path is not None else None
             try:
                 yield self._connection
             except sqlite3.DatabaseError:
-                if self._path is not None:  # the file may have been replaced or removed
-                    connection, self._connection = self._connection, None
-                    connection.close()
+                if self._path is not None:
+                    self._close()
                 raise
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def _begin_in_child(self) -> None:
         """Begin without what the parent had: to close it here could harm the parent's file."""
@@ -196,46 +181,6 @@ class SQLitePlace:
         connection.executemany("DELETE FROM perfkit_found WHERE profile = ?", gone)
 
 
-def _connect(path: str | None) -> sqlite3.Connection:
-    if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(
-        path or ":memory:", timeout=_LONGEST_WAIT, isolation_level=None, check_same_thread=False
-    )
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA journal_size_limit = 8000000")
-        _create_tables(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _create_tables(connection: sqlite3.Connection) -> None:
-    """Create what is missing; what another version of PerfKit left is dropped."""
-    if _version(connection) == _VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    if _version(connection) != _VERSION:  # another process may have been faster
-        for table in (*_TABLES, "version"):
-            connection.execute(f"DROP TABLE IF EXISTS perfkit_{table}")
-        for statement in _SCHEMA.split(";"):
-            connection.execute(statement)
-        connection.execute("CREATE TABLE perfkit_version (number INTEGER)")
-        connection.execute("INSERT INTO perfkit_version VALUES (?)", (_VERSION,))
-    connection.execute("COMMIT")
-
-
-def _version(connection: sqlite3.Connection) -> int | None:
-    tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'perfkit_version'")
-    if tables.fetchone() is None:
-        return None
-    row = connection.execute("SELECT number FROM perfkit_version").fetchone()
-    return row[0] if row is not None else None
-
-
 def _write_totals(connection: sqlite3.Connection, batch: Batch) -> None:
     for bucket in buckets_at(batch.moment):
         for sort, totals in batch.totals.items():
@@ -262,8 +207,8 @@ def _write_texts(connection: sqlite3.Connection, batch: Batch) -> None:
         [(name, value, batch.moment, batch.moment) for name, value in batch.texts.items()],
     )
     connection.execute(
-        "DELETE FROM perfkit_texts WHERE last < (SELECT last FROM perfkit_texts"
-        " ORDER BY last DESC LIMIT 1 OFFSET ?)",
+        "DELETE FROM perfkit_texts WHERE name IN"
+        " (SELECT name FROM perfkit_texts ORDER BY last DESC LIMIT -1 OFFSET ?)",
         (MOST_TEXTS,),
     )
 
