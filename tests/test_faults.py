@@ -107,7 +107,7 @@ def faults_in(caplog: pytest.LogCaptureFixture) -> list[str]:
 HOOKED = {
     "wsgi": ["_goes_to_kernel", "closes_bodies", "_StreamedBody", "_follow"],
     "hooks.requests": [
-        "_facts", "_view", "request_of",
+        "_facts", "view_of", "request_of",
         "_note_failure", "analyse", "deliver", "server_timing",
         "first_look", "is_application",
     ],
