@@ -324,9 +324,11 @@ def _aggregate(tree: ModuleTree, node: cst.BaseExpression) -> tuple[str, str] | 
         default = node.args[1].value
         if inner is None:
             return None
+        if isinstance(default, cst.UnaryOperation):
+            default = default.expression
         if not isinstance(default, cst.Integer | cst.Float | cst.SimpleString):
             raise Refusal("the value where there is no row is worked out by the database")
-        return inner[0], tree.code(default) if inner[0] != "count" else "0"
+        return inner[0], tree.code(node.args[1].value) if inner[0] != "count" else "0"
     return (name, "0" if name == "count" else "") if name in _AGGREGATES else None
 
 

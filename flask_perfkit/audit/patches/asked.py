@@ -10,6 +10,7 @@ import libcst as cst
 from libcst import matchers as m
 from sqlalchemy.orm import Mapper
 
+from flask_perfkit.audit.patches.loops import innermost_loop
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.names import bindings, given_once, mapper_in
 from flask_perfkit.audit.patches.refusal import Refusal
@@ -30,6 +31,7 @@ _USES = {
     ("scalars", "all"): "rows",
     ("execute", "scalars", "all"): "rows",
 }
+_CALLED = m.Call(m.Attribute(attr=m.Name(m.MatchIfTrue({*_SENDS, *_ENDS}.__contains__))))
 _OF_COLLECTIONS = {"filter", "filter_by", "where", "order_by"}
 _WALKED = {("scalars",), ("execute", "scalars")}
 _OF_QUERIES = {
@@ -93,17 +95,17 @@ def asked_at(tree: ModuleTree, lineno: int, subject: str) -> Asked:
     :param subject: what the finding says that it is, if the line asks for several.
     :raises Refusal: that cannot be told, or it is not built of a select.
     """
-    calls = [call for call in tree.around(lineno, cst.Call) if tree.first_line(call) == lineno]
     found, reasons = [], []
-    for call in calls:
+    for node in _candidates(tree, lineno):
         try:
-            asked = _asked_by(tree, call)
+            asked = _asked_by(tree, node)
         except Refusal as refusal:
             reasons.append(refusal)
             continue
         if asked is not None:
             found.append(asked)
     if len(found) > 1:
+        found = [each for each in found if _is_in_loop(tree, each)] or found
         found = [each for each in found if _is_about(tree, each, subject)] or found
     if len(found) == 1:
         return found[0]
@@ -112,19 +114,40 @@ def asked_at(tree: ModuleTree, lineno: int, subject: str) -> Asked:
     raise Refusal(f"it cannot be told which expression at line {lineno} asks")
 
 
+def _candidates(tree: ModuleTree, lineno: int) -> Iterator[cst.BaseExpression]:
+    """Yield what may ask at a line: calls, and queries that are walked."""
+    loops: list[Any] = [*tree.around(lineno, cst.For), *tree.around(lineno, cst.CompFor)]
+    nodes = (*tree.around(lineno, cst.Call), *(loop.iter for loop in loops))
+    yield from (each for each in dict.fromkeys(nodes) if tree.first_line(each) == lineno)
+
+
+def _is_in_loop(tree: ModuleTree, asked: Asked) -> bool:
+    try:
+        return innermost_loop(tree, asked.node) is not None
+    except Refusal:
+        return True
+
+
 def _is_about(tree: ModuleTree, asked: Asked, subject: str) -> bool:
     mapper = asked.entity(tree)
     return mapper is not None and mapper.class_.__name__ == subject.partition(".")[0]
 
 
-def _asked_by(tree: ModuleTree, call: cst.Call) -> Asked | None:
+def _asked_by(tree: ModuleTree, node: cst.BaseExpression) -> Asked | None:
+    above = tree.parent(node)
+    if isinstance(above, cst.For | cst.CompFor) and above.iter is node:
+        return _walked(tree, node)
+    return _called(tree, node) if isinstance(node, cst.Call) else None
+
+
+def _called(tree: ModuleTree, call: cst.Call) -> Asked | None:
     if not isinstance(call.func, cst.Attribute):
         return None
     name = call.func.attr.value
     if name in _SENDS and call.args:
         return _sent(tree, call, call.func)
     if name in _ENDS and not call.args:
-        return _queried(tree, call, call.func)
+        return _queried(tree, call, call.func.value, _OF_QUERIES[name])
     return None
 
 
@@ -283,15 +306,26 @@ def _tested(tree: ModuleTree, asked: Asked) -> Asked | None:
     return replace(asked, root=begin.args, steps=steps, use="exists")
 
 
-def _queried(tree: ModuleTree, call: cst.Call, end: cst.Attribute) -> Asked | None:
-    """Return what a legacy query asks for."""
+def _walked(tree: ModuleTree, node: cst.BaseExpression) -> Asked | None:
+    """Return what is asked for by walking it: a query, or what a call gives."""
+    if m.matches(node, _CALLED):
+        return _called(tree, cst.ensure_type(node, cst.Call))
+    return _queried(tree, node, node, "rows")
+
+
+def _queried(
+    tree: ModuleTree, call: cst.BaseExpression, ended: cst.BaseExpression, use: str
+) -> Asked | None:
+    """Return what a legacy query asks for.
+
+    :param ended: the query without the call that sends it.
+    """
     function = tree.function_of(call)
-    query, gone = end.value, list[cst.SimpleStatementLine]()
+    query, gone = ended, list[cst.SimpleStatementLine]()
     if function is not None:
-        query, gone = written_out(tree, end.value, call, tree.block_of(call))
-        gone = gone if are_only_for(tree, gone, end.value, tree.block_of(call)) else []
+        query, gone = written_out(tree, ended, call, tree.block_of(call))
+        gone = gone if are_only_for(tree, gone, ended, tree.block_of(call)) else []
     begin, steps = chain_of(query, _is_query)
-    use = _OF_QUERIES[end.attr.value]
     if _is_collection(begin) and {step.name for step in steps} <= _OF_COLLECTIONS:
         children = cst.ensure_type(begin, cst.Attribute)
         return Asked(*(call, function, "", "", (), steps, use), gone=tuple(gone), children=children)
