@@ -84,18 +84,24 @@ class Loop:
             if may_be_missing and self._is_conditional(at) and self.model is None:
                 raise Refusal("only some turns ask, and the others may have no key")
 
-    def check_reads(self, asked: cst.CSTNode, besides: frozenset[str] = frozenset()) -> None:
+    def check_reads(
+        self,
+        asked: cst.CSTNode,
+        besides: frozenset[str] = frozenset(),
+        told_by: frozenset[str] | None = None,
+    ) -> None:
         """See to it that the loop does not write what it reads.
 
         :param asked: the part of it that a patch replaces.
         :param besides: tables that it may add rows to.
+        :param told_by: the attributes that tell which rows are read, if others may change.
         :raises Refusal: it may.
         """
         function = self.function
         for each in self._tree.walk(function) if function is not None else ():
             if isinstance(each, cst.Yield) and self._tree.function_of(each) is function:
                 raise Refusal("the loop is in a generator, which may be left off early")
-        check_only_reads(self._tree, self.body, asked, besides=besides)
+        check_only_reads(self._tree, self.body, asked, besides=besides, told_by=told_by)
         check_not_changed(self._tree, self.body, self.node.iter)
 
     @cached_property
