@@ -30,6 +30,7 @@ from rewriting import Game, Goal, Note, Player, Team, db
 from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 
 """
+KEYS = "ks = [int(k) for k in request.args.getlist('k')]"
 _numbers = itertools.count()
 
 
@@ -132,9 +133,12 @@ class Rewriting:
 def rewriting(path: Path, body: str, address: str, kind: str, helpers: str = "") -> Rewriting:
     """Write a view, ask for it, and draft the patch for what was found.
 
+    :param body: the view after its first line, which makes ``ks`` of the address.
+
     :raises Refusal: there is none.
     """
-    text = f"{HEAD}{dedent(helpers)}\n\ndef view():\n{indent(dedent(body), '    ')}\n"
+    view = f"def view():\n    {KEYS}\n{indent(dedent(body), '    ')}\n"
+    text = f"{HEAD}{dedent(helpers)}\n\n{view}"
     name = f"rewritten_{next(_numbers)}"
     file = path / f"{name}.py"
     file.write_text(text)

@@ -39,8 +39,8 @@ def of_children(tree: ModuleTree, asked: Asked, loop: Loop) -> Asked:
     if children is None:
         return asked
     relationship: Any = None
-    if loop.model is not None and tree.code(children.value) == tree.code(loop.node.target):
-        relationship = loop.model.relationships.get(children.attr.value)
+    if loop.walked.model is not None and tree.code(children.value) == tree.code(loop.node.target):
+        relationship = loop.walked.model.relationships.get(children.attr.value)
     found = key_of_children(relationship) if relationship is not None else None
     if found is None or relationship.order_by or relationship.lazy not in _ASKS:
         raise Refusal("it cannot be told which expression asks")

@@ -164,7 +164,7 @@ def _check_writes(tree: ModuleTree, got: Got, loop: Any) -> None:
     if not is_deleted:
         loop.check_reads(got.call, told_by=frozenset(got.columns))
         return
-    if not all(loop.are_distinct(key) for key in got.keys) or _reaches_itself(got.mapper):
+    if not all(loop.walked.are_distinct(key) for key in got.keys) or _reaches_itself(got.mapper):
         raise Refusal("a row that is deleted may be asked for again")
     loop.check_reads(deleting)
 

@@ -8,7 +8,8 @@ import libcst as cst
 from libcst import matchers as m
 
 from flask_perfkit.audit.patches.answers import Answer
-from flask_perfkit.audit.patches.asked import Asked, asked_at
+from flask_perfkit.audit.patches.asked import Asked
+from flask_perfkit.audit.patches.asking import asked_at
 from flask_perfkit.audit.patches.batches import answer_of
 from flask_perfkit.audit.patches.children import of_children
 from flask_perfkit.audit.patches.gets import Got, asked_by, gots_at, keep_in_session

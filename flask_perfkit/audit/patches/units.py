@@ -34,7 +34,7 @@ def check_unit(tree: ModuleTree, loop: Loop, unit: cst.With) -> None:
         is_known = m.matches(item.item, _UNITS) or _only_commits(tree, item.item)
         if unit.asynchronous is not None or not is_known:
             raise Refusal("the unit of work is the application's own")
-        if loop.may_be_empty() and not m.matches(item.item, _UNITS):
+        if loop.walked.may_be_empty() and not m.matches(item.item, _UNITS):
             raise Refusal("without any turn, the block would commit all the same")
         if names_in(item.item) & loop.targets:
             raise Refusal("each turn has a unit of work of its own")
@@ -76,7 +76,7 @@ def move_behind(tree: ModuleTree, loop: Loop, line: cst.SimpleStatementLine) -> 
 def put_behind(loop: Loop, line: cst.SimpleStatementLine) -> Any:
     """Return a line as it stands behind a loop: without any turn nothing was committed."""
     behind: Any = line.with_changes(leading_lines=[])
-    if not loop.may_be_empty() or not m.findall(behind, _COMMITS):
+    if not loop.walked.may_be_empty() or not m.findall(behind, _COMMITS):
         return behind
     return cst.If(cst.parse_expression(loop.items()), cst.IndentedBlock([behind]))
 
