@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import getattr_static
 from typing import Any
 
 import libcst as cst
@@ -46,7 +47,7 @@ def of_children(tree: ModuleTree, asked: Asked, loop: Loop) -> Asked:
         raise Refusal("it cannot be told which expression asks")
     local, remote, _ = found
     target = relationship.mapper.class_
-    if asked.query is not None and not hasattr(target, "query"):
+    if asked.query is not None and getattr_static(target, "query", None) is None:
         raise Refusal("the collection is no plain query of its model")
     tree.need([(target.__module__, target.__name__)])
     value = cst.Attribute(children.value, cst.Name(local))

@@ -85,7 +85,7 @@ def _is_of_object(tree: ModuleTree, target: cst.CSTNode) -> bool:
         target = target.value
     if not isinstance(target, cst.Attribute):
         return False
-    return value_of(tree, target.value, tree.function_of(target)) is not g
+    return not isinstance(target.value, cst.Name) or tree.value(target.value) is not g
 
 
 def _check_call(tree: ModuleTree, call: cst.Call, besides: frozenset[str]) -> None:
