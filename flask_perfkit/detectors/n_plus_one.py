@@ -14,8 +14,9 @@ from flask_perfkit.cures.selects import (
 from flask_perfkit.detectors.aggregation import aggregate_select, aggregates_by
 from flask_perfkit.detectors.loading import loading_fix
 from flask_perfkit.detectors.usage import Aggregate
+from flask_perfkit.detectors.walking import lets_go
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.issued import known
+from flask_perfkit.recording.issued import commits_itself, known
 from flask_perfkit.recording.profile import Cause, Profile
 from flask_perfkit.recording.reason import NO_TABLE, is_of_catalog, is_primary_key
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
@@ -177,15 +178,18 @@ def _only_aggregated(cause: Cause) -> tuple[Aggregate, ...]:
 def _would_batch(cause: Cause, profile: Profile) -> bool:
     """Tell whether auto-batching would help.
 
-    It loads for objects of one query at a time, by the columns of the relationship, outside of
-    AUTOCOMMIT, and gives up what it has where something is written in between.
+    It loads for objects of one query at a time that are still there, by the columns of the
+    relationship, outside of AUTOCOMMIT, and gives up what it has where something is written in
+    between.
     """
     brought = cause.brought_at
     if cause.reason.kind != "lazy" or 2 * max(brought.values(), default=0) < brought.total():
         return False
     if not cause.reason.plain_join:
         return False
-    if ("isolation_level", "AUTOCOMMIT") in cause.target:
+    if ("isolation_level", "AUTOCOMMIT") in cause.target or commits_itself(cause.issued):
+        return False
+    if lets_go([(cause.filename, cause.lineno), *cause.callers]):
         return False
     return not cause.has_between(profile.written)
 

@@ -18,7 +18,7 @@ from libcst.metadata import MetadataWrapper, PositionProvider
 
 from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.cures.loaders import Import
-from flask_perfkit.recording.callsite import is_application
+from flask_perfkit.recording.callsite import Span, is_application
 
 N = TypeVar("N", bound=cst.CSTNode)
 
@@ -31,6 +31,7 @@ class ModuleTree:
     """
 
     def __init__(self, text: str, module: ModuleType) -> None:
+        self._lines = text.split("\n")
         self._wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
         self._positions = self._wrapper.resolve(PositionProvider)
         self._children: dict[cst.CSTNode, Sequence[cst.CSTNode]] = {}
@@ -41,6 +42,7 @@ class ModuleTree:
         self.replacements: dict[cst.CSTNode, Callable[[Any], Any]] = {}
         self.imports: dict[Import, None] = {}
         self.taken: set[str] = set()
+        self._put: set[tuple[cst.CSTNode, str]] = set()
         self.loops: dict[cst.CSTNode, object] = {}
 
     @cached_property
@@ -52,6 +54,18 @@ class ModuleTree:
                 found[each.__name__].append(each.__code__)
         return found
 
+    def is_method_of_several(self, name: str) -> bool:
+        """Tell whether several functions of the application have a name, one of them a method."""
+        codes = self.methods[name]
+        several = len({(code.co_filename, code.co_firstlineno) for code in codes}) > 1
+        return several and any("." in code.co_qualname for code in codes)
+
+    def note(self, node: cst.CSTNode, code: str) -> bool:
+        """Note that code is put at a node; false where it is there by another rewrite."""
+        is_new = (node, code) not in self._put
+        self._put.add((node, code))
+        return is_new
+
     def around(self, lineno: int, kind: type[N]) -> Iterator[N]:
         """Yield the nodes of a kind that a line lies in, the innermost first."""
         found = []
@@ -61,6 +75,26 @@ class ModuleTree:
                 if span.start.line <= lineno <= span.end.line:
                     found.append(node)
         yield from reversed(found)
+
+    def expression_at(self, span: Span) -> cst.BaseExpression | None:
+        """Return the innermost expression that ends where a place ends and holds all of it.
+
+        Where a chain of calls takes several lines, the place of a call begins at its own name.
+        """
+        begin = (span.lineno, self._column(span.lineno, span.column))
+        end = (span.end_lineno, self._column(span.end_lineno, span.end_column))
+        found = None
+        for node in self.walk():
+            if isinstance(node, cst.BaseExpression):
+                place = self._positions[node]
+                ends = (place.end.line, place.end.column) == end
+                if ends and (place.start.line, place.start.column) <= begin:
+                    found = node
+        return found
+
+    def _column(self, lineno: int, in_bytes: int) -> int:
+        line = self._lines[lineno - 1] if lineno <= len(self._lines) else ""
+        return len(line.encode()[:in_bytes].decode(errors="ignore"))
 
     def walk(self, node: cst.CSTNode | None = None) -> Iterator[cst.CSTNode]:
         """Yield a node and all inside of it, the outer ones first."""
