@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from threading import get_ident
 from time import perf_counter_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
@@ -37,7 +36,6 @@ def recorded(state: State, name: str, method: str) -> Iterator[None]:
     """
     recorder = Recorder()
     recorder.stands_alone = True
-    recorder.pushed_in = get_ident()
     recorder.touched = {} if are_watched() else None
     token = enter(recorder)
     try:
