@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         PerfKitError,
         SettingsError,
         SetupError,
+        StoreError,
     )
     from flask_perfkit.extension import PerfKit
     from flask_perfkit.measuring.counter import QueryCounter
@@ -50,6 +51,7 @@ __all__ = [
     "QueryCounter",
     "SettingsError",
     "SetupError",
+    "StoreError",
     "cache_stats",
     "cursor_page_schema",
     "get_system_metrics",

@@ -124,7 +124,8 @@ def first_look(settings: Settings) -> Callable[[Recorder], bool]:
 
     That is what nearly every request in production is, so the cheapest look comes first, and a
     dearer one only where that does not settle it: no statement took longer than all of the
-    request, and no line asked more often than there are statements beyond one a line.
+    request, and no line asked more often than there are statements beyond one a line. It leaves
+    the time until then in ``elapsed``, which others need as well.
     """
     slow_request, slow_query = map(_nanoseconds, (settings.slow_request, settings.slow_query))
     quick = min(slow_request, slow_query)
@@ -133,7 +134,7 @@ def first_look(settings: Settings) -> Callable[[Recorder], bool]:
     few = min(most, MANY_ROWS - 1)
 
     def is_unremarkable(recorder: Recorder) -> bool:
-        elapsed = perf_counter_ns() - recorder.started
+        elapsed = recorder.elapsed = perf_counter_ns() - recorder.started
         if recorder.has_more:
             return False
         if elapsed > quick and (elapsed > slow_request or _slowest(recorder) > slow_query):

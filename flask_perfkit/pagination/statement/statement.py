@@ -48,7 +48,7 @@ def require_session(session: Any) -> None:
 
 
 def _is_async(session: object) -> bool:
-    # Where its module was not imported there is no such session, and maybe no greenlet to import it.
+    # There is none where its module was not imported, which without greenlet it cannot be.
     asyncio = sys.modules.get("sqlalchemy.ext.asyncio")
     return asyncio is not None and isinstance(
         session, asyncio.AsyncSession | asyncio.async_scoped_session
