@@ -124,8 +124,11 @@ def first_look(settings: Settings) -> Callable[[Recorder], bool]:
 
     That is what nearly every request in production is, so the cheapest look comes first, and a
     dearer one only where that does not settle it: no statement took longer than all of the
-    request, and no line asked more often than there are statements beyond one a line.
+    request, and no line asked more often than there are statements beyond one a line. What a
+    detector of the application's own looks for is not known: it gets each request.
     """
+    if settings.detectors:
+        return lambda recorder: False
     slow_request, slow_query = map(_nanoseconds, (settings.slow_request, settings.slow_query))
     quick = min(slow_request, slow_query)
     often = settings.n_plus_one_threshold
