@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 
 from flask_perfkit.cache.cache import Cache
 
-DOCS = Path(__file__).parents[2] / "docs" / "caching.md"
+DOCS = Path(__file__).parents[2] / "docs" / "explanation" / "cache.md"
 
 
 class User:
