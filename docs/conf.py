@@ -54,9 +54,9 @@ class _Options:
     def getgroup(self, *_: str) -> _Options:
         return self
 
-    def addoption(self, name: str, *, help: str, metavar: str = "", **_: Any) -> None:
-        shown = f"{name}={metavar}" if metavar else name
-        self.entries.append(f"`{shown}`\n: {help}\n")
+    def addoption(self, name: str, **about: Any) -> None:
+        shown = f"{name}={about['metavar']}" if "metavar" in about else name
+        self.entries.append(f"`{shown}`\n: {about['help']}\n")
 
 
 def _pytest_options() -> list[str]:

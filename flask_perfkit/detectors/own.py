@@ -37,7 +37,7 @@ def detector(kind: str, *, severity: str = "warning") -> Callable[[Look], Detect
 
         @detector("chatty_view", severity="warning")
         def chatty_view(profile):
-            if profile.query_count > 50:
+            if profile.endpoint and profile.query_count > 50:
                 yield Finding("chatty_view", profile.endpoint, "chatty_view: ...", "one query")
 
         app.config["PERFKIT_DETECTORS"] = (chatty_view,)
