@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -134,6 +135,14 @@ def _inner(name: str, folders: set[str]) -> str:
 def test_imports_go_down_only() -> None:
     assert violations(SOURCE) == []
     assert max(FLOORS.values()) < MOST_FLOORS
+
+
+def test_the_page_about_it_shows_this_plan() -> None:
+    page = (SOURCE.parent / "docs" / "explanation" / "architecture.md").read_text()
+    table = page.partition("| floor | rooms |\n")[2].partition("\n\n")[0].splitlines()[1:]
+    shown = [sorted(re.findall(r"`(\w+)`", row)) for row in table]
+    assert shown == [sorted(rooms.split()) for rooms in PLAN.strip().splitlines()]
+    assert [room for room in FLOORS if f"**`{room}`**" not in page] == []
 
 
 @pytest.mark.parametrize(
