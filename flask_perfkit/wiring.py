@@ -173,7 +173,8 @@ class _Wiring:
     def _speak(self, environ: WSGIEnvironment) -> None:
         """Say what is watched and where to look; warn of what cannot be meant."""
         app, settings = self._app, self._state.settings
-        make_heard(in_debug=app.debug, tells_findings=settings.on_finding == "log")
+        is_told = settings.on_finding == "log" and not self._state.is_audited
+        make_heard(in_debug=app.debug, tells_findings=is_told)
         say(logging.INFO, start_line(app.name, self._settings, environ))
         for name in self._settings.exclude:
             near = get_close_matches(name, app.view_functions, n=1)
