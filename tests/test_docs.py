@@ -125,12 +125,14 @@ def test_every_kind_has_a_page_with_its_severity_and_a_fix() -> None:
         assert f"/{kind}.md)" in fixes, kind
 
 
-def test_every_error_is_explained() -> None:
-    page = (DOCS / "reference" / "errors.md").read_text()
+def test_every_public_name_is_explained() -> None:
+    names, errors = ((DOCS / "reference" / page).read_text() for page in ("api.md", "errors.md"))
     for name in flask_perfkit.__all__:
         value = getattr(flask_perfkit, name)
         if isinstance(value, type) and issubclass(value, PerfKitError):
-            assert f"`{name}`" in page
+            assert f"`{name}`" in errors
+        else:
+            assert re.search(rf"^\.\. \w+:: {name}$", names, re.MULTILINE), name
 
 
 def test_every_setting_that_is_named_is_there() -> None:
