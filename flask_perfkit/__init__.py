@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         PerfKitError,
         SettingsError,
         SetupError,
+        StoreError,
     )
     from flask_perfkit.extension import PerfKit
     from flask_perfkit.measuring.counter import QueryCounter
@@ -51,6 +52,7 @@ __all__ = [
     "QueryCounter",
     "SettingsError",
     "SetupError",
+    "StoreError",
     "cache_stats",
     "cursor_page_schema",
     "detector",

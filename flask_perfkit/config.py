@@ -23,6 +23,7 @@ PREFIX = "PERFKIT_"
 
 _PASSWORD_IN_QUERY = re.compile(r"(?<=password=)[^&'\"]*", re.IGNORECASE)
 _MOST_BUCKETS = 50
+_STORES = ("memory://", "sqlite:///PATH", "redis://", "rediss://", "unix://")
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster", "rediss+cluster")
 
 
@@ -63,6 +64,15 @@ def _is_url(value: Any, schemes: tuple[str, ...]) -> bool:
         return urlsplit(value).scheme in schemes
     except ValueError:  # brackets that hold no address
         return False
+
+
+def _is_storage_url(value: Any) -> bool:
+    if not _is_url(value, ("memory", "sqlite", "redis", "rediss", "unix")):
+        return False
+    parts = urlsplit(value)
+    if parts.scheme == "memory":
+        return not (parts.netloc or parts.path.strip("/"))
+    return parts.scheme != "sqlite" or (not parts.netloc and bool(parts.path.strip("/")))
 
 
 def _or_none(check: _Check) -> _Check:
@@ -116,6 +126,7 @@ _REDIS_URL = _Check(
     "a URL that starts with " + ", ".join(f"{scheme}://" for scheme in _REDIS_SCHEMES),
     lambda value: _is_url(value, _REDIS_SCHEMES),
 )
+_STORAGE_URL = _Check("a URL such as " + ", ".join(_STORES), _is_storage_url)
 
 
 def _setting(default: Any, check: _Check, meaning: str, *, secret: bool = False) -> Any:
@@ -194,6 +205,22 @@ class Settings:
     metrics_indexes: bool = _setting(
         False, _BOOL, "Show how often PostgreSQL uses each index, read at each scrape."
     )
+    dashboard: bool = _setting(
+        None, _BOOL, "Show the dashboard; on in debug unless set, elsewhere with an auth only."
+    )
+    dashboard_path: str = _setting("/perfkit", _PATH, "Where the dashboard is.")
+    dashboard_auth: Callable[..., object] | None = _setting(
+        None, _or_none(_CALLABLE), "Says whether the current request may see the dashboard."
+    )
+    dashboard_badge: bool = _setting(
+        True, _BOOL, "In debug, put a small link to its own profile on each HTML page."
+    )
+    storage_url: str | None = _setting(
+        None,
+        _or_none(_STORAGE_URL),
+        "Where profiles and totals are kept; in memory if there is a dashboard, unless set.",
+    )
+    storage_limit: int = _setting(1000, _COUNT, "Profiles that are kept.")
     traces: bool = _setting(False, _BOOL, "Send OpenTelemetry spans and metrics.")
     traces_messages: bool = _setting(
         False, _BOOL, "Send what exceptions say, which may hold what a user typed, with traces."
@@ -219,7 +246,7 @@ class Settings:
             if own.get(key) is value:
                 own.pop(key, None)
         settings = cls(**_read(own, debug=app.debug))
-        settings._check_together()
+        settings._check_together(debug=app.debug)
         settings.write_back(app.config)
         written.clear()
         written.update((key, app.config[key]) for key in app.config if _is_unset(key, own))
@@ -229,7 +256,17 @@ class Settings:
         """Tell whether an endpoint is never reported."""
         return endpoint is not None and any(fnmatchcase(endpoint, each) for each in self.exclude)
 
-    def _check_together(self) -> None:
+    def _check_together(self, *, debug: bool) -> None:
+        if self.dashboard and self.dashboard_auth is None and not debug:
+            raise SettingsError(
+                "PERFKIT_DASHBOARD is True outside of debug, where everybody could read it: set "
+                "PERFKIT_DASHBOARD_AUTH to a callable that says who may"
+            )
+        if self.metrics_path == self.dashboard_path:
+            raise SettingsError(
+                f"PERFKIT_METRICS_PATH and PERFKIT_DASHBOARD_PATH are both {self.metrics_path!r}: "
+                "give each page a path of its own"
+            )
         if self.page_size > self.max_page_size:
             raise SettingsError(
                 f"PERFKIT_PAGE_SIZE is {self.page_size}, which is more than "
@@ -275,8 +312,11 @@ def _read(config: Mapping[str, Any], *, debug: bool) -> dict[str, Any]:
 def _derived(values: dict[str, Any], *, debug: bool) -> dict[str, Any]:
     bounds = {float(bound) for bound in values["metrics_buckets"]}
     values["metrics_buckets"] = tuple(sorted(bounds | {1.0}))
-    if values["server_timing"] is None:
-        values["server_timing"] = debug
+    for name in ("server_timing", "dashboard"):
+        if values[name] is None:
+            values[name] = debug
+    if values["storage_url"] is None and values["dashboard"]:
+        values["storage_url"] = "memory://"
     return values
 
 

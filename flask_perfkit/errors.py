@@ -6,6 +6,7 @@
     ├── SettingsError       (ValueError)      a PERFKIT_* setting is unknown or has a bad value
     ├── SetupError          (RuntimeError)    init_app was called twice, or not at all
     ├── ExtraMissing        (ImportError)     an optional package is needed; names the extra
+    ├── StoreError          (ConnectionError) the store of profiles cannot be read
     ├── ParameterError      (ValueError, 400) a query parameter is bad
     │   └── CursorError     (ValueError, 400) a cursor is forged, cut or of another query
     ├── FindingError        (AssertionError)  PERFKIT_ON_FINDING = "raise" met a finding
@@ -49,6 +50,10 @@ class ExtraMissing(PerfKitError, ImportError):
             f"{feature} needs a package that is not installed: install flask-perfkit[{extra}]"
         )
         self.extra = extra
+
+
+class StoreError(PerfKitError, ConnectionError):
+    """The place behind ``PERFKIT_STORAGE_URL`` cannot be read; no request is concerned."""
 
 
 class ParameterError(PerfKitError, BadRequest, ValueError):

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from flask_perfkit.recording.profile import Profile
     from flask_perfkit.testing.assertions import Assertions
     from flask_perfkit.testing.budget_file import BudgetFile
+    from flask_perfkit.testing.recording import WorkloadFile
 
 _BUDGET = "perfkit-budget"
+_WORKLOAD = "perfkit-workload"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,6 +40,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write to FILE what the tests that pass send now",
     )
+    group.addoption(
+        "--perfkit-record",
+        metavar="FILE",
+        help="write to FILE which statements the tests send, without values, for flask perfkit "
+        "indexes --workload FILE (the path is relative to pytest's root directory)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -54,6 +62,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(BudgetFile(config.rootpath, budget, update=update), _BUDGET)
     elif update:
         raise pytest.UsageError("--perfkit-update-budget needs --perfkit-budget=FILE as well")
+    workload = config.getoption("perfkit_record")
+    if workload:
+        from flask_perfkit.testing.recording import WorkloadFile
+
+        config.pluginmanager.register(WorkloadFile(config.rootpath, workload), _WORKLOAD)
 
 
 @pytest.fixture
@@ -77,6 +90,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
     with TestBlock(item) as block, recording_only_the_test(item, block.recorder):
         result = yield
+    workload: WorkloadFile | None = item.config.pluginmanager.get_plugin(_WORKLOAD)
+    if workload is not None:
+        workload.add(block.profile)
     complaints = list(_complaints(item, block.profile))
     if complaints:
         pytest.fail("\n\n".join(complaints), pytrace=False)
@@ -87,6 +103,7 @@ def _is_watched(item: pytest.Item) -> bool:
     return (
         bool(item.config.getoption("perfkit"))
         or item.config.pluginmanager.has_plugin(_BUDGET)
+        or item.config.pluginmanager.has_plugin(_WORKLOAD)
         or item.get_closest_marker("perfkit") is not None
         or "perfkit" in getattr(item, "fixturenames", ())
     )

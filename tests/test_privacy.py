@@ -5,7 +5,11 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import sqlite3
+import zlib
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -104,6 +108,46 @@ def test_nothing_of_a_statement_is_kept(app: Flask, way: Any) -> None:
     with profiles(app) as collected:
         app.test_client().get("/")
     assert not secrets_in(collected)
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_nothing_is_stored(tmp_path: Path, debug: bool) -> None:
+    path = tmp_path / "perfkit.db"
+    url = f"sqlite:///{path}"
+    with archive(storage_url=url, unbounded_rows=5, slow_query=1e-9, DEBUG=debug) as app:
+
+        @app.post("/<int:number>")
+        def take(number: int) -> str:
+            WAYS[number]()
+            return request.form["password"]
+
+        app.add_url_rule("/reset/<reset_token>", "reset", lambda reset_token: "ok")
+        client = app.test_client()
+        for number in range(len(WAYS)):
+            client.post(
+                f"/{number}?token={SECRET}",
+                data={"password": SECRET},
+                headers={"Authorization": SECRET, "Cookie": f"s={SECRET}", "User-Agent": SECRET},
+            )
+        client.get(f"/reset/{SECRET}")
+        assert app.extensions["perfkit"].store.info().profiles >= len(WAYS)
+    written = b"".join(each.read_bytes() for each in tmp_path.iterdir())
+    assert b"perfkit_profiles" in written
+    texts = [*unpacked(path)]
+    assert any("reset" in text for text in texts)
+    assert SECRET.encode() not in written
+    assert all(SECRET not in text for text in texts)
+
+
+def unpacked(path: Path) -> Iterator[str]:
+    """Yield each value of each table of a store, those that are compressed too."""
+    with closing(sqlite3.connect(path)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        for (table,) in tables.fetchall():
+            for row in connection.execute(f"SELECT * FROM {table}"):
+                for value in row:
+                    is_packed = isinstance(value, bytes)
+                    yield zlib.decompress(value).decode() if is_packed else str(value)
 
 
 def test_a_cure_keeps_nothing_of_the_statement_that_it_mends(app: Flask) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -19,10 +18,7 @@ from tests.metrics.servers import ROOT, Server, free_port, running, until
 pytestmark = pytest.mark.slow
 
 TOGETHER = 8
-UWSGI = shutil.which("uwsgi", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-needs_uwsgi = pytest.mark.skipif(
-    UWSGI is None, reason="uWSGI is no part of the extra [test]: it must be compiled"
-)
+UWSGI = Path(sys.executable).with_name("uwsgi")
 
 SHOP = """
     import logging
@@ -89,10 +85,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=needs_uwsgi if name == "uwsgi" else ()) for name in COMMANDS],
-)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_request_counts_with_the_first_ones_at_once(tmp_path: Path, name: str) -> None:
     with serving(tmp_path, COMMANDS[name]) as server:
         with ThreadPoolExecutor(TOGETHER) as pool:
@@ -105,7 +98,6 @@ def test_every_request_counts_with_the_first_ones_at_once(tmp_path: Path, name: 
     assert "n_plus_one: Document.user loaded 10 times" in (tmp_path / "server.log").read_text()
 
 
-@needs_uwsgi
 @pytest.mark.parametrize("patch", ["--gevent-monkey-patch", "--gevent-early-monkey-patch"])
 def test_a_blocking_call_under_a_server_that_patches(tmp_path: Path, patch: str) -> None:
     command = "{uwsgi} --http {address} --module shop:app --master --gevent 10 " + patch

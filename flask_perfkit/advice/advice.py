@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask_perfkit.advice.checks import Check
+from flask_perfkit.advice.check import Check
 from flask_perfkit.advice.index import Index
 
 
@@ -13,8 +13,9 @@ from flask_perfkit.advice.index import Index
 class Create:
     """An index to create.
 
-    ``before`` and ``after`` are what the statement that gains most costs, in ``unit``: seconds
-    where it was measured, else the planner's cost (on SQLite the steps of its machine).
+    ``before`` and ``after`` are what the statement that gains most costs now and with all that is
+    advised, in ``unit``: seconds where it was measured, else the planner's cost (on SQLite the
+    steps of its machine).
     ``gain`` is how many times cheaper it gets. ``saved`` is what the whole workload saves in the
     planner's unit, net of what its writes pay. ``proof`` says how the index was tried,
     ``endpoints`` which requests ask what it serves.
@@ -95,13 +96,17 @@ class Rewrite:
 
 @dataclass(frozen=True)
 class Advice:
-    """The advice on a workload, what saves most first, and what its schema shows by itself."""
+    """The advice on a workload, what saves most first, and what its schema shows by itself.
+
+    ``notes`` say what the advice knows nothing of.
+    """
 
     create: tuple[Create, ...] = ()
     drop: tuple[Drop, ...] = ()
     refused: tuple[Refused, ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
     checks: tuple[Check, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data that JSON can hold."""
@@ -111,6 +116,7 @@ class Advice:
             "refused": [_plain(one) for one in self.refused],
             "rewrites": [_plain(one) for one in self.rewrites],
             "checks": [_plain(one) for one in self.checks],
+            "notes": list(self.notes),
         }
 
 

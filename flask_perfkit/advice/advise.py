@@ -10,19 +10,26 @@ from sqlalchemy.engine import Engine
 
 from flask_perfkit.advice.advice import Advice, Drop, Refused, Rewrite
 from flask_perfkit.advice.asked import Writes, asked_of, one_of_each, writes_of
-from flask_perfkit.advice.candidates import Means, candidates_of
+from flask_perfkit.advice.candidates import Means, candidates_of, declared_of
 from flask_perfkit.advice.cascades import cascades_of, declared_cascades_of
-from flask_perfkit.advice.checks import Check, checks_of
+from flask_perfkit.advice.check import Check
+from flask_perfkit.advice.checks import checks_of
 from flask_perfkit.advice.choice import Choice, Chooser
+from flask_perfkit.advice.drift import drift_of
 from flask_perfkit.advice.drops import bare, drops_of
 from flask_perfkit.advice.explanation import created, rewrite_of
-from flask_perfkit.advice.guesses import common_of
+from flask_perfkit.advice.guesses import Guesses
 from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.planners.access import Method, planner_for
 from flask_perfkit.advice.planners.planner import Planner
 from flask_perfkit.advice.refusals import refusals_of, small_tables
 from flask_perfkit.advice.rewrites import rewritten_of
+from flask_perfkit.advice.shapes.texts import read_texts
+from flask_perfkit.advice.unlimited import unlimited_of
 from flask_perfkit.advice.workload import RecordedStatement, Workload
+
+LARGEST_WHOLE = 1_000
+"""The rows of a table from which on the detector of unbounded results finds it by itself."""
 
 MOST_CANDIDATES = 60
 FEWEST_CANDIDATES = 12
@@ -52,6 +59,7 @@ def advise(
     :raises SetupError: the database is neither PostgreSQL nor SQLite, or others work on it and
         there is no way to try indexes that does not disturb them.
     """
+    notes = read_texts(workload.app, workload.statements)
     by_engine: dict[Engine, list[RecordedStatement]] = {}
     for recorded in workload.statements:
         by_engine.setdefault(recorded.engine, []).append(recorded)
@@ -67,7 +75,8 @@ def advise(
             rewrites=(*advice.rewrites, *found.rewrites),
             checks=(*advice.checks, *found.checks),
         )
-    return replace(advice, create=tuple(sorted(advice.create, key=lambda one: -one.saved)))
+    best_first = tuple(sorted(advice.create, key=lambda one: -one.saved))
+    return replace(advice, create=best_first, notes=tuple(notes))
 
 
 class _Adviser:
@@ -82,6 +91,8 @@ class _Adviser:
     ) -> None:
         self._planner = planner
         self._engine = engine
+        self._statements = statements
+        self._guessed = guessed
         self._writes: Writes = writes_of(statements)
         self._rewritten = [
             found for one in statements if (found := rewritten_of(one, planner)) is not None
@@ -91,8 +102,9 @@ class _Adviser:
         asked += list(cascades_of(statements, planner))
         self._asked = list(one_of_each(asked_of(asked)))
         if guessed:
-            common = [found for one in statements for found in common_of(one, planner)]
-            self._asked += asked_of(common)
+            guesses = Guesses(planner)
+            guessed_for = [found for one in statements for found in guesses.of(one)]
+            self._asked += asked_of(guessed_for)
             self._asked += asked_of(declared_cascades_of(self._all_tables(), engine, planner))
 
     def advise(self, *, verify: bool) -> Advice:
@@ -104,19 +116,30 @@ class _Adviser:
         failed = dict(planner.build(candidates))
         choice = chooser.choose([one for one in candidates if one not in failed])
         return Advice(
-            create=tuple(created(choice, chooser, planner, self._engine.dialect, verify=verify)),
+            create=tuple(
+                created(
+                    choice,
+                    chooser,
+                    planner,
+                    self._engine.dialect,
+                    verify=verify,
+                    unit_of_time="" if self._guessed else " a day",
+                )
+            ),
             drop=tuple(self._drops(choice)),
             refused=tuple(self._refusals(choice, failed)),
             rewrites=tuple(self._rewrites(choice)),
-            checks=tuple(self._checks()),
+            checks=tuple(self._checks(choice)),
         )
 
-    def _checks(self) -> Iterator[Check]:
+    def _checks(self, choice: Choice) -> Iterator[Check]:
+        yield from unlimited_of(self._statements, self._planner, most=LARGEST_WHOLE)
         if self._engine.dialect.is_async:
             return
-        metadatas = {table.metadata for table in self._tables()}
+        advised = {one.name for one in choice.chosen}
         with self._engine.connect() as connection:
-            for metadata in metadatas:
+            for metadata in {table.metadata for table in self._tables()}:
+                yield from drift_of(connection, metadata, advised=advised)
                 yield from checks_of(connection, metadata)
 
     def _tables(self) -> set[Table]:
@@ -153,7 +176,14 @@ class _Adviser:
             facts = planner.facts(table)
             there = {bare(one.name) for one in facts.indexes if one.valid} if facts else set()
             best_first = sorted(ranks, key=lambda one: -ranks[one])
-            found += [one for one in best_first if one.name not in there][:most]
+            # First those that the models have already: with them nothing is left to migrate.
+            declared = [
+                one
+                for one in declared_of(table, means.quote)
+                if any(one.keys[0].columns <= need.named for need in weights)
+            ]
+            wanted = dict.fromkeys([*declared, *best_first])
+            found += [one for one in wanted if one.name not in there][: most + len(declared)]
         return found
 
     def _drops(self, choice: Choice) -> Iterator[Drop]:

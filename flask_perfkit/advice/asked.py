@@ -14,7 +14,7 @@ from sqlalchemy.sql.dml import Delete, Insert, Update
 
 from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.statement.needs import Need, needs_of
-from flask_perfkit.advice.statement.terms import Scope
+from flask_perfkit.advice.statement.terms import Scope, table_of
 from flask_perfkit.advice.workload import RecordedStatement
 from flask_perfkit.faults import log_once
 
@@ -103,8 +103,8 @@ def writes_of(statements: Iterable[RecordedStatement]) -> Writes:
     writes = Writes()
     for recorded in statements:
         tree = recorded.tree
-        table = getattr(tree, "table", None)
-        if not isinstance(table, Table):
+        table = table_of(getattr(tree, "table", None))
+        if table is None:
             continue
         rows = float(max(recorded.rows, recorded.count))
         if isinstance(tree, Insert):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
 from sqlalchemy import types as sqltypes
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql import operators
@@ -57,6 +57,18 @@ def candidates_of(needs: Sequence[Need], means: Means) -> dict[Index, list[Need]
         for index in _for_need(need, shared, means):
             found.setdefault(index, []).append(need)
     return found
+
+
+def declared_of(table: Table, quote: Callable[[str], str]) -> Iterator[Index]:
+    """Yield the indexes that the models have: plain ones of columns, whose making is known."""
+    for index in sorted(table.indexes, key=lambda one: str(one.name)):
+        plain = not index.unique and not any(
+            kind.items() for kind in index.dialect_options.values()
+        )
+        columns = [each for each in index.expressions if isinstance(each, Column)]
+        if plain and index.name and len(columns) == len(index.expressions):
+            keys = (IndexKey(quote(one.name), one.name, frozenset({one.name})) for one in columns)
+            yield Index(table, tuple(keys), declared=str(index.name))
 
 
 def _for_need(need: Need, shared: Counter[str], means: Means) -> Iterator[Index]:

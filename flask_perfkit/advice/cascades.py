@@ -15,6 +15,7 @@ from sqlalchemy.sql.dml import Delete, Update
 from flask_perfkit.advice.asked import plain_dialect
 from flask_perfkit.advice.index import schema_and_name
 from flask_perfkit.advice.planners.planner import Planner
+from flask_perfkit.advice.statement.terms import table_of
 from flask_perfkit.advice.workload import RecordedStatement, Sample
 
 
@@ -27,12 +28,15 @@ def cascades_of(
     """
     for recorded in statements:
         tree = recorded.tree
-        if isinstance(tree, Delete) and isinstance(tree.table, Table):
+        table = table_of(tree.table) if isinstance(tree, Delete | Update) else None
+        if table is None:
+            continue
+        if isinstance(tree, Delete):
             times = max(recorded.rows, recorded.count)
-            yield from _below(tree.table, recorded, times, planner, {tree.table})
-        elif isinstance(tree, Update) and isinstance(tree.table, Table):
+            yield from _below(table, recorded, times, planner, {table})
+        else:
             changed = {getattr(key, "name", key) for key in (tree._values or {})}
-            for key in references_to(tree.table):
+            for key in references_to(table):
                 if changed & {one.column.name for one in key.elements}:
                     yield from _question(key, recorded, recorded.rows, planner)
 

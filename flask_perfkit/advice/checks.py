@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import MetaData, text
 from sqlalchemy import types as sqltypes
 from sqlalchemy.engine import Connection
 
+from flask_perfkit.advice.check import Check
 from flask_perfkit.advice.index import schema_and_name
 
 LARGEST = 2**31 - 1
@@ -33,23 +33,11 @@ WHERE s.idx_scan = 0 AND NOT i.indisunique AND NOT i.indisexclusion AND NOT i.in
                   AND f.conkey[1] = i.indkey[0])
 ORDER BY 3 DESC
 """
+_KIND = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:table)"
 _INVALID = """
 SELECT indexrelid::regclass::text AS name, indrelid::regclass::text AS table_name
 FROM pg_index WHERE NOT indisvalid ORDER BY 1
 """
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that a schema shows, and what to do about it.
-
-    ``kind`` is ``narrow_key``, ``unused_index`` or ``invalid_index``.
-    """
-
-    kind: str
-    subject: str
-    message: str
-    fix: str
 
 
 def checks_of(
@@ -64,6 +52,7 @@ def checks_of(
     if connection.dialect.name != "postgresql":
         return []
     return [
+        *_partitioned(connection, metadata),
         *_narrow_keys(connection, metadata),
         *_invalid_indexes(connection),
         *_unused_indexes(connection, unused_for),
@@ -90,6 +79,20 @@ def _narrow_keys(connection: Connection, metadata: MetaData) -> Iterator[Check]:
             f"has 32 bits, of which its sequence has used {used:.2g} % ({last:,} of {LARGEST:,})",
             "BigInteger in new tables; this one is rewritten under a lock, so plan it in time",
         )
+
+
+def _partitioned(connection: Connection, metadata: MetaData) -> Iterator[Check]:
+    """Yield the tables of which the advice knows nothing: their indexes are many, one a part."""
+    for table in metadata.sorted_tables:
+        name = connection.dialect.identifier_preparer.format_table(table)
+        if connection.scalar(text(_KIND), {"table": name}) == "p":
+            yield Check(
+                "partitioned",
+                schema_and_name(table),
+                "is partitioned, and gets no advice on indexes",
+                "CREATE INDEX ON ONLY it, then CONCURRENTLY on each part, then ALTER INDEX ... "
+                "ATTACH PARTITION",
+            )
 
 
 def _unused_indexes(connection: Connection, unused_for: timedelta) -> Iterator[Check]:

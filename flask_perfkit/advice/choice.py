@@ -18,8 +18,11 @@ from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.planners.planner import Outcome, Planner
 from flask_perfkit.advice.workload import RecordedStatement
 
-WORTH = 0.2
-"""The part of one statement's cost without indexes that an index must save."""
+WORTH = 0.1
+"""The part of one statement's cost without indexes that an index must save, or else"""
+
+FELT = {"cost": 1_000.0, "steps": 5_000.0}
+"""so much, in each unit: a millisecond or two of a server, a tenth of one in the process."""
 
 FACTOR = 2.0
 """How many times cheaper at least one statement must become."""
@@ -29,8 +32,10 @@ LEAST_SAVED = {"cost": 10.0, "steps": 1_000.0}
 
 _NEARLY = 1.5
 _LITTLE = 0.02
+_UNFELT = 0.1
 """A smaller index stands in for a larger one where no statement gets dearer than by this factor,
-or by this part of what it cost at the beginning."""
+or by this part of what it cost at the beginning, if that is no more than a tenth of what is felt.
+"""
 
 _INVERTED = 10.0
 """How much dearer an entry of an inverted index is: one value has many."""
@@ -43,21 +48,20 @@ Costs = Mapping[RecordedStatement, Outcome]
 class Trial:
     """What came of one move: what it saves in all, net of writes, and its best single saving.
 
-    ``best`` is the part saved and the factor of the statement that gains most, if that is much;
-    ``factor`` is the greatest of any statement.
+    ``best`` is the factor of the statement that gains most, if that is worth an index; ``factor``
+    is the greatest of any statement.
     """
 
     gain: float
     writes: float
     costs: dict[RecordedStatement, Outcome]
-    best: tuple[float, float] = (0.0, 0.0)
+    best: float = 0.0
     factor: float = 1.0
 
     @property
     def is_worth_it(self) -> bool:
         """Whether one statement at least gets much cheaper, and the writes do not undo it."""
-        part, factor = self.best
-        return self.gain > 0 and part >= WORTH and factor >= FACTOR
+        return self.gain > 0 and self.best >= FACTOR
 
 
 @dataclass
@@ -165,9 +169,10 @@ class Chooser:
             trial.gain += one.count * saved
             factor = choice.after[one.recorded].cost / max(now.cost, 1e-9)
             trial.factor = max(trial.factor, factor)
-            if saved >= self._least and factor >= FACTOR:
-                bare = self._bare.get(one.recorded, known)
-                trial.best = max(trial.best, (saved / max(known.cost, bare.cost), factor))
+            bare = self._bare.get(one.recorded, known)
+            enough = min(WORTH * max(known.cost, bare.cost), FELT[self._planner.unit])
+            if saved >= max(enough, self._least):
+                trial.best = max(trial.best, factor)
         return trial
 
     def write_cost(self, index: Index) -> float:
@@ -202,7 +207,8 @@ class Chooser:
 
     def _margin(self, key: RecordedStatement) -> float:
         known = self._before.get(key)
-        return max(self._least, _LITTLE * known.cost if known else 0.0)
+        little = min(_LITTLE * known.cost if known else 0.0, _UNFELT * FELT[self._planner.unit])
+        return max(self._least, little)
 
     def _bytes(self, move: Move) -> int:
         return sum(self._sizes[index] for index in move)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy.engine import Dialect
 
@@ -17,63 +18,79 @@ from flask_perfkit.advice.rewrites import Rewritten
 _MOST_PLACES = 3
 
 
+class Served(NamedTuple):
+    """A statement that uses an index: its cost now and with all advised, what the index saves."""
+
+    asked: Asked
+    before: float
+    after: float
+    saved: float
+
+
 def created(
-    choice: Choice, chooser: Chooser, planner: Planner, dialect: Dialect, *, verify: bool
+    choice: Choice,
+    chooser: Chooser,
+    planner: Planner,
+    dialect: Dialect,
+    *,
+    verify: bool,
+    unit_of_time: str,
 ) -> Iterator[Create]:
-    """Yield the chosen indexes with reasons and proofs; what saves nothing by now is left out."""
+    """Yield the chosen indexes with reasons and proofs; what saves nothing by now is left out.
+
+    :param unit_of_time: what stands behind the number of executions, such as " a day".
+    """
     for index in choice.chosen:
-        without = [one for one in choice.chosen if one is not index]
-        served = _served(index, without, choice, chooser, planner)
+        served = _served(index, choice, chooser, planner)
         if not served:
             continue
-        best, before, after, _ = max(served, key=lambda one: one[1] / max(one[2], 1e-9))
+        best, before, after, _ = max(served, key=lambda one: one.before / max(one.after, 1e-9))
         if verify:
-            before = planner.measure(best.recorded, without)
+            before = planner.measure(best.recorded, ())
             after = planner.measure(best.recorded, choice.chosen)
         yield Create(
             name=index.name,
             sql=index.create(dialect),
             table=schema_and_name(index.table),
-            reason=_reason(index, [one[0] for one in served]),
+            reason=_reason(index, [one.asked for one in served], unit_of_time),
             before=before,
             after=after,
             unit="seconds" if verify else planner.unit,
             proof=f"{planner.how}{', statements executed' if verify else ''}",
-            saved=sum(one[3] for one in served) - chooser.write_cost(index),
+            saved=sum(one.saved for one in served) - chooser.write_cost(index),
             size=planner.size(index),
-            plan_before=planner.plan(best.recorded, without),
+            plan_before=planner.plan(best.recorded, ()),
             plan_after=planner.plan(best.recorded, choice.chosen),
             extension=index.extension,
             dialect=dialect.name,
-            endpoints=tuple(sorted({one[0].recorded.endpoint or "" for one in served} - {""})),
+            endpoints=tuple(sorted({one.asked.recorded.endpoint or "" for one in served} - {""})),
             index=index,
         )
 
 
-def _served(
-    index: Index, without: list[Index], choice: Choice, chooser: Chooser, planner: Planner
-) -> list[tuple[Asked, float, float, float]]:
-    """Return the statements that use an index: cost without and with it, and what is saved."""
+def _served(index: Index, choice: Choice, chooser: Chooser, planner: Planner) -> list[Served]:
+    """Return the statements that use an index in the end."""
     asked = chooser.asking(index.table)
-    before = planner.costs([one.recorded for one in asked], without)
+    others = [one for one in choice.chosen if one is not index]
+    without = planner.costs([one.recorded for one in asked], others)
     found = []
     for one in asked:
         key = one.recorded
         outcome = choice.after.get(key)
-        if outcome is None or key not in before or index.name not in outcome.used:
+        if outcome is None or key not in without or index.name not in outcome.used:
             continue
-        saved = (before[key].cost - outcome.cost) * one.count
-        found.append((one, before[key].cost, outcome.cost, saved))
+        saved = (without[key].cost - outcome.cost) * one.count
+        found.append(Served(one, chooser.before[key].cost, outcome.cost, saved))
     return found
 
 
-def _reason(index: Index, served: list[Asked]) -> str:
-    count = sum(one.count for one in served)
+def _reason(index: Index, served: list[Asked], unit_of_time: str) -> str:
+    count = sum(one.count for one in served if not one.recorded.is_guess)
     places = dict.fromkeys(_place(one) for one in sorted(served, key=lambda one: -one.count))
     shown = [place for place in places if place][:_MOST_PLACES]
     more = len(places) - len(shown)
-    said = f"{len(served)} statement{'s' if len(served) != 1 else ''}, {count} a day"
-    said += f", asked by {'; '.join(shown)}" if shown else ""
+    times = f" {count:,} time{'s' if count != 1 else ''}{unit_of_time}" if count else ""
+    said = f"asked{times} by {'; '.join(shown)}" if shown else f"asked{times}"
     said += f" and {more} more" if shown and more > 0 else ""
     notes = []
     if index.where:
@@ -82,6 +99,8 @@ def _reason(index: Index, served: list[Asked]) -> str:
         notes.append("answers from the index alone, which needs autovacuum to keep up")
     if any(key.operators == TRIGRAMS for key in index.keys):
         notes.append("needs the extension pg_trgm")
+    if index.shorter:
+        notes.append(f"does the work of {' and '.join(index.shorter)} too")
     return "; ".join([said, *notes])
 
 

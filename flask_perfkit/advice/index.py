@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2s
 from typing import TYPE_CHECKING
@@ -56,7 +56,8 @@ class IndexKey:
 class Index:
     """An index that does not exist yet.
 
-    ``extension`` names what the database must load first, as ``pg_trgm`` for trigrams.
+    ``extension`` names what the database must load first, as ``pg_trgm`` for trigrams;
+    ``declared`` is the name that the models have for it.
     """
 
     table: Table
@@ -64,6 +65,7 @@ class Index:
     include: tuple[str, ...] = ()
     where: str | None = None
     method: str = "btree"
+    declared: str | None = field(default=None, compare=False)
 
     @property
     def extension(self) -> str | None:
@@ -78,6 +80,8 @@ class Index:
     @cached_property
     def name(self) -> str:
         """``ix_table_columns``, and what sets it apart; with a hash where that is too long."""
+        if self.declared is not None:
+            return self.declared
         parts = ["ix", self.table.name]
         parts += [key.column or "_".join(_WORD.findall(key.sql)) for key in self.keys]
         parts += [key.modifiers.lower().replace(" ", "_") for key in self.keys if key.modifiers]
@@ -89,6 +93,15 @@ class Index:
         digest = blake2s(name.encode(), digest_size=4).hexdigest()
         kept = name.encode()[: LONGEST_NAME - len(digest) - 1].decode(errors="ignore")
         return f"{kept.rstrip('_')}_{digest}"
+
+    @property
+    def shorter(self) -> tuple[str, ...]:
+        """The keys of the shorter indexes whose work it does, as a B-tree that begins alike."""
+        if self.method != "btree" or self.where:
+            return ()
+        return tuple(
+            f"({', '.join(map(str, self.keys[:count]))})" for count in range(1, len(self.keys))
+        )
 
     def create(self, dialect: Dialect, *, concurrently: bool = False) -> str:
         """Return the statement that builds it."""
@@ -106,7 +119,7 @@ class Index:
 
     def covering(self, columns: tuple[str, ...]) -> Index:
         """Return the same index with further columns, from which rows can be answered alone."""
-        return replace(self, include=columns)
+        return replace(self, include=columns, declared=None)
 
     def __str__(self) -> str:
         keys = ", ".join(map(str, self.keys))

@@ -91,12 +91,12 @@ def _reason(
 
 
 def _weighed(trial: Trial, unit: str, chosen: Sequence[Index]) -> str:
-    if trial.best[1] >= FACTOR and trial.gain <= 0:
+    if trial.best >= FACTOR and trial.gain <= 0:
         return (
             f"what is written pays more than it saves: {trial.writes:.0f} of {unit} for its"
             f" entries, {trial.gain + trial.writes:.0f} saved"
         )
-    if trial.best[1] >= FACTOR:
+    if trial.best >= FACTOR:
         names = ", ".join(one.name for one in chosen) or "another index"
         return f"with {names} it saves too little"
     if trial.factor < 1.05:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from sys import _getframe
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import current_app, has_app_context, has_request_context, request
 from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.sql.elements import TextClause
 
 from flask_perfkit.errors import SettingsError
 from flask_perfkit.faults import log_once
@@ -49,7 +50,7 @@ class RecordedStatement:
 
     ``count`` is how often it comes in the time that the workload speaks of, ``rows`` how many it
     wrote in all, ``seconds`` the sum of its execute times. ``constants`` are the parameters that
-    had one value only.
+    had one value only, which no request named in its address.
     """
 
     sql: str
@@ -63,12 +64,21 @@ class RecordedStatement:
     seconds: float = 0.0
     samples: list[Sample] = field(default_factory=list, repr=False)
     constants: dict[str, Any] = field(default_factory=dict, repr=False)
+    is_guess: bool = False
+    """Whether it is a recorded one, asked for other values."""
+    parsed: Any = None
+    """What was read of a text."""
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it was sent as text."""
+        return self.compiled is None or isinstance(self.compiled.statement, TextClause)
 
     @property
     def tree(self) -> Any:
-        """The statement as SQLAlchemy holds it, its entities resolved; None for bare text."""
-        if self.compiled is None:
-            return None
+        """The statement as SQLAlchemy holds it, its entities resolved; None for unread text."""
+        if self.is_text:
+            return self.parsed
         state = getattr(self.compiled, "compile_state", None)
         resolved = getattr(state, "statement", None)
         return self.compiled.statement if resolved is None else resolved
@@ -78,14 +88,21 @@ class RecordedStatement:
         """Whether it is an INSERT, UPDATE or DELETE of SQLAlchemy's."""
         return isinstance(self.tree, UpdateBase)
 
-    def add(self, sample: Sample, times: int, rows: int) -> None:
-        """Count one execution, and keep its parameters if they are the first, others or slower."""
+    def add(
+        self, sample: Sample, times: int, rows: int, named: Collection[str] = frozenset()
+    ) -> None:
+        """Count one execution, and keep its parameters if they are the first, others or slower.
+
+        :param named: values that a client gave: another gives others.
+        """
         self.count += times
         self.rows += rows * times
         self.seconds += sample.seconds * times
         for name, value in sample.values.items():
             known = self.constants.setdefault(name, value)
-            if known is not VARIES and (type(known) is not type(value) or known != value):
+            if known is VARIES:
+                continue
+            if type(known) is not type(value) or known != value or str(value) in named:
                 self.constants[name] = VARIES
         given = (sample.sql, sample.parameters)
         if any(given == (kept.sql, kept.parameters) for kept in self.samples):
@@ -116,6 +133,11 @@ class Workload:
     def statements(self) -> tuple[RecordedStatement, ...]:
         """What was recorded, most time first."""
         return tuple(sorted(self._statements.values(), key=lambda one: -one.seconds))
+
+    def include(self, statements: Iterable[RecordedStatement]) -> None:
+        """Add statements that were recorded elsewhere."""
+        for one in statements:
+            self._statements[id(one.engine), one.sql, one.place] = one
 
     def __enter__(self) -> Workload:
         _open.append(self)
@@ -159,7 +181,7 @@ class Workload:
                 endpoint = request.endpoint if has_request_context() else None
                 known = RecordedStatement(text, engine, compiled, endpoint, _place())
                 self._statements[id(engine), text] = known
-            known.add(Sample(sql, parameters, values, seconds), self._times, rows)
+            known.add(Sample(sql, parameters, values, seconds), self._times, rows, _named())
 
 
 _open: list[Workload] = []
@@ -177,6 +199,13 @@ def _size(parameters: Any) -> int:
     if isinstance(parameters, list | tuple):
         return sum(map(_size, parameters))
     return len(parameters) if isinstance(parameters, str | bytes) else 8
+
+
+def _named() -> frozenset[str]:
+    """Return the values that the address of the current request names."""
+    if not has_request_context():
+        return frozenset()
+    return frozenset(map(str, (request.view_args or {}).values())) | {*request.args.values()}
 
 
 def _place() -> str:

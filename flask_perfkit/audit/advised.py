@@ -17,10 +17,9 @@ def findings_of(advice: Advice) -> Iterator[Finding]:
         yield Finding(
             kind="missing_index",
             subject=create.name,
-            message=f"missing_index: {create.table}: {create.reason}; {_figures(create)}, "
-            f"{create.proof}; {create.sql}",
+            message=f"missing_index: {create.table} {create.index}, {create.reason}; "
+            f"{_figures(create)}, {create.proof}; {create.sql}",
             fix=create.sql,
-            endpoint=create.endpoints[0] if create.endpoints else None,
         )
     for drop in advice.drop:
         yield Finding(
@@ -40,6 +39,7 @@ def findings_of(advice: Advice) -> Iterator[Finding]:
 
 
 def _figures(create: Create) -> str:
+    gain = f"({create.gain:,.0f}x)"
     if create.unit == "seconds":
-        return f"{create.before * 1e3:,.2f} -> {create.after * 1e3:,.2f} ms"
-    return f"{create.before:,.0f} -> {create.after:,.0f} {create.unit}"
+        return f"{create.before * 1e3:,.2f} -> {create.after * 1e3:,.2f} ms {gain}"
+    return f"{create.unit} {create.before:,.0f} -> {create.after:,.0f} {gain}"

@@ -121,10 +121,12 @@ class Asker:
                 with limited(trial), without_caches():
                     status, is_cacheable = self._answer(str(address.path), notes)
             except TrialEnded as ended:
-                reason = f"{address.path} was left: {trial.ended or ended}"
+                trial.ended = trial.ended or str(ended)
             except Exception as error:
                 status = 500
                 reason = f"{address.path}: 500: {type(error).__name__}"
+        if trial.ended is not None:  # an error of the application may have come of that
+            status, reason = None, f"{address.path} was left: {trial.ended}"
         profile = next(iter(reversed(profiles)), None)
         if profile is not None and any(cause.operation in WRITES for cause in profile.causes):
             notes.append("it writes by GET; what it wrote was rolled back")

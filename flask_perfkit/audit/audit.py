@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
 from contextvars import Context
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from flask_perfkit.advice.advice import Advice
 from flask_perfkit.advice.advise import advise
-from flask_perfkit.advice.workload import Workload
+from flask_perfkit.advice.check import Check
+from flask_perfkit.advice.workload import RecordedStatement
 from flask_perfkit.audit.advised import findings_of
-from flask_perfkit.audit.asking import DEFAULT_LIMITS, Asker, Limits, Visit
-from flask_perfkit.audit.endpoints import Address, addresses_of
-from flask_perfkit.audit.filters import filtered
-from flask_perfkit.audit.login import clients
+from flask_perfkit.audit.asking import DEFAULT_LIMITS, Limits, Visit
+from flask_perfkit.audit.endpoints import Address
 from flask_perfkit.audit.proof import Proof, is_provable, prove
-from flask_perfkit.audit.trial.untouched import nothing_kept
+from flask_perfkit.audit.sources import source_checks
+from flask_perfkit.audit.survey import Progress, Survey, nothing_logged, survey
 from flask_perfkit.errors import SetupError
 from flask_perfkit.faults import log_once
-from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.profile import Profile
 
@@ -64,6 +61,13 @@ class Audit:
     is_measured: bool = False
     advice: Advice | None = None
     no_advice: str = ""
+    source_checks: tuple[Check, ...] = ()
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What schema, statements and source show without being measured."""
+        schema = self.advice.checks if self.advice is not None else ()
+        return (*self.source_checks, *(one for one in schema if one.kind != "unused_index"))
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
@@ -92,6 +96,7 @@ class Audit:
             "findings": [problem.to_dict() for problem in self.problems],
             "proofs": [proof.to_dict() for proof in self.proofs],
             "not_audited": [address._asdict() for address in self.missed],
+            "checks": [vars(check) for check in self.checks],
             "interrupted": self.interrupted,
             "index_advice": self.advice.to_dict() if self.advice is not None else None,
         }
@@ -118,79 +123,48 @@ def audit(
     limits: Limits = DEFAULT_LIMITS,
     prove_fixes: bool = False,
     with_indexes: bool = False,
-    progress: Callable[[Address, int, int], object] = lambda address, number, total: None,
+    recorded: Iterable[RecordedStatement] = (),
+    progress: Progress = lambda address, number, total: None,
 ) -> Audit:
-    """Ask an application for each of its addresses, in this process and by GET only.
+    """Ask an application for each of its addresses, and report what was found.
 
-    Its caches are passed by, so that what they hide is seen. What it writes to its databases
-    is rolled back. Ctrl-C ends the asking; what was found so far is returned.
-
-    :param paths: addresses to ask for beside those that are known.
-    :param headers: sent with each request, such as the cookie or the token of one who is logged in.
-    :param login: see :func:`flask_perfkit.audit.login.clients`.
     :param prove_fixes: try each loader option on the request that it was found in.
     :param with_indexes: advise on the indexes of what was asked, too.
-    :param progress: gets each address before it is asked for, its number and how many there are.
-    :raises SetupError: it cannot log in.
+    :param recorded: further statements to advise on.
+    :raises SetupError: as ``survey`` does, which has the other parameters.
     """
-    watch_attributes()
-    state = app.extensions["perfkit"]
-    state.notes_reads = True
-    sent = list(headers)
-    cookies = "cookie" not in {name.lower() for name, _ in sent}
-    addresses = [Address("", path) for path in dict.fromkeys(paths)]
-    addresses += [known for known in addresses_of(app) if known.path not in {*paths}]
-    addresses += filtered(app, addresses)
-    asked = [address for address in addresses if address.path is not None]
-    visits: list[Visit] = []
-    interrupted = False
-    with ExitStack() as stack:
-        state.is_audited = True
-        stack.callback(setattr, state, "is_audited", False)
-        stack.enter_context(_nothing_logged())
-        stack.enter_context(nothing_kept())
-        workload = stack.enter_context(Workload(app)) if with_indexes else None
-        asker = Asker(app, clients(app, login, cookies=cookies), sent, limits)
-        try:
-            for address in asked[:1]:
-                asker.ask(address)  # the first request of a process is slower than it will be
-            for number, address in enumerate(asked):
-                progress(address, number, len(asked))
-                visits.append(asker.ask(address))
-        except KeyboardInterrupt:
-            interrupted = True
-    problems = _problems(visits)
-    advice, no_advice = _advice(workload) if not interrupted else (None, "it was interrupted")
+    seen = survey(app, paths=paths, headers=headers, login=login, limits=limits, progress=progress)
+    seen.workload.include(recorded)
+    problems = _problems(seen.visits)
+    advice, no_advice = None, ""
+    if with_indexes:
+        advice, no_advice = _advice(seen)
     problems += [Problem(finding, (), 0.0) for finding in findings_of(advice or Advice())]
     problems.sort(key=_dearest_first)
-    if prove_fixes and not interrupted:
-        with _nothing_logged():
+    if prove_fixes and not seen.interrupted:
+        with nothing_logged():
             problems = [_proven(app, problem) for problem in problems]
-    missed = [address for address in addresses if address.path is None]
-    missed += [visit.address._replace(reason=visit.reason) for visit in visits if visit.reason]
-    missed += [
-        address._replace(reason=f"{address.path} was not asked any more")
-        for address in asked[len(visits) :]
-    ]
-    is_measured = state.settings.metrics_path is not None
+    findings = (problem.finding for problem in problems)
+    places = {(each.filename or "", each.lineno or 0) for each in findings}
     return Audit(
-        tuple(visits),
+        seen.visits,
         tuple(problems),
-        tuple(missed),
-        interrupted,
-        is_measured,
+        seen.missed,
+        seen.interrupted,
+        app.extensions["perfkit"].settings.metrics_path is not None,
         advice,
         no_advice,
+        tuple(source_checks(app, places)),
     )
 
 
-def _advice(workload: Workload | None) -> tuple[Advice | None, str]:
+def _advice(seen: Survey) -> tuple[Advice | None, str]:
     """Advise on what was asked; where that cannot be, say why."""
-    if workload is None:
-        return None, ""
-    with _nothing_logged(), workload.app.app_context():
+    if seen.interrupted:
+        return None, "it was interrupted"
+    with nothing_logged(), seen.workload.app.app_context():
         try:
-            return advise(workload, guessed=True), ""
+            return advise(seen.workload, guessed=True), ""
         except SetupError as error:
             return None, str(error)
         except Exception as error:
@@ -241,14 +215,3 @@ def _proven(app: Flask, problem: Problem) -> Problem:
     if not is_provable(problem.finding):
         return problem
     return replace(problem, proof=Context().run(prove, app, problem.finding))
-
-
-@contextmanager
-def _nothing_logged() -> Iterator[None]:
-    """Keep findings out of the log while they go into the report."""
-    log = logging.getLogger("flask_perfkit")
-    was_disabled, log.disabled = log.disabled, True
-    try:
-        yield
-    finally:
-        log.disabled = was_disabled

@@ -8,6 +8,7 @@ from textwrap import wrap
 
 from click import style
 
+from flask_perfkit.advice.check import Check
 from flask_perfkit.audit.audit import Audit, Problem
 from flask_perfkit.audit.checklist import CHECKS, checklist
 from flask_perfkit.recording.wording import milliseconds
@@ -34,6 +35,7 @@ def lines_of(audit: Audit) -> Iterator[str]:
     if audit.no_advice:
         notes.append(f"no advice on indexes: {audit.no_advice}")
     yield from _section("Worth knowing", notes)
+    yield from _section("Seen without measuring", map(_checked, audit.checks))
     yield from _section(_AWAY, [f"{visit.address.path}: {visit.status}" for visit in away])
     for title, is_gone in (("Answered with an error", False), ("Not there", True)):
         failed = [visit for visit in audit.failed if visit.is_gone is is_gone]
@@ -60,6 +62,10 @@ def _block(problem: Problem) -> Iterator[str]:
         yield from _wrapped(also + cost)
     if problem.proof is not None:
         yield from _wrapped(problem.proof.message)
+
+
+def _checked(check: Check) -> str:
+    return f"{check.kind}: {check.subject}: {check.message}; {check.fix}"
 
 
 def _section(title: str, lines: Iterable[str]) -> Iterator[str]:

@@ -329,7 +329,7 @@ class Cache:
                 raise Unavailable
             started = perf_counter_ns()
             hit = self._shared.reader.read(
-                asked.key, names, declared=asked.declared, near=asked.near
+                asked.key, names, declared=asked.declared, near=asked.near, cache=asked.name
             )
             note("get_or_create" if asked.name == UNNAMED else asked.name, asked.key, started)
         except Unavailable:

@@ -1,4 +1,4 @@
-"""How often caches had what they were asked for."""
+"""How often caches had what they were asked for, and what dropped what they had."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ class CacheStats:
         self._lock = Lock()
         self._names: set[str] = set()
         self._counts: dict[tuple[str, str | None], list[int]] = {}
+        self._drops: dict[tuple[str, str], int] = {}
         self._listeners: tuple[Listener, ...] = ()
 
     def hit(self, name: str = "default", n: int = 1) -> None:
@@ -65,6 +66,22 @@ class CacheStats:
         :raises ValueError: ``n`` is no whole number from 0.
         """
         self._add(name, _MISSES, n)
+
+    def drop(self, name: str, table: str) -> None:
+        """Count a value that was there, and that a change of a table had made old.
+
+        Values of 1000 caches and tables are told apart, the others are counted as ``other``.
+        """
+        with self._lock:
+            key = (self._bucket(name), table)
+            if len(self._drops) >= _MAX_ROUTES and key not in self._drops:
+                key = (_OTHER, _OTHER)
+            self._drops[key] = self._drops.get(key, 0) + 1
+
+    def drops(self) -> dict[tuple[str, str], int]:
+        """Return how often a table dropped a value of a cache, all of one moment."""
+        with self._lock:
+            return dict(self._drops)
 
     def snapshot(self) -> dict[str, CacheCounts]:
         """Return the counts by name, all of one moment."""
@@ -111,6 +128,7 @@ class CacheStats:
         """Forget all counts and names."""
         with self._lock:
             self._counts.clear()
+            self._drops.clear()
             self._names.clear()
 
     def _add(self, name: str, which: int, n: int) -> None:

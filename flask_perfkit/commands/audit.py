@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, TextIO
 import click
 from flask.cli import with_appcontext
 
-from flask_perfkit.commands.group import asking_options, errors_said, perfkit, progress, watched_app
+from flask_perfkit.commands.group import (
+    asking_options,
+    errors_said,
+    perfkit,
+    progress,
+    recorded_in,
+    watched_app,
+    workload_option,
+)
 
 if TYPE_CHECKING:
     from flask_perfkit.audit.audit import Audit
@@ -37,6 +45,7 @@ _MOST_NAMED = 5
 @click.option(
     "--prove", "prove_fixes", is_flag=True, help="Try each loader option that is advised."
 )
+@workload_option
 @asking_options
 @click.option("--no-indexes", is_flag=True, help="Leave out the advice on indexes.")
 @click.option(
@@ -60,6 +69,7 @@ def audit_command(
     allow_errors: bool,
     prove_fixes: bool,
     no_indexes: bool,
+    workload: Path | None,
     paths: tuple[str, ...],
     data: TextIO | None,
     login: str | None,
@@ -87,6 +97,7 @@ def audit_command(
             limits=DEFAULT_LIMITS._replace(seconds=seconds),
             prove_fixes=prove_fixes,
             with_indexes=not no_indexes,
+            recorded=recorded_in(app, workload) if workload is not None else (),
             progress=progress,
         )
     if html is not None:

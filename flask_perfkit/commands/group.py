@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -13,12 +14,14 @@ from flask import Flask, current_app
 from flask_perfkit.errors import PerfKitError
 
 if TYPE_CHECKING:
+    from flask_perfkit.advice.workload import RecordedStatement
     from flask_perfkit.audit.endpoints import Address
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _BAR = 20
 _WIDEST = 79
+_MOST_UNREAD = 5
 
 
 @click.group()
@@ -76,6 +79,29 @@ _ASKING = (
         help='Sent with each request: "Cookie: session=..." or "Authorization: Bearer ...".',
     ),
 )
+
+
+def workload_option(command: Command) -> Command:
+    """Add the option of each command that advises on recorded statements."""
+    return click.option(
+        "--workload",
+        "workload",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="A file of pytest --perfkit-record: statements to advise on.",
+    )(command)
+
+
+def recorded_in(app: Flask, path: Path) -> list[RecordedStatement]:
+    """Read the statements of a workload, and say which of them count for nothing."""
+    from flask_perfkit.advice.shapes.file import read_shapes
+    from flask_perfkit.advice.shapes.recorded import recorded_of
+
+    recorded, unread = recorded_of(app, read_shapes(path))
+    for one in unread[:_MOST_UNREAD]:
+        click.echo(f"not read, {one.reason}: {one.shape.sql[:_WIDEST]}", err=True)
+    if len(unread) > _MOST_UNREAD:
+        click.echo(f"and {len(unread) - _MOST_UNREAD} statements more are not read", err=True)
+    return recorded
 
 
 def progress(address: Address, number: int, total: int) -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from flask.cli import with_appcontext
 
-from flask_perfkit.commands.group import asking_options, errors_said, perfkit, progress, watched_app
+from flask_perfkit.commands.group import (
+    asking_options,
+    errors_said,
+    perfkit,
+    progress,
+    recorded_in,
+    watched_app,
+    workload_option,
+)
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
     type=click.Choice(["build", "ghost"]),
     help="How indexes are tried on PostgreSQL; building them holds up writers meanwhile.",
 )
+@workload_option
 @asking_options
 @with_appcontext
 def indexes_command(
@@ -37,27 +47,34 @@ def indexes_command(
     migration: bool,
     apply: bool,
     method: Method | None,
+    workload: Path | None,
     paths: tuple[str, ...],
     login: str | None,
     headers: list[tuple[str, str]],
 ) -> None:
-    """Say which indexes to create and to drop, and write them as a revision."""
+    """Say which indexes to create and to drop, and write them as a revision.
+
+    Each endpoint is asked for what it sends, unless --workload has the statements.
+    """
     from flask_perfkit.advice.output import report
-    from flask_perfkit.audit.indexes import index_advice
+    from flask_perfkit.audit.indexes import index_advice, index_advice_on
 
     if apply and not migration:
         raise click.UsageError("--apply needs --migration: models and revision go together")
     app = watched_app()
     with errors_said():
-        advice = index_advice(
-            app,
-            paths=paths,
-            headers=headers,
-            login=login,
-            verify=verify,
-            method=method,
-            progress=progress,
-        )
+        if workload is not None:
+            advice = index_advice_on(app, recorded_in(app, workload), verify=verify, method=method)
+        else:
+            advice = index_advice(
+                app,
+                paths=paths,
+                headers=headers,
+                login=login,
+                verify=verify,
+                method=method,
+                progress=progress,
+            )
         if as_json:
             click.echo(json.dumps(advice.to_dict(), indent=2, default=str))
         else:

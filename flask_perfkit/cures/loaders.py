@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -13,11 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from flask_perfkit.cures.entities import entities_of, position_of, takes_joins
+from flask_perfkit.recording.callsite import Span
 from flask_perfkit.recording.issued import Issued
 from flask_perfkit.recording.reason import Step
 
 Import = tuple[str, str]
 """A module and a name in it."""
+
+_OF_ATTRIBUTES = ("undefer", "defer")
 
 
 class LoaderStep(NamedTuple):
@@ -44,13 +47,26 @@ class LoaderStep(NamedTuple):
 class ColumnStep:
     """What brings columns at the end of a path.
 
-    ``loader`` is ``"undefer"`` of an attribute, ``"undefer_group"`` of a group's name, or
-    ``"selectin_polymorphic"`` of a subclass.
+    ``loader`` is ``"undefer"`` or ``"defer"`` of an attribute, ``"undefer_group"`` of a group's
+    name, or ``"selectin_polymorphic"`` of a subclass, and of ``others`` with the same base.
     """
 
     loader: str
     owner: type
     name: str = ""
+    others: tuple[type, ...] = ()
+
+    @property
+    def subclasses(self) -> tuple[type, ...]:
+        """The classes whose columns come."""
+        return (self.owner, *self.others)
+
+
+class Sent(NamedTuple):
+    """Where a statement was sent: the expression, and the lines one step out with their counts."""
+
+    span: Span | None = None
+    callers: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,8 @@ class LoaderOption:
     ``position`` tells which of the statement's entities the path begins at, ``entity`` its class;
     ``is_of_alias`` says that it is an alias, whose name only the source code knows. ``subclass`` is
     the one whose objects have the first step, where the statement selects its base. ``replaces``
-    says that an option of the statement contradicts it and has to go.
+    says that an option of the statement contradicts it and has to go. ``sent`` says where the
+    statement was sent.
     """
 
     position: int
@@ -70,6 +87,18 @@ class LoaderOption:
     subclass: type | None = None
     is_of_alias: bool = False
     replaces: bool = False
+    sent: Sent = field(default=Sent(), compare=False)
+
+    def alone(self) -> LoaderOption | None:
+        """Return what loads its last step for objects that are there, by a select of these.
+
+        None where it is a column of what a relationship leads to.
+        """
+        if self.steps and self.column is not None:
+            return None
+        last = self.steps[-1:]
+        owner = last[0].parent if last else self.entity
+        return LoaderOption(0, owner, last, self.column)
 
     @property
     def target_code(self) -> str:
@@ -115,7 +144,7 @@ class LoaderOption:
         if self.column is not None:
             loaders |= set() if self.steps else {self.column.loader}
             if self.column.loader != "undefer_group":
-                classes.append(self.column.owner)
+                classes += self.column.subclasses
         if self.subclass is not None:
             loaders.add("selectin_polymorphic")
             classes.append(self.subclass)
@@ -178,6 +207,79 @@ def loader_step(step: Step) -> LoaderStep | None:
     return LoaderStep(step.parent, step.name, step.loader) if step.parent is not None else None
 
 
+@dataclass(frozen=True)
+class DropOption:
+    """A statement loads a relationship along by an option that nobody needs.
+
+    ``entity`` is what the statement selects, ``step`` the relationship, ``sent`` as above.
+    """
+
+    entity: type
+    step: LoaderStep
+    sent: Sent = field(default=Sent(), compare=False)
+
+    @property
+    def target_code(self) -> str:
+        """The relationship as code."""
+        return f"{self.step.parent.__name__}.{self.step.key}"
+
+
+@dataclass(frozen=True)
+class ReadAgain:
+    """Objects of a class have lost their columns: one select of all keys reads them again."""
+
+    entity: type
+
+
+@dataclass(frozen=True)
+class CommitOnce:
+    """Objects lose their columns in each turn of a loop, since it commits: once is enough."""
+
+
+def key_names(entity: type) -> tuple[str, ...]:
+    """Return the attributes of a class that are its primary key."""
+    mapper: Mapper[Any] = inspect(entity)
+    return tuple(mapper.get_property_by_column(column).key for column in mapper.primary_key)
+
+
+def combined(options: Sequence[LoaderOption]) -> list[LoaderOption]:
+    """Return options that one statement takes, without one that another goes on from.
+
+    SQLAlchemy refuses two options that each load subclasses of one base.
+    """
+    found: list[LoaderOption] = []
+    for each in options:
+        if each in found or any(_goes_on(other, each) for other in options if other is not each):
+            continue
+        alike = next((other for other in found if _loads_subclasses_too(other, each)), None)
+        if alike is None or alike.column is None or each.column is None:
+            found.append(each)
+        elif each.column.owner not in alike.column.subclasses:
+            others = (*alike.column.others, each.column.owner)
+            both = replace(alike, column=replace(alike.column, others=others))
+            found[found.index(alike)] = both
+    return found
+
+
+def _goes_on(longer: LoaderOption, option: LoaderOption) -> bool:
+    """Tell whether one option loads all that another does, on its way."""
+    steps = option.steps
+    return (
+        option.column is None
+        and longer.position == option.position
+        and longer.subclass is option.subclass
+        and len(longer.steps) + (longer.column is not None) > len(steps)
+        and longer.steps[: len(steps)] == steps
+    )
+
+
+def _loads_subclasses_too(one: LoaderOption, other: LoaderOption) -> bool:
+    return all(
+        each.column is not None and each.column.loader == "selectin_polymorphic"
+        for each in (one, other)
+    ) and (one.position, one.steps) == (other.position, other.steps)
+
+
 _known: WeakKeyDictionary[Any, dict[Any, LoaderOption | None]] = WeakKeyDictionary()
 """The options of each statement that SQLAlchemy knows: compiling one leaves traces in mappers."""
 
@@ -219,6 +321,25 @@ def _built(
     return replace(option, replaces=len(changed._with_options) <= before)
 
 
+def class_of(issued: Issued) -> type:
+    """Return the class whose objects a statement brings first."""
+    mapper: Mapper[Any] = next(entities_of(issued.statement)).mapper
+    return mapper.class_
+
+
+def defer_option(issued: Issued, name: str) -> LoaderOption | None:
+    """Return the option that leaves a column out of what a statement brings.
+
+    :param name: the column's class and attribute: ``"Document.content"``.
+    """
+    model, _, key = name.partition(".")
+    for entity in entities_of(issued.statement):
+        attribute = entity.mapper.column_attrs.get(key)
+        if attribute is not None and attribute.parent.class_.__name__ == model:
+            return option_for(issued, (), ColumnStep("defer", attribute.parent.class_, key))
+    return None
+
+
 def column_step(issued: Issued, name: str, group: str | None, *, polymorphic: bool) -> ColumnStep:
     """Return what brings a column, from the statement that loaded it late."""
     mapper = next(entities_of(issued.statement)).mapper
@@ -237,7 +358,7 @@ def _fitted(
     joined = joins
     for number, step in enumerate(steps):
         following = steps[number + 1].parent if number + 1 < len(steps) else None
-        if following is None and column is not None and column.loader == "undefer":
+        if following is None and column is not None and column.loader in _OF_ATTRIBUTES:
             following = column.owner
         target = step.relationship.mapper.class_
         of_type = None if following is None or issubclass(target, following) else following
@@ -258,19 +379,19 @@ def _strategies(*options: Any) -> Iterator[tuple[Any, Any]]:
 def _column_code(column: ColumnStep, alias: str | None, root: str) -> str:
     if column.loader == "undefer_group":
         return f'undefer_group("{column.name}")'
-    name = column.owner.__name__
-    if column.loader == "undefer":
-        return f"undefer({alias if root and alias else name}.{column.name})"
+    if column.loader in _OF_ATTRIBUTES:
+        name = alias if root and alias else column.owner.__name__
+        return f"{column.loader}({name}.{column.name})"
     base = f"{alias or root}, " if root else ""
-    return f"selectin_polymorphic({base}[{name}])"
+    return f"selectin_polymorphic({base}[{', '.join(each.__name__ for each in column.subclasses)}])"
 
 
 def _column_option(column: ColumnStep, option: Any, root: Any) -> Any:
     make = getattr(orm if option is None else option, column.loader)
     if column.loader == "undefer_group":
         return make(column.name)
-    if column.loader == "undefer":
+    if column.loader in _OF_ATTRIBUTES:
         is_of_root = option is None and hasattr(root, column.name)
         return make(getattr(root if is_of_root else column.owner, column.name))
-    subclasses = [column.owner]
+    subclasses = list(column.subclasses)
     return make(root, subclasses) if option is None else make(subclasses)

@@ -19,6 +19,7 @@ from flask_perfkit.cures.entities import entities_of
 from flask_perfkit.recording.issued import Issued
 
 _AGGREGATES = ("count", "sum", "min", "max", "avg")
+_OF_ONE_ROW = ("lower", "upper", "coalesce", "length", "trim", "abs", "round", "date", "now")
 
 
 @dataclass(frozen=True)
@@ -47,34 +48,6 @@ class KeyedSelect:
             return False
         mapped = set(entities[0].mapper.columns.values())
         return all(_plain(key) in mapped for key in self.keys)
-
-    @property
-    def counts(self) -> bool:
-        """Whether that value is a count, which is 0 where there is no row."""
-        inner = [
-            getattr(column, "element", column) for column in self.issued.statement._raw_columns
-        ]
-        return len(inner) == 1 and getattr(inner[0], "name", None) == "count"
-
-    @property
-    def key_names(self) -> tuple[str, ...]:
-        """The attributes of the entity that are the keys."""
-        mapper = next(entities_of(self.issued.statement)).mapper
-        return tuple(mapper.get_property_by_column(_plain(key)).key for key in self.keys)
-
-    @property
-    def is_unique(self) -> bool:
-        """Whether at most one row has a key: the key is unique, and there is no join."""
-        table = getattr(_plain(self.keys[0]), "table", None)
-        if len(self.keys) != 1 or table is None or self.issued.statement._setup_joins:
-            return False
-        column = _plain(self.keys[0])
-        return bool(column.unique) or list(table.primary_key.columns) == [column]
-
-    @property
-    def may_miss_null(self) -> bool:
-        """Whether a key could be None, which ``==`` compares with NULL and ``IN`` finds nowhere."""
-        return any(getattr(_plain(key), "nullable", True) for key in self.keys)
 
     def apply(self, statement: Any, keys: Any) -> Any:
         """Return the select for all keys, built from the one for a single key.
@@ -151,7 +124,12 @@ def keyed_select(issued: Issued, varying: set[int]) -> KeyedSelect | None:
     :param varying: the places of the bound values that differ from one time to the next.
     """
     statement = issued.statement
-    if not _is_plain(statement) or not varying or max(varying) >= len(issued.parameters):
+    if (
+        not _is_plain(statement)
+        or _has_unknown_function(statement)
+        or not varying
+        or max(varying) >= len(issued.parameters)
+    ):
         return None
     names = {issued.parameters[place] for place in varying}
     keys, others, found = [], [], set()
@@ -182,38 +160,6 @@ def _whole_key(statement: Any, keys: list[Any], others: list[Any]) -> list[Any]:
     wanted = list(entities[0].mapper.primary_key)
     plain = [_plain(each) for each in compared]
     return wanted if set(plain) == set(wanted) and len(plain) == len(wanted) else []
-
-
-@dataclass(frozen=True)
-class Prefetch:
-    """What is told of a select for all keys, without anything of the statement itself.
-
-    ``keys`` counts the compared columns, ``key_names`` are the entity's attributes that they are,
-    where it is one entity; the others are as in :class:`KeyedSelect`.
-    """
-
-    keys: int
-    key_names: tuple[str, ...]
-    has_others: bool
-    aggregates: bool
-    counts: bool
-    has_key_among_columns: bool
-    is_unique: bool
-    may_miss_null: bool
-
-
-def prefetch_of(select: KeyedSelect) -> Prefetch:
-    """Return what a rewrite has to know of a select."""
-    return Prefetch(
-        len(select.keys),
-        select.key_names if select.has_key_among_columns else (),
-        bool(select.others),
-        select.aggregates,
-        select.counts,
-        select.has_key_among_columns,
-        select.is_unique,
-        select.may_miss_null,
-    )
 
 
 def written(select: KeyedSelect) -> str | None:
@@ -290,8 +236,22 @@ def _compared(condition: Any) -> Any:
 
 
 def _is_aggregate(column: Any) -> bool:
-    inner = getattr(column, "element", column)
-    return isinstance(inner, FunctionElement) and getattr(inner, "name", "") in _AGGREGATES
+    """Tell whether a column is worked out of many rows, at its outside or further in."""
+    return any(each in _AGGREGATES for each in _functions(column))
+
+
+def _has_unknown_function(statement: Any) -> bool:
+    """Tell whether a column may be worked out of many rows, or of one: nobody knows which."""
+    known = {*_AGGREGATES, *_OF_ONE_ROW}
+    return any(
+        name not in known for column in statement._raw_columns for name in _functions(column)
+    )
+
+
+def _functions(column: Any) -> Iterator[str]:
+    for each in visitors.iterate(column):
+        if isinstance(each, FunctionElement):
+            yield str(getattr(each, "name", "")).lower()
 
 
 def _plain(column: Any) -> Any:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, pairwise
 from typing import NamedTuple
 
-from flask_perfkit.cures.loaders import LoaderOption, column_step, loader_step, option_for
+from flask_perfkit.cures.loaders import (
+    CommitOnce,
+    LoaderOption,
+    ReadAgain,
+    Sent,
+    class_of,
+    column_step,
+    loader_step,
+    option_for,
+)
 from flask_perfkit.cures.selects import primary_key_in
 from flask_perfkit.recording.issued import Issued, known
 from flask_perfkit.recording.profile import Cause, Profile
@@ -38,7 +47,7 @@ class Loading(NamedTuple):
     advice: str
     origin: tuple[str, int] | None
     at_once: bool = False
-    cure: LoaderOption | None = None
+    cure: LoaderOption | ReadAgain | CommitOnce | None = None
 
 
 def loading_fix(cause: Cause, profile: Profile) -> Loading:
@@ -47,16 +56,19 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
     A loader option is a chain from the entity that the code selects, because SQLAlchemy
     refuses an inner option alone.
     """
-    steps, source = _way_to(cause, profile)
+    steps, source, moments = _way_to(cause, profile)
     steps = _straight(_as_loaded(steps, source, cause.reason), source, cause)
     origin = None
     if source is not None and source.filename is not None and source.lineno is not None:
         origin = (source.filename, source.lineno)
     if cause.reason.loads == "expired":
         if forgets_in_loop(cause, profile):
-            return Loading(ONE_COMMIT, f"{_FORGETS}: {ONE_COMMIT}, {_OR_KEEP}", None)
-        return Loading(*_refresh_at_once(cause), origin)
+            advice = f"{_FORGETS}: {ONE_COMMIT}, {_OR_KEEP}"
+            return Loading(ONE_COMMIT, advice, None, cure=CommitOnce())
+        return _refresh_at_once(cause, origin)
     where = f"the select at {line(*origin)}" if origin else "the select of the parents"
+    sent = sent_by(source, moments) if source is not None else Sent()
+    where += _for_whom(source, sent)
     if source is not None and source.filename is None and profile.view is not None:
         # As a decorator does that pages the query which a view returns.
         origin = (profile.view.filename, profile.view.lineno)
@@ -70,6 +82,7 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
     issued = known(source.issued) if source is not None else None
     if issued is not None:
         cure = _option(issued, steps, cause, descends=descends)
+        cure = cure and replace(cure, sent=sent)
         if cure is None or cure.is_of_alias:
             words = f"load {cause.reason.subject} along with the objects, in an option of {where}"
             return Loading(words, words, origin, at_once, cure)
@@ -163,31 +176,58 @@ def forgets_in_loop(cause: Cause, profile: Profile) -> bool:
     return 2 * gaps >= len(started) - 1 > 0
 
 
-def _refresh_at_once(cause: Cause) -> tuple[str, str]:
+def _refresh_at_once(cause: Cause, origin: tuple[str, int] | None) -> Loading:
     entity = cause.reason.subject.partition(".")[0]
     issued = known(cause.issued)
     if issued is None:
         words = f"read the {entity} objects again with one select of all their keys"
-        return words, f"{words}, {_OR_KEEP}"
+        return Loading(words, f"{words}, {_OR_KEEP}", origin)
     code = f"session.scalars(select({entity}).where({primary_key_in(issued, 'ids')})).all()"
     advice = (
         f"a commit or expire made the {entity} objects forget their columns: read them again "
         f"at once with {code}, {_OR_KEEP}"
     )
-    return code, advice
+    return Loading(code, advice, origin, cure=ReadAgain(class_of(issued)))
 
 
-def _way_to(cause: Cause, profile: Profile) -> tuple[tuple[Step, ...], Cause | None]:
-    """Follow the objects back to the statement that the code wrote itself."""
-    steps, wanted = cause.reason.steps, cause.reason
-    source, prefix = _bringer(cause, wanted, profile)
+def sent_by(source: Cause, moments: Iterable[int] = ()) -> Sent:
+    """Return where a cause sent its statement.
+
+    :param moments: those after which it did, if not all count.
+    """
+    span = next(iter(source.spans)) if len(source.spans) == 1 else None
+    return Sent(span, source.callers_at(moments) if moments else source.common_callers)
+
+
+def _for_whom(source: Cause | None, sent: Sent) -> str:
+    """Name the callers that need the option, and those that do not, where both called."""
+    if source is None:
+        return ""
+    needs = {(filename, lineno) for filename, lineno, _ in sent.callers}
+    others = [each for each in source.common_callers if each[:2] not in needs]
+    if not needs or not others:
+        return ""
+    named = [f"{line(filename, lineno)} ({count}x)" for filename, lineno, count in sent.callers]
+    rest = [f"{line(filename, lineno)} ({count}x)" for filename, lineno, count in others]
+    return f" for {' and '.join(named)}, and not for {' and '.join(rest)}"
+
+
+def _way_to(
+    cause: Cause, profile: Profile
+) -> tuple[tuple[Step, ...], Cause | None, Mapping[int, int]]:
+    """Follow the objects back to the statement that the code wrote itself.
+
+    Returns the way, the cause of that statement, and how many were loaded at which moment.
+    """
+    steps, loaded = cause.reason.steps, cause
+    source, prefix = _bringer(cause, cause.reason, profile)
     for _ in range(_DEEPEST):
         steps = prefix + steps
         if source is None or source.reason.kind == "statement":
             break
-        steps, wanted = source.reason.steps + steps, source.reason
-        source, prefix = _bringer(source, wanted, profile)
-    return steps, source
+        steps, loaded = source.reason.steps + steps, source
+        source, prefix = _bringer(source, source.reason, profile)
+    return steps, source, loaded.brought_at
 
 
 def _as_loaded(steps: tuple[Step, ...], source: Cause | None, reason: Reason) -> tuple[Step, ...]:

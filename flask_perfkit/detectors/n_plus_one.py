@@ -5,19 +5,18 @@ from __future__ import annotations
 from flask_perfkit.batching.growth import statements
 from flask_perfkit.config import Settings
 from flask_perfkit.cures.selects import (
-    Prefetch,
     aggregates,
     is_limited,
     is_tree,
     keyed_select,
-    prefetch_of,
     written,
 )
 from flask_perfkit.detectors.aggregation import aggregate_select, aggregates_by
 from flask_perfkit.detectors.loading import loading_fix
 from flask_perfkit.detectors.usage import Aggregate
+from flask_perfkit.detectors.walking import lets_go
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.issued import known
+from flask_perfkit.recording.issued import commits_itself, known
 from flask_perfkit.recording.profile import Cause, Profile
 from flask_perfkit.recording.reason import NO_TABLE, is_of_catalog, is_primary_key
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
@@ -132,7 +131,7 @@ def _is_poll(cause: Cause) -> bool:
 def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
     cure: object = None
     if cause.reason.kind == "statement":
-        (fix, cure), origin = _statement_fix(cause), None
+        fix, origin, cure = _statement_fix(cause), None, None
         advice = f"ask once before the loop: {fix} (1 query)"
         if not _keys_given(cause):
             fix = advice = "ask for all of them in one statement before the loop"
@@ -179,15 +178,18 @@ def _only_aggregated(cause: Cause) -> tuple[Aggregate, ...]:
 def _would_batch(cause: Cause, profile: Profile) -> bool:
     """Tell whether auto-batching would help.
 
-    It loads for objects of one query at a time, by the columns of the relationship, outside of
-    AUTOCOMMIT, and gives up what it has where something is written in between.
+    It loads for objects of one query at a time that are still there, by the columns of the
+    relationship, outside of AUTOCOMMIT, and gives up what it has where something is written in
+    between.
     """
     brought = cause.brought_at
     if cause.reason.kind != "lazy" or 2 * max(brought.values(), default=0) < brought.total():
         return False
     if not cause.reason.plain_join:
         return False
-    if ("isolation_level", "AUTOCOMMIT") in cause.target:
+    if ("isolation_level", "AUTOCOMMIT") in cause.target or commits_itself(cause.issued):
+        return False
+    if lets_go([(cause.filename, cause.lineno), *cause.callers]):
         return False
     return not cause.has_between(profile.written)
 
@@ -197,20 +199,20 @@ def _keys_given(cause: Cause) -> bool:
     return any(operator in ("=", "IN") for _, operator in cause.moves)
 
 
-def _statement_fix(cause: Cause) -> tuple[str, Prefetch | None]:
+def _statement_fix(cause: Cause) -> str:
     """Return what asks for all keys at once, in code or in words."""
     issued = known(cause.issued)
     if issued is None or not is_tree(issued.statement):
-        return "one statement for all keys, with IN, and its rows by key in a dictionary", None
+        return "one statement for all keys, with IN, and its rows by key in a dictionary"
     select = keyed_select(issued, cause.varying)
     code = written(select) if select is not None else None
-    if select is not None and code is not None:
-        return code, prefetch_of(select)
+    if code is not None:
+        return code
     if is_limited(issued.statement):
         return (
             "one select that numbers the rows of each key, with func.row_number() over a "
             "partition by the key, and keeps the first ones of each"
-        ), None
+        )
     if aggregates(issued.statement):
-        return "one select of the key and the value, with .in_(keys) and .group_by(key)", None
-    return "one select with .in_(keys) and all other conditions as they are", None
+        return "one select of the key and the value, with .in_(keys) and .group_by(key)"
+    return "one select with .in_(keys) and all other conditions as they are"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from flask_perfkit.config import Settings
+from flask_perfkit.cures.aggregation import aggregation_of
 from flask_perfkit.detectors.aggregation import aggregate_select, aggregates_by
+from flask_perfkit.detectors.loading import sent_by
 from flask_perfkit.detectors.usage import Aggregate
 from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.issued import known
 from flask_perfkit.recording.profile import Cause, Profile
 from flask_perfkit.recording.wording import finding_of, milliseconds, place
 
@@ -44,4 +47,8 @@ def _finding(cause: Cause, profile: Profile, aggregates: tuple[Aggregate, ...]) 
         f"{cause.rows:,} rows of {entity} fetched only to be {what} "
         f"({milliseconds(cause.time)}) {place(cause, profile)}; let the database do it: {fix}"
     )
-    return finding_of("python_aggregation", cause, profile, message=message, fix=fix)
+    cure = None
+    issued = known(cause.issued)
+    if issued is not None and len(aggregates) == 1 and aggregate.by is None:
+        cure = aggregation_of(issued, aggregate.function, aggregate.attribute, sent_by(cause))
+    return finding_of("python_aggregation", cause, profile, message=message, fix=fix, cure=cure)

@@ -5,9 +5,14 @@ Found where reads of attributes are noted, in debug and tests.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flask_perfkit.config import Settings
+from flask_perfkit.cures.loaders import LoaderOption, defer_option
+from flask_perfkit.detectors.loading import sent_by
 from flask_perfkit.detectors.touching import is_idle, shows_reads
 from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.issued import known
 from flask_perfkit.recording.profile import Cause, Profile
 from flask_perfkit.recording.wording import finding_of, place
 
@@ -44,4 +49,16 @@ def _finding(cause: Cause, profile: Profile, wide: list[tuple[float, str]]) -> F
         f"{place(cause, profile)} and never read; "
         f"add {fix}, or name what is needed with load_only()"
     )
-    return finding_of("unused_columns", cause, profile, message=message, fix=fix, subject=names[0])
+    cure = _deferring(cause, names)
+    return finding_of(
+        "unused_columns", cause, profile, message=message, fix=fix, subject=names[0], cure=cure
+    )
+
+
+def _deferring(cause: Cause, names: list[str]) -> tuple[LoaderOption, ...]:
+    """Return the options that leave columns out, where the statement takes them."""
+    issued = known(cause.issued)
+    found = [defer_option(issued, name) for name in names] if issued is not None else [None]
+    sent = sent_by(cause)
+    options = tuple(replace(each, sent=sent) for each in found if each is not None)
+    return options if len(options) == len(names) else ()

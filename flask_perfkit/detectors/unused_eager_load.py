@@ -6,11 +6,15 @@ Found where reads of attributes are noted, in debug and tests.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from flask_perfkit.config import Settings
+from flask_perfkit.cures.loaders import DropOption, LoaderOption, loader_step, option_for
+from flask_perfkit.detectors.loading import sent_by
 from flask_perfkit.detectors.touching import is_idle, shows_reads
 from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.issued import known
 from flask_perfkit.recording.profile import Cause, Profile
 from flask_perfkit.recording.reason import Step
 from flask_perfkit.recording.wording import finding_of, milliseconds, place
@@ -92,6 +96,23 @@ def _finding(along: _Along, cause: Cause, profile: Profile) -> Finding:
         f"and nothing touched it; {advice}"
     )
     subject = str(along)
+    cure = _cure(along, cause)
     return finding_of(
-        "unused_eager_load", cause, profile, message=message, fix=fix, subject=subject
+        "unused_eager_load", cause, profile, message=message, fix=fix, subject=subject, cure=cure
     )
+
+
+def _cure(along: _Along, cause: Cause) -> LoaderOption | DropOption | None:
+    """Return what leaves it out; None where its way is not known."""
+    way = [step for step in map(loader_step, along.steps) if step is not None]
+    issued = known(cause.issued)
+    if len(way) < len(along.steps) or issued is None:
+        return None
+    sent = sent_by(cause)
+    if not along.by_default:
+        return DropOption(way[0].parent, way[-1], sent) if len(way) == 1 else None
+    if cause.reason.kind == "batch":
+        return None  # it is an option of another statement
+    steps = [step._replace(loader="defaultload") for step in way[:-1]]
+    option = option_for(issued, (*steps, way[-1]._replace(loader="lazyload")))
+    return replace(option, sent=sent) if option is not None else None

@@ -39,7 +39,7 @@ class Aggregate(NamedTuple):
 @lru_cache(maxsize=500)
 def aggregates_of(filename: str, span: Span) -> tuple[Aggregate, ...]:
     """Return what the rows asked for at a place are aggregated to; nothing where they are used."""
-    module = _parsed(filename)
+    module = parsed(filename)
     if module is None:
         return ()
     code = _Code(module, span)
@@ -47,7 +47,8 @@ def aggregates_of(filename: str, span: Span) -> tuple[Aggregate, ...]:
 
 
 @lru_cache(maxsize=50)
-def _parsed(filename: str) -> ast.Module | None:
+def parsed(filename: str) -> ast.Module | None:
+    """Return the tree of a source file; None where there is none."""
     try:
         with open(filename, "rb") as file:
             return ast.parse(file.read(_LONGEST_SOURCE))

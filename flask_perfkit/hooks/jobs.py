@@ -91,7 +91,7 @@ class Job(Recorder):
         except Exception:
             log_once("naming a piece of work")
 
-    def finish(self) -> None:
+    def finish(self, *, failed: bool) -> None:
         """Report what was done, if anything was; only the first call counts.
 
         A thread that ends before the request that it was started in, and was given its context,
@@ -110,7 +110,8 @@ class Job(Recorder):
         elif self.has_requests or self.state.settings.excludes(name):
             self.discard()
         else:
-            report(self, self.state, name, "JOB")
+            rate = self.state.settings.sample_rate
+            report(self, self.state, name, "JOB", failed=failed, sample_rate=rate)
 
 
 def watch_jobs() -> None:
@@ -188,7 +189,7 @@ def _end(job: Job, *, failed: bool) -> None:
     if current() is job:
         enter(job.parent)
     try:
-        job.finish()
+        job.finish(failed=failed)
     except FindingError:
         if not failed:
             raise
@@ -200,4 +201,5 @@ def _finish_all() -> None:
     """Report the contexts that a script never popped; a forked child leaves its parent's alone."""
     for job in list(_open.values()):
         if job.process == os.getpid():
-            _end(job, failed=True)
+            with contextlib.suppress(FindingError):  # nobody is left to raise it to
+                _end(job, failed=False)

@@ -9,6 +9,7 @@ from random import random
 from threading import Lock
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from flask import got_request_exception, has_request_context, request
 
@@ -24,6 +25,7 @@ from flask_perfkit.sinks import deliver
 from flask_perfkit.sinks.headers import server_timing
 from flask_perfkit.standin import stand_in
 from flask_perfkit.state import MOST_REPLAYS, Replay
+from flask_perfkit.store.identity import new_id
 from flask_perfkit.wsgi import Edge, Headers, Passage
 
 if TYPE_CHECKING:
@@ -50,14 +52,18 @@ class RequestRecorder(Passage):
     ``app`` and ``state`` are the same for all requests of an application, which has a subclass
     of its own, and so is ``is_unremarkable``, which tells that nothing can be found. ``sampled``
     says whether findings are looked for, ``failed`` whether the request ended with an error that
-    was passed on.
+    was passed on; ``profile_id`` is what the client was told. ``counts_all`` says of the class
+    that requests are counted which are not sampled.
     """
+
+    counts_all = False
 
     app: Flask
     state: State
     asked: Request | None = None
     response: Response | None = None
     spoke = False
+    profile_id = ""
     sampled = True
     failed = False
     is_unremarkable: Callable[[Recorder], bool]
@@ -115,7 +121,7 @@ class RequestRecorder(Passage):
 
     def drop(self) -> None:
         """End the recording of a request in which nothing was looked for."""
-        self.discard()
+        super().discard()
 
     def finish(self, error: BaseException | None) -> None:
         """Analyse the request and tell the sinks; only the first call counts.
@@ -186,11 +192,11 @@ def _open(
     kind = type("RequestRecorder", (recorder,), {"app": app, "state": state})
     noting = _noting_response(app.process_response, state, kind)
     app.process_response = noting  # type: ignore[assignment, method-assign]
-    return _beginning(edge, kind, measures=recorder is not RequestRecorder)
+    return _beginning(edge, kind)
 
 
 def _beginning(
-    edge: Edge, kind: type[RequestRecorder], *, measures: bool
+    edge: Edge, kind: type[RequestRecorder]
 ) -> Callable[[WSGIEnvironment], Passage | None]:
     """Return what opens the passage of a request: in production the class itself."""
     settings = kind.state.settings
@@ -198,16 +204,20 @@ def _beginning(
     rate = settings.sample_rate
     if rate >= 1:
         return kind
-    concerned = [kind] if measures else edge.visitors  # by requests that are not sampled too
+    unsampled: type[RequestRecorder] = kind
+    if not kind.counts_all:
+        own = {"app": kind.app, "state": kind.state, "is_unremarkable": kind.is_unremarkable}
+        unsampled = type("RequestRecorder", (RequestRecorder,), own)
+    concerned = [kind] if kind.counts_all else edge.visitors  # by requests that are not sampled
 
     def begin(environ: WSGIEnvironment) -> Passage | None:
         if random() < rate:
             return kind(environ)
         if not concerned:
             return None
-        passage = kind(environ)
+        passage = unsampled(environ)
         passage.sampled = False
-        if not measures:
+        if not kind.counts_all:
             passage.visits = (_Unrecorded(passage.parent),)
         return passage
 
@@ -238,7 +248,10 @@ def _noting_response(
 ) -> Callable[[Response], Response]:
     """Wrap Flask's last word on a response, which is spoken for failed requests too."""
     settings = state.settings
-    is_told_early = settings.server_timing or settings.traces or settings.on_finding == "raise"
+    links = settings.dashboard and state.store is not None and kind.app.debug
+    is_told_early = (
+        settings.server_timing or settings.traces or settings.on_finding == "raise" or links
+    )
 
     def noting(_: Flask, response: Response) -> Response:
         recorder = current()
@@ -300,7 +313,8 @@ def _speak_early(recorder: RequestRecorder, response: Response, state: State) ->
         return
     try:
         early_sinks = state.early_sinks()
-        if not (settings.server_timing or settings.on_finding == "raise" or early_sinks):
+        links = settings.dashboard and state.store is not None and recorder.app.debug
+        if not (settings.server_timing or settings.on_finding == "raise" or early_sinks or links):
             return
         facts = _facts(recorder)
         if settings.excludes(facts["endpoint"]) or request != recorder.asked:
@@ -309,6 +323,13 @@ def _speak_early(recorder: RequestRecorder, response: Response, state: State) ->
         deliver(profile, early_sinks)
         if settings.server_timing:
             response.headers.add("Server-Timing", server_timing(profile))
+        if links:
+            recorder.profile_id = new_id()
+            root = profile.mount + settings.dashboard_path.rstrip("/")
+            page = quote(f"{root}/requests/{recorder.profile_id}")
+            response.headers.add("Link", f'<{page}>; rel="profile"')
+            if state.put_badge is not None:
+                state.put_badge(response, recorder.asked, profile, quote(root), page)
         if settings.on_finding == "raise" and profile.findings:
             recorder.spoke = True
             raise FindingError(profile.findings)
@@ -328,13 +349,15 @@ def _facts(recorder: RequestRecorder) -> dict[str, Any]:
         "endpoint": endpoint,
         "rule": rule.rule if rule is not None else None,
         "method": str(environ.get("REQUEST_METHOD", ""))[:_LONGEST_METHOD],
-        "path": _path(asked, environ)[:_LONGEST_PATH],
+        "path": asked.path[:_LONGEST_PATH] if asked is not None else path_of(environ),
         "status": recorder.status,
         "started_at": datetime.now(UTC) - timedelta(seconds=duration),
         "duration": duration,
-        "view": _view(recorder.app, endpoint, asked),
+        "view": view_of(recorder.app, endpoint, asked.method if asked is not None else None),
         "mount": str(environ.get("SCRIPT_NAME", "")),
         "answer": _answer(recorder),
+        "id": recorder.profile_id,
+        "sample_rate": recorder.state.settings.sample_rate,
     }
 
 
@@ -374,19 +397,17 @@ def _is_static(app: Flask, asked: Request) -> bool:
     return (asked.endpoint or "").rpartition(".")[2] == "static" and owner.has_static_folder
 
 
-def _path(asked: Request | None, environ: WSGIEnvironment) -> str:
-    """Return the path that was asked for; Flask is not asked where somebody else answers."""
-    if asked is not None:
-        return asked.path
+def path_of(environ: WSGIEnvironment) -> str:
+    """Return the path that was asked for, where Flask is not asked."""
     path = str(environ.get("PATH_INFO", ""))[:_LONGEST_PATH]
     return "/" + path.encode("latin-1", "replace").decode("utf-8", "replace").lstrip("/")
 
 
-def _view(app: Flask, endpoint: str | None, asked: Request | None) -> View | None:
+def view_of(app: Flask, endpoint: str | None, method: str | None) -> View | None:
     """Find where the function lies that answers a request; None where it is a library's."""
     view: Any = app.view_functions.get(endpoint) if endpoint is not None else None
-    if asked is not None and hasattr(view, "view_class"):
-        view = getattr(view.view_class, asked.method.lower(), view.view_class.dispatch_request)
+    if method is not None and hasattr(view, "view_class"):
+        view = getattr(view.view_class, method.lower(), view.view_class.dispatch_request)
     code = getattr(unwrap(view), "__code__", None) if view is not None else None
     if code is None or not is_application(code.co_filename):
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from threading import get_ident
@@ -42,24 +43,48 @@ def recorded(state: State, name: str, method: str) -> Iterator[None]:
     token = enter(recorder)
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         leave(token)
         with suppress(FindingError):  # its own error is what is raised
-            report(recorder, state, name, method)
+            report(recorder, state, name, method, failed=_is_failure(error))
         raise
     leave(token)
     report(recorder, state, name, method)
 
 
-def report(recorder: Recorder, state: State, name: str, method: str) -> None:
+def _is_failure(error: BaseException) -> bool:
+    """Tell whether an error ends a piece of work that is not done: leaving a command is none."""
+    return isinstance(error, Exception) and getattr(error, "exit_code", 1) != 0
+
+
+def report(
+    recorder: Recorder,
+    state: State,
+    name: str,
+    method: str,
+    *,
+    failed: bool = False,
+    sample_rate: float = 1.0,
+) -> None:
     """Close the recorder of a piece of work, and tell the sinks what it did.
 
+    :param failed: it ended with an error.
+    :param sample_rate: the share of its like that is watched.
     :raises FindingError: the application wants findings to be raised.
     """
     duration = (perf_counter_ns() - recorder.started) * _SECONDS
     try:
         recorder.close()
-        profile = analyse(recorder, state.settings, duration=duration, endpoint=name, method=method)
+        profile = analyse(
+            recorder,
+            state.settings,
+            duration=duration,
+            endpoint=name,
+            method=method,
+            started_at=datetime.now(UTC) - timedelta(seconds=duration),
+            failed=failed,
+            sample_rate=sample_rate,
+        )
         if recorder.parent is not None:
             recorder.parent.report((*profile.findings, *profile.allowed))
         deliver(profile, state.sinks)

@@ -17,10 +17,10 @@ from flask import request_finished
 
 from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.requests import RequestRecorder, request_of
-from flask_perfkit.metrics.page.page import ENDPOINT
 from flask_perfkit.metrics.store.exemplars import Exemplar, trace_of
 from flask_perfkit.metrics.store.figures import figures
 from flask_perfkit.metrics.store.layout import DURATION, SENT
+from flask_perfkit.pages import page_of
 from flask_perfkit.recording.causes import Record
 from flask_perfkit.recording.recorder import current
 
@@ -56,6 +56,7 @@ class Statements:
 class MeasuredRequest(RequestRecorder):
     """The recorder of a request that is counted when it ends, whichever way."""
 
+    counts_all = True
     trace: tuple[str, str] | None = None
     _statements: Statements | None = None
     _has_inner = False
@@ -77,14 +78,14 @@ class MeasuredRequest(RequestRecorder):
         """
         environ, response = self.environ, self.response
         if self.trace or "CONTENT_LENGTH" in environ or "HTTP_TRACEPARENT" in environ:
-            self.drop()
+            MeasuredRequest.drop(self)
             return
         try:
             row, route = (figures.requests if self else figures.plain)[
                 _sort(environ), self.asked.url_rule.rule, response.status_code  # type: ignore[union-attr]
             ]
             layout = figures.layout
-            elapsed = perf_counter_ns() - self.started
+            elapsed = self.elapsed
             with figures.lock:
                 row[SENT] += sum(map(len, response.response))  # type: ignore[arg-type, union-attr]
                 row[layout.place_of_request(elapsed)] += 1
@@ -97,7 +98,7 @@ class MeasuredRequest(RequestRecorder):
                         route[place] += 1
                     self.clear()
         except Exception:
-            self.drop()
+            MeasuredRequest.drop(self)
         self.closed = True
 
     def drop(self) -> None:
@@ -171,9 +172,9 @@ class MeasuredRequest(RequestRecorder):
         """
         asked = self.asked
         rule = asked.url_rule if asked is not None else None
-        scraped = rule is not None and rule.endpoint == ENDPOINT
+        is_ours = rule is not None and page_of(rule.endpoint) is not None
         counted_below = self.response is None and self._has_inner  # by another application of ours
-        if scraped or counted_below:
+        if is_ours or counted_below:
             raise LookupError
         method, prefix = self.environ["REQUEST_METHOD"], self.environ.get("SCRIPT_NAME", "")
         status = self.status

@@ -30,11 +30,13 @@ class Calls(dict[CallKey, Call]):
         call = self.get((kind, name, filename, lineno, allowances))
         if call is None:
             function = asked.function if asked else None
-            call = Call(kind, name, filename, lineno, function, allowances=allowances)
+            line = (filename, lineno, function)
+            call = Call(kind, name, *line, started=started, allowances=allowances)
             if len(self) < _MOST_CALLS:
                 self[kind, name, filename, lineno, allowances] = call
         call.count += 1
         call.duration += (ended - started) * _SECONDS
+        call.ended = ended
         if len(call.keys) < _MOST_KEYS:
             call.keys.add(key)
         if caller is not None:
@@ -50,5 +52,7 @@ class Calls(dict[CallKey, Call]):
                 continue
             known.count += call.count
             known.duration += call.duration
+            known.started = min(known.started, call.started)
+            known.ended = max(known.ended, call.ended)
             known.keys |= call.keys
             known.callers.update(call.callers)

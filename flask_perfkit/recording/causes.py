@@ -111,9 +111,10 @@ class Causes(dict[CauseKey, Cause]):
         if shape.keys and len(cause.chunks) < MOST_VALUES:
             cause.chunks[shape.keys] += count
         _add_bringers(cause, options, started)
-        if site.caller is not None and len(cause.callers) < _MOST_CALLERS:
-            cause.callers[site.caller.filename, site.caller.lineno] += count
-        self._add_rows(cause, started, ended, seen)
+        caller = None if site.caller is None else (site.caller.filename, site.caller.lineno)
+        if caller is not None and len(cause.callers) < _MOST_CALLERS:
+            cause.callers[caller] += count
+        self._add_rows(cause, started, ended, seen, caller)
         _add_values(cause, shape, parameters)
         flushed, direct = _flushed(started, flushes) if site.flushing else (set(), count)
         cause.flushes += len(flushed)
@@ -122,7 +123,12 @@ class Causes(dict[CauseKey, Cause]):
             cause.flushed_at |= flushed
 
     def _add_rows(
-        self, cause: Cause, started: Sequence[int], ended: Sequence[int], seen: Sequence[Any]
+        self,
+        cause: Cause,
+        started: Sequence[int],
+        ended: Sequence[int],
+        seen: Sequence[Any],
+        caller: tuple[str, int] | None,
     ) -> None:
         rows, fetched = tuple(map(_rows, seen)), tuple(map(_fetched, seen))
         errors = tuple(map(_error, seen))
@@ -140,7 +146,7 @@ class Causes(dict[CauseKey, Cause]):
         if last.widths:
             cause.widths.update(last.widths)
         if cause.count <= MOST_EXECUTIONS or not cause.executions:
-            cause.executions.append(Executions(started, ended, fetched, rows, errors))
+            cause.executions.append(Executions(started, ended, fetched, rows, errors, caller))
 
     def _cause(
         self,

@@ -64,3 +64,11 @@ def issued_of(compiled: Any, options: Any) -> Issued | None:
 def known(issued: Issued | None) -> Issued | None:
     """Return what was issued if SQLAlchemy still knows it."""
     return issued if issued is not None and issued.statement is not None else None
+
+
+def commits_itself(issued: Issued | None) -> bool:
+    """Tell whether an engine was made for AUTOCOMMIT, whatever its connections are told since."""
+    if known(issued) is None or issued is None:
+        return False
+    level: object = getattr(issued.dialect, "_on_connect_isolation_level", None)
+    return level == "AUTOCOMMIT"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain, repeat
@@ -67,7 +67,8 @@ class kept(Generic[T]):  # noqa: N801
 class Executions(NamedTuple):
     """Executions that were recorded together, as columns; times are in nanoseconds.
 
-    ``fetched`` is the moment of the last row, None where fetching was not seen.
+    ``fetched`` is the moment of the last row, None where fetching was not seen; ``caller`` the
+    application line one step out, which all of them have.
     """
 
     started: Sequence[int]
@@ -75,6 +76,7 @@ class Executions(NamedTuple):
     fetched: Sequence[int | None]
     rows: Sequence[int]
     errors: Sequence[str | None]
+    caller: tuple[str, int] | None = None
 
 
 class Query(NamedTuple):
@@ -173,6 +175,22 @@ class Cause:
         """When the executions that were kept ended, on the clock of ``perf_counter_ns``."""
         return chain.from_iterable(some.ended for some in self.executions)
 
+    def callers_at(self, moments: Iterable[int]) -> tuple[tuple[str, int, int], ...]:
+        """Return the lines one step out that asked before moments, most frequent first.
+
+        :param moments: each is told to the last execution that had ended before.
+        """
+        if len({some.caller for some in self.executions}) < 2:
+            return self.common_callers
+        each = ((moment, some.caller) for some in self.executions for moment in some.ended)
+        ended = sorted(each, key=itemgetter(0))
+        found: Tally[tuple[str, int]] = Tally()
+        for place in {bisect_right(ended, moment, key=itemgetter(0)) for moment in moments}:
+            caller = ended[place - 1][1] if place else None
+            if caller is not None:
+                found[caller] += 1
+        return most_common(found)
+
     @property
     def started(self) -> int:
         """When the first execution began, on the clock of ``perf_counter_ns``."""
@@ -245,7 +263,8 @@ class Cause:
         :param zero: when the profile began, on the clock of ``perf_counter_ns``.
         """
         common = (self.sql, self.reason.subject, self.filename, self.lineno, self.function)
-        for columns in self.executions:
+        for some in self.executions:
+            columns = (some.started, some.ended, some.fetched, some.rows, some.errors)
             for started, ended, fetched, rows, error in zip(*columns, strict=True):
                 yield Query(
                     *common,
@@ -263,7 +282,8 @@ class Call:
 
     ``kind`` is ``"redis"``, ``"cache"``, ``"blocking"``, ``"refused_relationship"`` or
     ``"refused_column"``; of the keys only fingerprints are kept, of what was refused to load the
-    moment at which its object had been loaded.
+    moment at which its object had been loaded. ``started`` is when the first call began, ``ended``
+    when the last one did end, on the clock of ``perf_counter_ns``.
     ``allowances`` held while it was called.
     """
 
@@ -274,6 +294,8 @@ class Call:
     function: str | None
     count: int = 0
     duration: float = 0.0
+    started: int = 0
+    ended: int = 0
     keys: set[int] = field(default_factory=set)
     callers: Counter[tuple[str, int]] = field(default_factory=Tally)
     allowances: tuple[Allowance, ...] = ()
@@ -350,7 +372,9 @@ class Profile:
     on the clock of ``perf_counter_ns``, ``mount`` the prefix that the application is mounted
     under. ``answer`` is None where nobody judges how answers are sent. ``allowances`` are what
     the code allowed, ``allowed`` the findings that they kept out of ``findings``, ``unmatched``
-    those of its own that have nothing to allow any more.
+    those of its own that have nothing to allow any more. ``id`` is set where somebody was told it
+    before the response left, ``sample_rate`` is the share of its like that is watched, ``failed``
+    says of work that is no request that it ended with an error.
     """
 
     endpoint: str | None = None
@@ -375,6 +399,9 @@ class Profile:
     zero: int = 0
     mount: str = ""
     answer: Answer | None = None
+    id: str = ""
+    sample_rate: float = 1.0
+    failed: bool = False
 
     @property
     def query_count(self) -> int:

@@ -41,8 +41,9 @@ class Recorder(list[Record]):
     A list, so that a hook pays for one append only. Threads may share it. A plain request
     pays for making one, so that what most never need is made when it is needed. ``touched``
     holds the mapped attributes that were read, by identity; None where nobody notes them.
-    ``has_more`` says that there is more to look at than the waiting records, and
-    ``failed_statements`` is the number of its own that ended with an error.
+    ``has_more`` says that there is more to look at than the waiting records,
+    ``failed_statements`` is the number of its own that ended with an error, and ``elapsed`` the
+    nanoseconds until the first look at it.
     """
 
     stands_alone = False
@@ -52,6 +53,7 @@ class Recorder(list[Record]):
     """The thread or greenlet that works for it in an application context; None before."""
 
     closed = False
+    elapsed = 0
     has_more = False
     failed_statements = 0
     touched: dict[int, Any] | None = None

@@ -7,11 +7,11 @@ from typing import Any
 
 from flask_perfkit.config import PREFIX, Settings
 
-_PARTS = ("traces", "auto_batch", "sql_comments", "server_timing")
+_PARTS = ("traces", "auto_batch", "sql_comments", "server_timing", "dashboard")
 
 
 def start_line(name: str, settings: Settings, environ: Mapping[str, Any]) -> str:
-    """Say what is watched, what is turned off, and which address to open.
+    """Say what is watched, what is turned off, and which addresses to open.
 
     :param environ: the first request's, which tells where the server listens.
     """
@@ -21,8 +21,10 @@ def start_line(name: str, settings: Settings, environ: Mapping[str, Any]) -> str
     parts = [f"PerfKit watches {name!r}: {_share(settings)} and each statement", _told(settings)]
     if off:
         parts.append(f"off: {', '.join(off)}")
-    if settings.metrics_path is not None:
-        parts.append(f"open {_address(environ)}{settings.metrics_path}")
+    dashboard = settings.dashboard_path if settings.dashboard else None
+    pages = [f"{_address(environ)}{path}" for path in (dashboard, settings.metrics_path) if path]
+    if pages:
+        parts.append(f"open {' or '.join(pages)}")
     return "; ".join(parts)
 
 

@@ -311,6 +311,7 @@ def test_a_thousand_statements_in_a_minute(advised: Callable[..., Advice], shop:
         advice = advised(*asks)
     finally:
         sa.event.remove(shop, "before_cursor_execute", count_sent)
+    print("SENT", sum(sent), len(sent), [str(c.index) for c in advice.create])
     assert sum(sent) < 15_000  # each is a millisecond's work
     assert 0 < len(advice.create) <= 10
 

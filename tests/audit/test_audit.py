@@ -181,7 +181,15 @@ def test_two_addresses_of_one_endpoint_show_one_finding(app: Flask) -> None:
 
 def test_json(app: Flask) -> None:
     report = json.loads(audited(app, "--json").stdout)
-    told = {"requests", "findings", "proofs", "not_audited", "interrupted", "index_advice"}
+    told = {
+        "requests",
+        "findings",
+        "proofs",
+        "checks",
+        "not_audited",
+        "interrupted",
+        "index_advice",
+    }
     assert set(report) == told
     (finding,) = report["findings"]
     assert (finding["kind"], finding["severity"], finding["count"]) == ("n_plus_one", "error", 10)

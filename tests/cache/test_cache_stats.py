@@ -228,3 +228,16 @@ def test_a_listener_that_raises_is_logged_and_passed_over(
     stats.hit("pages")
     assert (heard, stats.snapshot()) == (["pages"], {"pages": (1, 0)})
     assert "no metrics today" in caplog.text
+
+
+def test_what_dropped_values_is_counted_within_bounds(stats: CacheStats) -> None:
+    stats.drop("pages", "documents")
+    stats.drop("pages", "documents")
+    for number in range(2000):
+        stats.drop("pages", f"table {number}")
+    drops = stats.drops()
+    assert drops["pages", "documents"] == 2
+    assert sum(drops.values()) == 2002
+    assert len(drops) <= 1001
+    stats.reset()
+    assert stats.drops() == {}

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from flask_perfkit import Finding
@@ -146,13 +147,17 @@ def _right_function(finding: Finding) -> bool:
 
 
 def _functions_around(filename: str, lineno: int) -> set[str]:
-    tree = ast.parse(Path(filename).read_text())
-    return {
-        node.name
-        for node in ast.walk(tree)
+    return {name for name, lines in _functions_in(filename) if lineno in lines}
+
+
+@cache
+def _functions_in(filename: str) -> tuple[tuple[str, range], ...]:
+    """Return the functions of a file, each with the numbers of its lines."""
+    return tuple(
+        (node.name, range(_first_line(node), (node.end_lineno or 0) + 1))
+        for node in ast.walk(ast.parse(Path(filename).read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and _first_line(node) <= lineno <= (node.end_lineno or 0)
-    }
+    )
 
 
 def _first_line(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:

@@ -20,7 +20,7 @@ from flask_perfkit.signals import request_profiled
 
 from . import seed, views
 from .app import create_app, dispose
-from .labels import Label, LabelError, Line, read_all
+from .labels import Label, LabelError, read_all
 from .prove import pasted
 from .witness import Witness, witnessing
 
@@ -177,8 +177,11 @@ def all_views() -> tuple[View, ...]:
 def _assign(label: Label, found: dict[str, View]) -> None:
     if unknown := set(label.views) - found.keys():
         raise LabelError(f"{label.line}: no such view: {', '.join(sorted(unknown))}")
+    filename, lineno = label.line
     owners = [found[name] for name in label.views] or [
-        view for view in found.values() if _inside(label.line, view.target)
+        view
+        for view in found.values()
+        if _place_of(view.target)[0] == filename and lineno in _place_of(view.target)[1]
     ]
     if not owners:
         raise LabelError(f"{label.line}: this {label.word} belongs to no view; add @endpoint")
@@ -188,12 +191,11 @@ def _assign(label: Label, found: dict[str, View]) -> None:
             view.method = label.names[0]
 
 
-def _inside(line: Line, target: Any) -> bool:
-    filename, lineno = line
-    if filename != inspect.getsourcefile(target):
-        return False
+@cache
+def _place_of(target: Any) -> tuple[str | None, range]:
+    """Return the file of a view and the numbers of its lines."""
     source, start = inspect.getsourcelines(target)
-    return start <= lineno < start + len(source)
+    return inspect.getsourcefile(target), range(start, start + len(source))
 
 
 def _views(module: ModuleType) -> Iterator[View]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from flask_perfkit import Finding
+from flask_perfkit.audit.patches.patch import grouped
 from flask_perfkit.cures.loaders import LoaderOption
 
 from .runner import Outcomes, View, all_views
@@ -22,14 +23,8 @@ innocent = [view for view in all_views() if not view.of("FINDING", "ALLOWED")]
 
 
 def places(view: View, outcomes: Outcomes) -> Iterator[tuple[Finding, ...]]:
-    """Yield the findings of a view, those of one select together."""
-    groups: dict[object, list[Finding]] = {}
-    for finding in outcomes.of(view).findings:
-        if finding.kind in KINDS:
-            place = finding.origin or (finding.filename, finding.lineno)
-            kind = "option" if isinstance(finding.cure, LoaderOption) else finding.kind
-            groups.setdefault((kind, place), []).append(finding)
-    yield from map(tuple, groups.values())
+    """Yield the findings of a view, those that one patch mends together."""
+    yield from grouped(each for each in outcomes.of(view).findings if each.kind in KINDS)
 
 
 def sort_of(finding: Finding) -> str:

@@ -120,6 +120,7 @@ def test_foreign_keys_are_enforced_after_a_migration_in_the_same_process(
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("move", "target", "undo", "start"),
     [(upgrade, "head", downgrade, "002"), (downgrade, "002", upgrade, "head")],

@@ -306,6 +306,7 @@ def test_greenlets(shared_app: Flask) -> None:
     assert jobs == [("mail", "JOB", 11), ("names_of_owners", "JOB", 11)]
 
 
+@pytest.mark.slow
 def test_eventlet(tmp_path: Path) -> None:
     """In a process of its own, which eventlet changes."""
     script = """

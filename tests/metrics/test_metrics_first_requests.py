@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -99,9 +98,7 @@ def test_threads_of_gunicorn(tmp_path: Path, preload: tuple[str, ...]) -> None:
 
 @pytest.mark.slow
 def test_threads_of_uwsgi(tmp_path: Path) -> None:
-    uwsgi = shutil.which("uwsgi", path=str(Path(sys.executable).parent)) or shutil.which("uwsgi")
-    if uwsgi is None:
-        pytest.skip("uwsgi is not installed: pip install uwsgi builds it, with a C compiler")
+    uwsgi = str(Path(sys.executable).with_name("uwsgi"))
     (tmp_path / "shop.py").write_text(APP)
     options = ("--master", "--processes", "2", "--threads", "4", "--enable-threads")
     command = (uwsgi, "--module", "shop:app", *options, "--virtualenv", sys.prefix)

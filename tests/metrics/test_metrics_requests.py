@@ -495,7 +495,9 @@ def test_the_use_of_indexes_is_not_asked_of_other_databases() -> None:
 def test_a_database_that_hangs_does_not_hold_up_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
     monkeypatch.setattr("flask_perfkit.metrics.page.indexes._LONGEST", 0.05)
-    monkeypatch.setattr("flask_perfkit.metrics.page.indexes._use_of", lambda engine: over.wait(30))
+    monkeypatch.setattr(
+        "flask_perfkit.metrics.page.indexes.index_use", lambda engine, seconds: over.wait(30)
+    )
     with archive(metrics_path="/metrics", metrics_indexes=True) as app:
         with app.app_context():
             monkeypatch.setattr(db.engine.dialect, "name", "postgresql")

@@ -13,6 +13,8 @@ from sqlalchemy import Index, insert, select, text
 
 from flask_perfkit.pagination import CursorPage, CursorParams, PaginationParams, paginate
 
+pytestmark = pytest.mark.slow
+
 ROWS = 20_000
 INDEXES = (
     Index("ix_uploaded", Document.uploaded_at, Document.id),

@@ -343,6 +343,12 @@ def test_the_start_line_names_what_is_on(caplog: pytest.LogCaptureFixture) -> No
     assert caplog.messages[0] == (
         "PerfKit watches 'till': 25% of the requests (PERFKIT_SAMPLE_RATE) and each statement; "
         "findings are logged, each place at most once in 60 s; off: PERFKIT_TRACES, "
-        "PERFKIT_AUTO_BATCH, PERFKIT_SQL_COMMENTS, PERFKIT_SERVER_TIMING; "
+        "PERFKIT_AUTO_BATCH, PERFKIT_SQL_COMMENTS, PERFKIT_SERVER_TIMING, PERFKIT_DASHBOARD; "
         "open https://shop:8443/figures"
     )
+    app = Flask("till", root_path=".")
+    app.debug = True
+    PerfKit(app)
+    with caplog.at_level(logging.INFO, "flask_perfkit"):
+        app.test_client().get("/", base_url="https://shop:8443")
+    assert caplog.messages[-1].endswith("; open https://shop:8443/perfkit")

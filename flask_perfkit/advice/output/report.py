@@ -36,6 +36,9 @@ def lines_of(advice: Advice) -> Iterator[str]:
         yield from ("", "NOT ADVISED")
         for refused in advice.refused:
             yield from _wrapped(f"{_without_name(refused.sql)}: {refused.reason}")
+    if advice.notes:
+        yield ""
+        yield from advice.notes
 
 
 def statements_of(advice: Advice) -> Iterator[str]:

@@ -91,8 +91,8 @@ class Planner(Protocol):
     def some(self, table: Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
         """Return a few different values that rows have in some columns, none of them NULL."""
 
-    def common(self, table: Table | None, column: str | None) -> Any:
-        """Return the most common value of a column that has many, None where none is known."""
+    def by_frequency(self, table: Table, column: str) -> list[Any]:
+        """Return a column's most common values as the driver has them, the first most common."""
 
     def build(self, indexes: Iterable[Index]) -> Mapping[Index, str]:
         """Try to have these indexes; returns those that cannot be, with the reason."""

@@ -14,7 +14,6 @@ from sqlalchemy.exc import DBAPIError
 from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.planners.catalog import existing_indexes
 from flask_perfkit.advice.planners.planner import (
-    FEW_VALUES,
     MOST_ROWS,
     NO_INDEXES,
     ExistingIndex,
@@ -34,6 +33,10 @@ SELECT c.reltuples < 0 OR NOT EXISTS (SELECT FROM pg_statistic WHERE starelid = 
 FROM pg_class c LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid WHERE c.oid = {oid}
 """
 """Whether the planner knows less of a table than autovacuum would soon tell it."""
+_TYPE = """
+SELECT format_type(atttypid, atttypmod) FROM pg_attribute
+WHERE attrelid = to_regclass(%s) AND attname = %s
+"""
 
 
 class PostgreSQL:
@@ -110,16 +113,13 @@ class PostgreSQL:
         """Return values of the first, the least and the greatest row."""
         return [tuple(row) for row in self._run(some_rows(table, columns, self._quote)).all()]
 
-    def common(self, table: Table | None, column: str | None) -> Any:
-        """Return the first of the most common values by the statistics."""
-        if table is None or column is None or self.values(table, column) <= FEW_VALUES:
-            return None
-        name, quoted = self._name(table), self._quote.quote(column)
-        text = self._statistic("most_common_vals::text::text[]", table, column)
-        if not text:
-            return None
-        sql = f"SELECT {quoted} FROM {name} WHERE {quoted}::text = %s LIMIT 1"
-        return self._connection.exec_driver_sql(sql, (text[0],)).scalar()
+    def by_frequency(self, table: Table, column: str) -> list[Any]:
+        """Return the most common values by the statistics."""
+        asked = self._connection.exec_driver_sql
+        kind = asked(_TYPE, (self._name(table), column)).scalar_one()
+        with self._savepoint():
+            found = self._statistic(f"most_common_vals::text::{kind}[]", table, column)
+        return list(found or ())
 
     def build(self, indexes: Iterable[Index]) -> Mapping[Index, str]:
         """Build indexes one after the other; what fails is undone and said."""

@@ -20,7 +20,6 @@ from sqlalchemy.engine import Connection, Dialect
 
 from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.planners.planner import (
-    FEW_VALUES,
     MOST_ROWS,
     NO_INDEXES,
     ExistingIndex,
@@ -33,6 +32,7 @@ from flask_perfkit.advice.workload import RecordedStatement, Sample
 _RUNS = 3
 _STEP = 100
 _MOST_STEPS = 200_000_000
+_MOST_COUNTED = 100
 
 
 class SQLite:
@@ -57,6 +57,7 @@ class SQLite:
         self._analysed = bool(self._rows("SELECT 1 FROM sqlite_master WHERE name='sqlite_stat1'"))
         self._built: list[Index] = []
         self._facts: dict[Table, TableFacts | None] = {}
+        self._values: dict[tuple[Table, str], float] = {}
         self._known: dict[tuple[RecordedStatement, int, tuple[str, ...]], float | None] = {}
 
     def close(self) -> None:
@@ -122,22 +123,23 @@ class SQLite:
         return float(part or 0.0)
 
     def values(self, table: Table, column: str) -> float:
-        """Return the number of values, counted."""
-        quote = self._quote
-        sql = f"SELECT count(DISTINCT {quote(column)}) FROM {quote(table.name)}"
-        return float(self._rows(sql)[0][0])
+        """Return the number of values, counted once."""
+        if (table, column) not in self._values:
+            quote = self._quote
+            sql = f"SELECT count(DISTINCT {quote(column)}) FROM {quote(table.name)}"
+            self._values[table, column] = float(self._rows(sql)[0][0])
+        return self._values[table, column]
 
     def some(self, table: Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
         """Return values of the first, the least and the greatest row."""
         return self._rows(some_rows(table, columns, self._dialect.identifier_preparer))
 
-    def common(self, table: Table | None, column: str | None) -> Any:
-        """Return the value that was counted most."""
-        if table is None or column is None or self.values(table, column) <= FEW_VALUES:
-            return None
+    def by_frequency(self, table: Table, column: str) -> list[Any]:
+        """Return the values that were counted most."""
         name, quoted = self._quote(table.name), self._quote(column)
-        rows = self._rows(f"SELECT {quoted} FROM {name} GROUP BY 1 ORDER BY count(*) DESC LIMIT 1")
-        return rows[0][0] if rows else None
+        sql = f"SELECT {quoted} FROM {name} WHERE {quoted} IS NOT NULL GROUP BY 1"
+        rows = self._rows(f"{sql} ORDER BY count(*) DESC, 1 LIMIT ?", _MOST_COUNTED)
+        return [value for (value,) in rows]
 
     def build(self, indexes: Iterable[Index]) -> Mapping[Index, str]:
         """Build indexes on the copy; what fails is said."""

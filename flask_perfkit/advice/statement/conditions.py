@@ -115,13 +115,13 @@ def conditions_of(occurrence: Any, clauses: Sequence[Any], scope: Scope) -> Iter
         for kind, element in _read(occurrence, clause, scope):
             term = scope.term(element)
             if term is not None:
-                own = all(column.table is occurrence for column in all_columns_of(clause))
+                own = all(column.table == occurrence for column in all_columns_of(clause))
                 yield Condition(kind, term, scope.ddl(clause) if own else None, clause)
 
 
 def _read(occurrence: Any, clause: Any, scope: Scope) -> Iterator[tuple[Kind, Any]]:
     if isinstance(clause, ColumnClause):  # a boolean alone
-        if clause.table is occurrence:
+        if clause.table == occurrence:
             yield Kind.EQUAL, clause
     elif isinstance(clause, UnaryExpression):
         element = unwrapped(clause.element)

@@ -91,8 +91,8 @@ def _needs_of_select(select: Select[Any], scope: Scope) -> Iterator[Need]:
         for occurrence, need in _occurrences(asked, froms).items():
             need.limited = limited
             need.conditions = list(conditions_of(occurrence, arms, scope))
-            need.order = order[1] if order and order[0] is occurrence else ()
-            need.grouped = grouped[1] if grouped and grouped[0] is occurrence else ()
+            need.order = order[1] if order and order[0] == occurrence else ()
+            need.grouped = grouped[1] if grouped and grouped[0] == occurrence else ()
             yield need
 
 

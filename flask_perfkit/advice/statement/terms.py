@@ -136,12 +136,16 @@ def columns_of(element: Any) -> Iterator[Any]:
 
 
 def table_of(occurrence: Any) -> Table | None:
-    """Return the table behind a FROM element: itself, or what an alias stands for."""
+    """Return the table behind a FROM element: itself, or what an alias stands for.
+
+    The ORM hands out annotated copies of a table, which are equal to it and not the same.
+    """
     while occurrence is not None and not isinstance(occurrence, Table):
         occurrence = getattr(occurrence, "element", None)
         if isinstance(occurrence, SelectBase):
             return None
-    return occurrence
+    table: Table | None = None if occurrence is None else occurrence._deannotate()
+    return table
 
 
 def column_of(column: Any) -> str | None:

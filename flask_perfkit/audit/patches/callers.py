@@ -4,83 +4,117 @@ from __future__ import annotations
 
 import gc
 import inspect
+from collections import Counter
 from collections.abc import Iterator
-from types import CodeType, FunctionType, ModuleType
+from itertools import chain
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
-from flask_perfkit.audit.patches.source import Source, codes_of, within
+from flask_perfkit.audit.patches.source import Source, functions_of, within
 from flask_perfkit.recording.callsite import is_application
 
 if TYPE_CHECKING:
     from flask import Flask
 
-Key = tuple[str, int]
-"""What tells a function of one file: its qualified name and its first line."""
+Line = tuple[str | None, int | None]
+"""A file and a line of it."""
 
 
-def function_at(source: Source, lineno: int) -> CodeType | None:
-    """Return the code of the innermost function that has a line."""
+def is_shared(app: Flask, source: Source, lineno: int, touching: Line, calling: set[Line]) -> bool:
+    """Tell whether the select at a line may serve others than those that need an option of it.
+
+    It does not where each way to it leads through a function that uses the objects, or is the view
+    of one endpoint. Who calls a function that nobody names is not known.
+
+    :param touching: the line where the objects are used.
+    :param calling: the lines that call what is there.
+    """
+    beginners = _beginners(app)
+    function = _function_at(source, lineno)
+    seen: set[CodeType] = set()
+    while function is not None and function.__code__ not in seen:
+        code = function.__code__
+        if beginners[code] == 1 or _has(code, *touching):
+            return False
+        if not beginners[code] and any(_has(code, *line) for line in calling):
+            return False
+        seen.add(code)
+        callers = {each.__code__: each for each in _callers(function) if each is not function}
+        function = next(iter(callers.values())) if len(callers) == 1 else None
+    return True
+
+
+def _function_at(source: Source, lineno: int) -> FunctionType | None:
+    """Return the innermost living function that has a line."""
     around = [
-        code
-        for code in codes_of(source.text, str(source.path)).values()
-        if any(line == lineno for _, _, line in code.co_lines()) and code.co_name[0] != "<"
+        function
+        for function in functions_of(str(source.path), source.module)
+        if _has(function.__code__, str(source.path), lineno)
     ]
-    return max(around, key=lambda code: code.co_firstlineno, default=None)
+    return max(around, key=lambda each: each.__code__.co_firstlineno, default=None)
 
 
-def is_shared(app: Flask, source: Source, code: CodeType) -> bool:
-    """Tell whether several places call a function; one that a request begins with has no others."""
-    if "<locals>" in code.co_qualname or key_of(code) in _views(app, str(source.path)):
-        return False
-    return len(set(_callers(source, code))) > 1
-
-
-def view_of(app: Flask, source: Source, endpoint: str | None) -> str | None:
-    """Return the name of the function that answers an endpoint, if it is in a module itself."""
-    view = app.view_functions.get(endpoint or "")
-    function = inspect.unwrap(view) if view is not None else None
-    if isinstance(function, FunctionType) and function.__globals__ is vars(source.module):
-        return function.__name__
-    return None
-
-
-def key_of(code: CodeType) -> Key:
-    """Return what tells a function of one file."""
-    return code.co_qualname, code.co_firstlineno
-
-
-def _callers(source: Source, code: CodeType) -> Iterator[Key]:
-    """Yield the functions of the application that name a function, or a method like it."""
-    is_method = "." in code.co_qualname
-    for function in gc.get_objects():
-        if type(function) is not FunctionType or not is_application(function.__code__.co_filename):
-            continue
-        names = {name for each in within(function.__code__) for name in each.co_names}
-        if is_method:
-            if code.co_name in names:
-                yield key_of(function.__code__)
-        elif any(_means(function.__globals__.get(name), code, source) for name in names):
-            yield key_of(function.__code__)
-
-
-def _means(value: object, code: CodeType, source: Source) -> bool:
-    """Tell whether a global is a function, or the module that has it."""
-    if isinstance(value, ModuleType):
-        return value is source.module
-    if not callable(value):
-        return False
-    inner = getattr(inspect.unwrap(value), "__code__", None)
-    return (
-        isinstance(inner, CodeType)
-        and key_of(inner) == key_of(code)
-        and inner.co_filename == str(source.path)
+def _has(code: CodeType, filename: str | None, lineno: int | None) -> bool:
+    return code.co_filename == filename and any(
+        line == lineno for each in within(code) for _, _, line in each.co_lines()
     )
 
 
-def _views(app: Flask, filename: str) -> set[Key]:
-    codes: list[CodeType] = []
-    for view in app.view_functions.values():
+def _callers(function: FunctionType) -> Iterator[FunctionType]:
+    """Yield the functions of the application that name a function, or a method like it.
+
+    What is made inside of a function is known to those that were made there with it.
+    """
+    name = function.__name__
+    qualified = function.__code__.co_qualname
+    is_local = qualified.endswith(f"<locals>.{name}")
+    for each in gc.get_objects():
+        if type(each) is not FunctionType or not is_application(each.__code__.co_filename):
+            continue
+        names = set(chain.from_iterable(code.co_names for code in within(each.__code__)))
+        if is_local:
+            if any(_inside(cell) is function for cell in each.__closure__ or ()):
+                yield each
+        elif "." in qualified:
+            if name in names:
+                yield each
+        elif any(_means(each.__globals__.get(known), function) for known in names):
+            yield each
+
+
+def _inside(cell: CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None  # nothing has been put there yet
+
+
+def _means(value: object, function: FunctionType) -> bool:
+    """Tell whether a global is a function, or the module that has it."""
+    if isinstance(value, ModuleType):
+        return vars(value) is function.__globals__
+    if not callable(value):
+        return False
+    return getattr(inspect.unwrap(value), "__code__", None) is function.__code__
+
+
+def _beginners(app: Flask) -> Counter[CodeType]:
+    """Count for how many endpoints a function begins the answer: its view, or what wraps that."""
+    found: Counter[CodeType] = Counter()
+    for view in {id(each): each for each in app.view_functions.values()}.values():
         owner = getattr(view, "view_class", None)
-        functions = vars(owner).values() if owner is not None else (inspect.unwrap(view),)
-        codes += [each.__code__ for each in functions if hasattr(each, "__code__")]
-    return {key_of(code) for code in codes if code.co_filename == filename}
+        functions = _layers(view) if owner is None else _methods(owner)
+        found.update({each.__code__ for each in functions if isinstance(each, FunctionType)})
+    return found
+
+
+def _methods(owner: type) -> Iterator[object]:
+    for each in owner.__mro__:
+        yield from vars(each).values()
+
+
+def _layers(view: object) -> Iterator[object]:
+    """Yield a function, and those that it wraps."""
+    while view is not None:
+        yield view
+        view = getattr(view, "__wrapped__", None)

@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, cast
 
 import libcst as cst
 from libcst import matchers as m
 
+from flask_perfkit.audit.patches.effects import check_not_changed, check_only_reads
 from flask_perfkit.audit.patches.module import ModuleTree
+from flask_perfkit.audit.patches.names import (
+    bound_in,
+    given_once,
+    mapper_in,
+    names_in,
+    value_of,
+)
 from flask_perfkit.audit.patches.refusal import Refusal
+from flask_perfkit.audit.patches.steps import statement_of
 
-_SESSION_WRITES = {
-    *("add", "add_all", "merge", "delete", "flush", "commit", "rollback", "refresh", "expire"),
-    *("expire_all", "expunge", "expunge_all", "begin", "begin_nested", "bulk_save_objects"),
-}
 _COMPREHENSIONS = (cst.ListComp, cst.GeneratorExp, cst.SetComp, cst.DictComp)
 _SIMPLE_KEYS = (
     *(cst.Name, cst.Attribute, cst.BinaryOperation, cst.Integer, cst.SimpleString, cst.Tuple),
     *(cst.FormattedString, cst.FormattedStringText, cst.FormattedStringExpression, cst.Subscript),
 )
-
-
-def names_in(node: cst.CSTNode) -> set[str]:
-    """Return the variables that an expression reads; attributes of theirs are none."""
-    found: set[str] = set()
-    waiting: list[cst.CSTNode] = [node]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, cst.Name):
-            found.add(each.value)
-        elif isinstance(each, cst.Attribute | cst.Arg):
-            waiting.append(each.value)
-        else:
-            waiting += each.children
-    return found
+_CONDITIONAL = (cst.If, cst.IfExp, cst.BooleanOperation, cst.Try, cst.While, cst.Match)
+_LISTS = m.Call(func=m.Attribute(attr=m.Name("all")), args=[]) | m.ListComp() | m.List()
+_RANGE = m.Call(func=m.Name("range"))
+_FINITE = {"range", "enumerate", "zip", "sorted", "reversed", "list", "tuple", "set", "dict"}
+_OF_FINITE = {
+    *("all", "items", "keys", "values", "split", "splitlines", "scalars", "execute", "mappings"),
+    *("order_by", "filter", "filter_by", "limit", "getlist"),
+}
+_LEAVES = cst.Break | cst.Continue | cst.Return | cst.Yield | cst.Try | cst.TryStar
+_NEVER_GIVE_NONE = {"str", "int", "float", "len", "round", "bool", "repr", "abs", "sum"}
+_NEVER_NONE = (cst.FormattedString, cst.SimpleString, cst.Integer, cst.BinaryOperation)
 
 
 class Loop:
@@ -44,44 +46,117 @@ class Loop:
         self._tree = tree
         self.node = node
         self.body = holder
-        self.names = names_in(node.target) | _assigned(tree, holder)
+        self.targets = names_in(node.target)
+        self.names = self.targets | bound_in(tree, holder)
         self._items: str | None = None
 
-    def check_reads(self, key: cst.BaseExpression) -> None:
-        """See to it that the loop only reads, and that each key can be had before it.
+    @property
+    def function(self) -> cst.FunctionDef | None:
+        """The function that it is in."""
+        return self._tree.function_of(self.node)
 
-        :raises Refusal: it may write, or a key is made in the loop.
+    def check_keys(self, at: cst.CSTNode, keys: Sequence[cst.BaseExpression]) -> None:
+        """See to it that each key can be had before the loop.
+
+        :param at: what asks for them in each turn.
+        :raises Refusal: one is made in the loop, or may not be there.
         """
-        targets = names_in(self.node.target)
-        if names_in(key) & (self.names - targets):
-            raise Refusal("the key is worked out inside of the loop")
-        if not names_in(key) & targets:
+        for key in keys:
+            self._check_key(at, key)
+        if not any(names_in(key) & self.targets for key in keys):
             raise Refusal("the key does not come from the loop around")
+        if isinstance(self.node, cst.CompFor) and self.node.ifs:
+            raise Refusal("the comprehension has a condition")
+        if self.node.asynchronous is not None:
+            raise Refusal("the loop waits for what it walks")
+        if self.is_left_early() and not self._is_finite(self.node.iter):
+            raise Refusal("the loop is left early, and what it walks may have no end")
+
+    def _check_key(self, at: cst.CSTNode, key: cst.BaseExpression) -> None:
+        if names_in(key) & (self.names - self.targets):
+            raise Refusal("the key is worked out inside of the loop")
         for each in self._tree.walk(key):
             if isinstance(each, cst.BaseExpression) and not isinstance(each, _SIMPLE_KEYS):
                 raise Refusal("the key is worked out by calls")
             if isinstance(each, cst.Attribute) and not isinstance(each.value, cst.Name):
                 raise Refusal("the key is an attribute of an attribute, which may not be there")
-        if isinstance(self.node, cst.CompFor) and self.node.ifs:
-            raise Refusal("the comprehension has a condition")
-        self._check_writes()
+            may_be_missing = isinstance(each, cst.Attribute | cst.Subscript)
+            if may_be_missing and self._is_conditional(at) and self.model is None:
+                raise Refusal("only some turns ask, and the others may have no key")
 
-    def _check_writes(self) -> None:
-        function = self._tree.function_of(self.node)
+    def check_reads(self, asked: cst.CSTNode, besides: frozenset[str] = frozenset()) -> None:
+        """See to it that the loop does not write what it reads.
+
+        :param asked: the part of it that a patch replaces.
+        :param besides: tables that it may add rows to.
+        :raises Refusal: it may.
+        """
+        function = self.function
         for each in self._tree.walk(function) if function is not None else ():
-            if isinstance(each, cst.Yield):
+            if isinstance(each, cst.Yield) and self._tree.function_of(each) is function:
                 raise Refusal("the loop is in a generator, which may be left off early")
-        for each in self._tree.walk(self.body):
-            if isinstance(each, cst.Call) and isinstance(each.func, cst.Attribute):
-                if each.func.attr.value in _SESSION_WRITES and not _is_of_list(each.func):
-                    raise Refusal(
-                        f"the loop calls .{each.func.attr.value}(), and may read what it writes"
-                    )
-            elif isinstance(each, cst.AssignTarget | cst.AugAssign):
-                if isinstance(each.target, cst.Attribute):
-                    raise Refusal("the loop changes objects, and may read what it writes")
-            elif m.matches(each, m.Expr(value=m.Call(func=m.Name()))):
-                raise Refusal("the loop calls a function for what it does, which may write")
+        check_only_reads(self._tree, self.body, asked, besides=besides)
+        check_not_changed(self._tree, self.body, self.node.iter)
+
+    @cached_property
+    def model(self) -> Any:
+        """The mapper of the objects that are walked; None where it is not sure."""
+        if not isinstance(self.node.target, cst.Name):
+            return None
+        walked = self._walked()
+        if isinstance(walked, cst.Attribute) and walked.attr.value == "query":
+            return mapper_in(self._tree, walked.value, self.function)
+        if isinstance(walked, cst.Call) and len(walked.args) == 1:
+            name = self._tree.code(walked.func).rpartition(".")[2]
+            if name in ("select", "query"):
+                value = value_of(self._tree, walked.args[0].value, self.function)
+                return getattr(value, "__mapper__", None) if isinstance(value, type) else None
+        return None
+
+    def _walked(self) -> Any:
+        """Return what the select begins with whose rows are walked."""
+        walked: Any = self.node.iter
+        if isinstance(walked, cst.Name):
+            walked = given_once(self._tree, walked.value, self.function)
+        while m.matches(walked, m.Call(m.Attribute())):
+            method = walked.func.attr.value
+            if method == "scalars" and walked.args:
+                walked = walked.args[0].value
+                if isinstance(walked, cst.Name):
+                    walked = given_once(self._tree, walked.value, self.function)
+            elif method in ("select", "query", "execute", "mappings"):
+                break
+            else:
+                walked = walked.func.value
+        return walked
+
+    def is_never_none(self, key: Any) -> bool:
+        """Tell whether a key cannot be None."""
+        if isinstance(key, _NEVER_NONE):
+            return True
+        if isinstance(key, cst.Call) and isinstance(key.func, cst.Name):
+            return key.func.value in _NEVER_GIVE_NONE and self._tree.is_builtin(key.func)
+        if isinstance(key, cst.Name):
+            walked = value_of(self._tree, self.node.iter, self.function)
+            return isinstance(walked, range) or m.matches(self.node.iter, _RANGE)
+        mapper = self.model
+        if mapper is None or not isinstance(key, cst.Attribute):
+            return False
+        attribute: Any = mapper.attrs.get(key.attr.value)
+        columns: Any = getattr(attribute, "columns", ())
+        return bool(columns) and not columns[0].nullable
+
+    def are_distinct(self, key: Any) -> bool:
+        """Tell whether no two turns have the same key."""
+        if isinstance(key, cst.Name):
+            walked = value_of(self._tree, self.node.iter, self.function)
+            return isinstance(walked, range | set | frozenset) or m.matches(
+                self.node.iter, m.Call(func=m.Name("range") | m.Name("set"))
+            )
+        mapper = self.model
+        if mapper is None or not isinstance(key, cst.Attribute):
+            return False
+        return [each.key for each in mapper.primary_key] == [key.attr.value]
 
     def all_of(self, key: str, *, is_last: bool = False) -> str:
         """Return a list of the keys of all turns, as code.
@@ -93,6 +168,17 @@ class Loop:
             return self._listed() if is_last else self.items()
         items = self._items or self._tree.code(self.node.iter) if is_last else self.items()
         return f"[{key} for {target} in {items}]"
+
+    def may_be_empty(self) -> bool:
+        """Tell whether the loop may have no turn at all."""
+        walked = value_of(self._tree, self.node.iter, self.function)
+        if isinstance(walked, range | tuple):
+            return not walked
+        numbers = m.Call(m.Name("range"), [m.AtLeastN(m.Arg(m.Integer()), n=1)])
+        if m.matches(self.node.iter, numbers):
+            arguments = cst.ensure_type(self.node.iter, cst.Call).args
+            return not range(*(int(self._tree.code(each.value)) for each in arguments))
+        return not (isinstance(self.node.iter, cst.List | cst.Tuple) and self.node.iter.elements)
 
     def replace(self, change: Callable[[Any], Any]) -> None:
         """Change the loop, a statement, and leave what was put before or behind it."""
@@ -125,36 +211,58 @@ class Loop:
         if self._items is not None:
             return self._items
         iterated = self.node.iter
-        is_list = m.matches(iterated, m.Call(func=m.Attribute(attr=m.Name("all")), args=[]))
         code = self._tree.code(iterated)
-        return code if is_list or self._can_be_walked_again(iterated) else f"list({code})"
+        return (
+            code
+            if m.matches(iterated, _LISTS) or self._can_be_walked_again(iterated)
+            else f"list({code})"
+        )
 
     def _can_be_walked_again(self, node: cst.BaseExpression) -> bool:
         if isinstance(node, cst.Name):
-            return isinstance(self._tree.value(node), list | tuple | range) or self._is_list(node)
+            given = given_once(self._tree, node.value, self.function)
+            known = value_of(self._tree, node, self.function)
+            return isinstance(known, list | tuple | range) or (
+                given is not None and m.matches(given, _LISTS)
+            )
         if isinstance(node, cst.List | cst.Tuple):
             return all(
                 isinstance(each.value, cst.Integer | cst.SimpleString) for each in node.elements
             )
-        if (
-            isinstance(node, cst.Call)
-            and isinstance(node.func, cst.Name)
-            and node.func.value == "range"
-        ):
-            return all(isinstance(each.value, cst.Integer) for each in node.args)
-        return False
+        return m.matches(node, _RANGE) and not names_in(node) & self.names - {"range"}
 
-    def _is_list(self, name: cst.Name) -> bool:
-        """Tell whether a local variable is given a list, once."""
-        function = self._tree.function_of(self.node)
-        given = [
-            each.value
-            for each in self._tree.walk(function)
-            if isinstance(each, cst.Assign)
-            and m.matches(each.targets[0].target, m.Name(name.value))
-        ]
-        lists = m.Call(func=m.Attribute(attr=m.Name("all")), args=[]) | m.ListComp() | m.List()
-        return function is not None and len(given) == 1 and m.matches(given[0], lists)
+    def _is_finite(self, node: cst.BaseExpression) -> bool:
+        if isinstance(node, cst.List | cst.Tuple | cst.Set | cst.ListComp):
+            return True
+        if isinstance(node, cst.Name):
+            given = given_once(self._tree, node.value, self.function)
+            known = value_of(self._tree, node, self.function)
+            finite = isinstance(known, list | tuple | range | set | frozenset | dict)
+            return finite or (given is not None and self._is_finite(given))
+        if not isinstance(node, cst.Call):
+            return False
+        name = self._tree.code(node.func).rpartition(".")[2]
+        if isinstance(node.func, cst.Attribute):
+            return name in _OF_FINITE
+        return name in _FINITE and (
+            name == "range" or all(self._is_finite(each.value) for each in node.args)
+        )
+
+    def is_left_early(self) -> bool:
+        """Tell whether the loop may end before all turns were taken."""
+        return any(
+            isinstance(each, cst.Break | cst.Return | cst.Raise)
+            for each in self._tree.walk(self.body)
+        )
+
+    def _is_conditional(self, at: cst.CSTNode) -> bool:
+        """Tell whether something is not reached in each turn."""
+        for each in self._tree.ancestors(at):
+            if each is self.body:
+                break
+            if isinstance(each, _CONDITIONAL):
+                return True
+        return any(isinstance(each, cst.Continue) for each in self._tree.walk(self.body))
 
     def new_name(self, wish: str) -> str:
         """Return a name that nothing in the module has."""
@@ -168,34 +276,44 @@ class Loop:
         return name
 
     def insert_before(self, codes: Sequence[str]) -> None:
-        """Put statements before the one that the loop stands in."""
-        self._insert(codes, after=False)
+        """Put statements before the one that the loop stands in.
 
-    def insert_after(self, codes: Sequence[str]) -> None:
-        """Put statements behind the one that the loop stands in."""
-        self._insert(codes, after=True)
-
-    def _insert(self, codes: Sequence[str], *, after: bool) -> None:
-        statement = self._statement()
+        :raises Refusal: what they read may not be there yet, or may differ later.
+        """
+        statement = statement_of(self._tree, self.node)
+        for each in self._tree.ancestors(self.node):
+            if each is statement:
+                break
+            if isinstance(each, cst.Lambda) or (
+                isinstance(each, _COMPREHENSIONS) and each is not self.body
+            ):
+                raise Refusal("the loop is a part of another one")
+        if isinstance(statement, cst.While):
+            raise Refusal("the loop is a part of another one")
         new = [cst.parse_statement(code) for code in codes]
 
         def put(node: Any) -> cst.FlattenSentinel[Any]:
             nodes = list(node.nodes) if isinstance(node, cst.FlattenSentinel) else [node]
-            return cst.FlattenSentinel([*nodes, *new] if after else [*nodes[:-1], *new, nodes[-1]])
+            return cst.FlattenSentinel([*nodes[:-1], *new, nodes[-1]])
 
         self._tree.replace(statement, put)
-
-    def _statement(self) -> cst.CSTNode:
-        for each in (self.node, *self._tree.ancestors(self.node)):
-            if isinstance(self._tree.parent(each), cst.IndentedBlock | cst.Module):
-                return each
-        raise Refusal("the loop stands in no block")
 
 
 def loop_around(tree: ModuleTree, node: cst.CSTNode) -> Loop:
     """Return the innermost loop around a node of its own function.
 
     :raises Refusal: there is none.
+    """
+    found = innermost_loop(tree, node)
+    if found is None:
+        raise Refusal("no loop over something known is around it in its function")
+    return found
+
+
+def innermost_loop(tree: ModuleTree, node: cst.CSTNode) -> Loop | None:
+    """Return the innermost loop around a node of its own function; None where there is none.
+
+    :raises Refusal: the loop is of a kind that cannot be followed.
     """
     below = node
     for each in tree.ancestors(node):
@@ -206,10 +324,26 @@ def loop_around(tree: ModuleTree, node: cst.CSTNode) -> Loop:
                 return _known(tree, each.for_in, each)
         elif isinstance(each, cst.For) and below is each.body:
             return _known(tree, each, each.body)
-        elif isinstance(each, cst.FunctionDef | cst.Lambda | cst.While):
+        elif isinstance(each, cst.While):
+            raise Refusal("no loop over something known is around it in its function")
+        elif isinstance(each, cst.FunctionDef | cst.Lambda):
             break
         below = each
-    raise Refusal("no loop over something known is around it in its function")
+    return None
+
+
+def plain_loop(tree: ModuleTree, node: cst.CSTNode) -> Loop:
+    """Return the ``for`` statement around, which walks to its end.
+
+    :raises Refusal: it is left early, or what it does may fail and go on.
+    """
+    loop = loop_around(tree, node)
+    if not isinstance(loop.node, cst.For) or loop.node.orelse is not None:
+        raise Refusal("the loop is no plain for statement")
+    for each in tree.walk(loop.body):
+        if isinstance(each, _LEAVES):
+            raise Refusal("the loop is left early, or goes on after an error")
+    return loop
 
 
 def _known(tree: ModuleTree, node: cst.For | cst.CompFor, body: Any) -> Loop:
@@ -217,25 +351,3 @@ def _known(tree: ModuleTree, node: cst.For | cst.CompFor, body: Any) -> Loop:
     loop = tree.loops.get(node) or Loop(tree, node, body)
     tree.loops[node] = loop
     return cast(Loop, loop)
-
-
-def _assigned(tree: ModuleTree, body: cst.CSTNode) -> set[str]:
-    found: set[str] = set()
-    for each in tree.walk(body):
-        if isinstance(
-            each, cst.AssignTarget | cst.AugAssign | cst.AnnAssign | cst.NamedExpr | cst.For
-        ):
-            found |= names_in(each.target)
-        elif isinstance(each, cst.AsName):
-            found |= names_in(each.name)
-    return found
-
-
-def _is_of_list(attribute: cst.Attribute) -> bool:
-    """Tell whether a method is called on a plain local such as a set, and not on a session."""
-    owner = attribute.value
-    return (
-        isinstance(owner, cst.Name)
-        and "session" not in owner.value
-        and owner.value not in ("db", "s")
-    )

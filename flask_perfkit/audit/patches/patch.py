@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask_perfkit.audit.patches.draft import Draft, drafted, together
+from flask_perfkit.audit.patches.draft import Draft, drafts, together
 from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.audit.patches.swap import swapped
 from flask_perfkit.audit.proof import recorded
@@ -85,17 +85,17 @@ def patched(app: Flask, findings: Iterable[Finding], *, writes: bool) -> Iterato
     :param writes: whether those that hold are written, those of one file at once.
     """
     kept: list[Patch] = []
-    for group in _groups(findings):
+    for group in grouped(findings):
         patch = Context().run(patch_of, app, group)
         if patch.holds:
             kept.append(patch)
         if not writes or not patch.holds:
             yield patch
     if writes:
-        yield from written(app, kept)
+        yield from written(kept)
 
 
-def written(app: Flask, patches: Sequence[Patch]) -> Iterator[Patch]:
+def written(patches: Sequence[Patch]) -> Iterator[Patch]:
     """Write patches, those of one file together, and yield them with what became of each."""
     files: dict[Path, list[Patch]] = {}
     for patch in patches:
@@ -103,28 +103,52 @@ def written(app: Flask, patches: Sequence[Patch]) -> Iterator[Patch]:
             files.setdefault(patch.draft.source.path, []).append(patch)
     for of_file in files.values():
         drafts = [patch.draft for patch in of_file if patch.draft is not None]
-        draft = replace(drafts[0], text=together(app, drafts))
+        draft = replace(drafts[0], text=together(drafts))
         done = replace(of_file[0], draft=draft).write()
         for patch in of_file:
             yield replace(patch, written=done.written, reason=done.reason)
 
 
-def _groups(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
+def grouped(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
+    """Put findings together that one patch mends: those of one select, and what that flushes."""
     groups: dict[object, list[Finding]] = {}
+    selects: dict[object, list[Finding]] = {}
+    writes = []
     for finding in findings:
-        place = finding.origin or (finding.filename, finding.lineno)
-        kind = "option" if isinstance(finding.cure, LoaderOption) else finding.kind
-        groups.setdefault((finding.endpoint, kind, place), []).append(finding)
+        line = (finding.filename, finding.lineno)
+        if finding.kind == "n_plus_one_write":
+            writes.append(finding)
+            continue
+        is_load = finding.kind == "n_plus_one" and isinstance(finding.cure, LoaderOption)
+        kind = "option" if is_load else finding.kind
+        place = (finding.endpoint, kind, finding.origin or line)
+        group = groups.setdefault(place, [])
+        group.append(finding)
+        if finding.kind == "n_plus_one" and not is_load:
+            selects.setdefault((finding.endpoint, line), group)
+    for finding in writes:
+        line = (finding.filename, finding.lineno)
+        flushed = selects.get((finding.endpoint, line))
+        group = flushed or groups.setdefault((finding.endpoint, finding.kind, line), [])
+        group.append(finding)
     return [tuple(group) for group in groups.values()]
 
 
 def patch_of(app: Flask, findings: Sequence[Finding], *, ask: Ask | None = None) -> Patch:
-    """Return the patch for findings of one place."""
+    """Return the patch for findings of one place: the first way to mend them that holds."""
     findings = tuple(findings)
+    tried = []
     try:
-        draft = drafted(app, findings)
+        for draft in drafts(app, findings):
+            tried.append(_tried(app, findings, draft, ask))
+            if tried[-1].holds or tried[-1].diff:
+                return tried[-1]
     except Refusal as refusal:
         return Patch(findings, reason=f"{refusal}. By hand: {findings[0].fix}")
+    return tried[0]
+
+
+def _tried(app: Flask, findings: tuple[Finding, ...], draft: Draft, ask: Ask | None) -> Patch:
     diff = draft.source.diff(draft.text)
     try:
         ask = ask or recorded(app, findings[0])

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from flask_perfkit.audit.patches.aggregates import aggregate
 from flask_perfkit.audit.patches.calls import scan_keys, sleep_without_blocking
+from flask_perfkit.audit.patches.commits import commit_once
 from flask_perfkit.audit.patches.lookups import prefetch
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.audit.patches.writes import write_at_once
+from flask_perfkit.cures.loaders import CommitOnce
 from flask_perfkit.recording.findings import Finding
 
 Rewrite = Callable[[ModuleTree, int, Finding], None]
@@ -18,6 +21,7 @@ _REWRITES: dict[str, Rewrite] = {
     "n_plus_one_write": write_at_once,
     "blocking_call": sleep_without_blocking,
     "redis_keys": scan_keys,
+    "python_aggregation": aggregate,
 }
 
 
@@ -26,6 +30,8 @@ def rewrite_for(finding: Finding) -> Rewrite:
 
     :raises Refusal: nothing does.
     """
+    if isinstance(finding.cure, CommitOnce):
+        return commit_once
     rewrite = _REWRITES.get(finding.kind)
     if rewrite is None:
         raise Refusal("there is no rewrite that is sure to keep what the code does")

@@ -88,7 +88,7 @@ def _judged(before: list[Outcome], after: list[Outcome], *, fewer: bool) -> Comp
         reason = "the response differs from one time to the next without it"
     elif not identical:
         reason = f"the response differs (status {first.answer[0]}, with it {last.answer[0]})"
-    elif fewer and last.statements >= first.statements:
+    elif last.statements > first.statements or (fewer and last.statements == first.statements):
         reason = f"it takes {last.statements} queries, without it {first.statements}"
     elif fewer and not _is_faster(before, after):
         reason = (

@@ -12,6 +12,7 @@ from typing import Any
 from flask_perfkit.cache.entries.entry import Entry, unpack
 from flask_perfkit.cache.entries.serializer import decode
 from flask_perfkit.cache.process.log import warn
+from flask_perfkit.cache.stats import cache_stats
 from flask_perfkit.cache.stores.breaker import Breaker
 from flask_perfkit.cache.stores.near import Near, NearEntry
 from flask_perfkit.cache.stores.tokens import Backend, SeenTokens
@@ -65,11 +66,20 @@ class Reader:
         self._near = near
         self._complained = False
 
-    def read(self, key: str, names: tuple[str, ...], *, declared: bool, near: float) -> Hit | None:
+    def read(
+        self,
+        key: str,
+        names: tuple[str, ...],
+        *,
+        declared: bool,
+        near: float,
+        cache: str | None = None,
+    ) -> Hit | None:
         """Fetch the entry and compare its tokens; None is a miss.
 
         :param names: the tokens that it is likely to have; when ``declared``, exactly those.
         :param near: keep it in this process too, for so many seconds.
+        :param cache: the name under which it is counted what dropped the entry; None counts not.
         :raises Unavailable: the backend does not answer.
         """
         version = self._near.version
@@ -85,6 +95,8 @@ class Reader:
             self._complete(current, [entry])
             found = [current[name] for name in entry.names]
         if entry.tokens != tuple(found):
+            if cache is not None:
+                _count_drop(cache, entry, found)
             return None
         hit = self._decoded(entry)
         if hit is not None and near:
@@ -154,3 +166,10 @@ class Reader:
             until = time.monotonic() + left
             kept = NearEntry(entry.names, entry.tokens, entry.text, entry.tagged, until)
             self._near.keep(key, kept, version)
+
+
+def _count_drop(cache: str, entry: Entry, current: Sequence[str | None]) -> None:
+    """Count which table has changed since an entry was stored; a token of one value names it."""
+    tokens = zip(entry.names, entry.tokens, current, strict=True)
+    changed = next(name for name, stored, now in tokens if stored != now)
+    cache_stats.drop(cache, changed.partition(".")[0])

@@ -35,7 +35,7 @@ def connect(url: str) -> RedisBackend:
     except ImportError as error:
         raise ExtraMissing("The Redis cache", "redis") from error
 
-    address, namespace = _without_namespace(url)
+    address, namespace = without_namespace(url)
     epochs = _Epochs()
     scheme = urlsplit(address).scheme
     if scheme == "redis+sentinel":
@@ -208,7 +208,8 @@ def _typed(options: Mapping[str, str]) -> dict[str, Any]:
     return {name: parsers.get(name, str)(value) for name, value in options.items()}
 
 
-def _without_namespace(url: str) -> tuple[str, str]:
+def without_namespace(url: str) -> tuple[str, str]:
+    """Return a URL as the driver takes it, and the namespace that it names."""
     address, _, text = url.partition("?")
     query = dict(parse_qsl(text))
     namespace = query.pop("namespace", "perfkit")

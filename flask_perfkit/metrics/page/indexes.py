@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from queue import Empty, Queue
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from flask_perfkit.faults import log_once
+from flask_perfkit.system.indexes import IndexUse, index_use
 
 if TYPE_CHECKING:
     from flask import Flask
 
 _LONGEST = 1.0  # seconds
-_MOST_INDEXES = 500
 _LABELS = ("table", "index")
 
-_USE = text(
-    "SELECT schemaname || '.' || relname, indexrelname, idx_scan, pg_relation_size(indexrelid)"
-    " FROM pg_stat_user_indexes ORDER BY 4 DESC, 1, 2 LIMIT :most"
-)
 
-Use = Sequence[tuple[str, str, int, int]]
-"""Table, index, scans, bytes."""
-
-
-class IndexUse:
+class IndexUseSource:
     """Reads the use of the indexes of an application's main database.
 
     A scrape waits a second for it at most: what comes later is shown by none. A pool that has
@@ -53,13 +45,13 @@ class IndexUse:
         yield scans
         yield size
 
-    def _ask(self) -> Use | None:
+    def _ask(self) -> list[IndexUse] | None:
         engine = self._engine()
         if engine is None or engine.dialect.name != "postgresql":
             return None
         if not self._busy.acquire(blocking=False):
             return None
-        answer: Queue[Use | None] = Queue(1)
+        answer: Queue[list[IndexUse] | None] = Queue(1)
         Thread(target=self._read, args=(engine, answer), daemon=True).start()
         try:
             return answer.get(timeout=_LONGEST)
@@ -71,18 +63,11 @@ class IndexUse:
         engine = getattr(db, "engine", None)
         return engine if isinstance(engine, Engine) else None
 
-    def _read(self, engine: Engine, answer: Queue[Use | None]) -> None:
+    def _read(self, engine: Engine, answer: Queue[list[IndexUse] | None]) -> None:
         try:
-            answer.put(_use_of(engine))
+            answer.put(index_use(engine, _LONGEST))
         except Exception:
             log_once("reading the use of indexes")
             answer.put(None)
         finally:
             self._busy.release()
-
-
-def _use_of(engine: Engine) -> Use:
-    with engine.connect() as connection:
-        connection.execute(text(f"SET LOCAL statement_timeout = {round(_LONGEST * 1000)}"))
-        rows = connection.execute(_USE, {"most": _MOST_INDEXES})
-        return [(table, index, scans, size) for table, index, scans, size in rows]

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Iterator
-from inspect import isawaitable
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING
 
 from flask import Response, abort, request
-from werkzeug.exceptions import HTTPException
 
 from flask_perfkit.faults import log_once
 from flask_perfkit.metrics.store.figures import figures
+from flask_perfkit.pages import METRICS, exempt, host_of_pages, passes, step_back
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask
     from prometheus_client.core import Metric
-
-logger = logging.getLogger("flask_perfkit")
-
-ENDPOINT = "perfkit_metrics"
 
 Source = Callable[[], "Iterator[Metric]"]
 """What else a page shows beside what was counted."""
@@ -99,21 +93,23 @@ def add_page(
 
     def metrics(**host: str) -> Response:
         """Show the figures of all workers to Prometheus."""
-        if auth is not None and not _passes(app, auth):
+        if auth is not None and not passes(app, auth, "PERFKIT_METRICS_AUTH"):
             abort(404)
         return page.answer()
 
-    # Where rules are matched by host, one without a host matches none.
-    host = "<perfkit_host>" if app.url_map.host_matching else None
     app.add_url_rule(
-        path, ENDPOINT, metrics, provide_automatic_options=False, methods=["GET"], host=host
+        path,
+        METRICS,
+        metrics,
+        provide_automatic_options=False,
+        methods=["GET"],
+        host=host_of_pages(app),
     )
 
     def at_first_request(environ: WSGIEnvironment) -> None:
         figures.expect_many(_has_other_workers(environ))
-        _step_back(app, path)
-        for limiter in app.extensions.get("limiter") or ():  # Flask-Limiter's
-            limiter.exempt(metrics)
+        step_back(app, METRICS, path, shown="the page of figures", setting="PERFKIT_METRICS_PATH")
+        exempt(app, metrics)
 
     return at_first_request
 
@@ -129,41 +125,3 @@ def _has_other_workers(environ: WSGIEnvironment) -> bool:
     if "SERVER_SOFTWARE" in environ or "asgiref.wsgi" not in sys.modules:
         return True
     return parent_process() is not None or "gunicorn.arbiter" in sys.modules
-
-
-def withdraw_page(app: Flask) -> None:
-    """Take the page away from its path."""
-    app.view_functions.pop(ENDPOINT, None)
-    for rule in app.url_map.iter_rules():
-        if rule.endpoint == ENDPOINT:
-            rule.methods = set()
-
-
-def _passes(app: Flask, auth: Callable[..., object]) -> bool:
-    """Ask who may see the page; what cannot be told is no pass, what aborts is the answer."""
-    try:
-        passed = app.ensure_sync(auth)()
-    except HTTPException:
-        raise
-    except Exception:
-        log_once("PERFKIT_METRICS_AUTH")
-        return False
-    return bool(passed) and not isawaitable(passed)
-
-
-def _step_back(app: Flask, path: str) -> None:
-    """Leave the path to a route that the application has there itself."""
-    at_path = [rule for rule in app.url_map.iter_rules() if rule.rule == path]
-    ours = [rule for rule in at_path if rule.endpoint == ENDPOINT]
-    if len(at_path) == len(ours):
-        return
-    for rule in ours:
-        rule.methods = set()
-    others = sorted({rule.endpoint for rule in at_path} - {ENDPOINT})
-    logger.warning(
-        "%s has a route at %s already (%s), which stands, so the figures of Flask-PerfKit are not "
-        "shown: set PERFKIT_METRICS_PATH to another path",
-        app.name,
-        path,
-        ", ".join(others),
-    )

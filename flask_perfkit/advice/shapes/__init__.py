@@ -1,0 +1,1 @@
+"""Statements that are known as text only, read into SQLAlchemy's trees."""

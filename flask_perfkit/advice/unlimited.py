@@ -1,0 +1,50 @@
+"""Statements that bring every row of a table: few now, and more with each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.selectable import Select
+
+from flask_perfkit.advice.check import Check
+from flask_perfkit.advice.index import schema_and_name
+from flask_perfkit.advice.planners.planner import Planner
+from flask_perfkit.advice.statement.terms import table_of, unwrapped
+from flask_perfkit.advice.workload import RecordedStatement
+
+
+def unlimited_of(
+    statements: Iterable[RecordedStatement], planner: Planner, *, most: int
+) -> Iterator[Check]:
+    """Yield the requests that select all of a table, once for each endpoint and table.
+
+    :param most: the rows from which on a detector finds it by itself.
+    """
+    found: dict[tuple[str, str], Check] = {}
+    for recorded in statements:
+        table = _selected_whole(recorded.tree)
+        facts = planner.facts(table) if table is not None else None
+        if recorded.endpoint is None or facts is None or facts.rows > most:
+            continue
+        name = schema_and_name(table)
+        found[recorded.endpoint, name] = Check(
+            "no_limit",
+            recorded.endpoint,
+            f"selects every row of {name}, {facts.rows:,.0f} by now, without LIMIT",
+            "paginate it, unless the table never grows",
+        )
+    yield from found.values()
+
+
+def _selected_whole(tree: Any) -> Any:
+    """Return the table whose rows a SELECT brings without any condition; None otherwise."""
+    if not isinstance(tree, Select) or tree._where_criteria or tree._group_by_clauses:
+        return None
+    if tree._limit_clause is not None or tree._fetch_clause is not None or tree._distinct:
+        return None
+    if any(isinstance(unwrapped(column), FunctionElement) for column in tree._raw_columns):
+        return None
+    froms = tree.get_final_froms()
+    return table_of(froms[0]) if len(froms) == 1 else None
