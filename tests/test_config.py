@@ -60,6 +60,8 @@ DEFAULTS = {
     "PERFKIT_DASHBOARD_PATH": "/perfkit",
     "PERFKIT_DASHBOARD_AUTH": None,
     "PERFKIT_DASHBOARD_BADGE": True,
+    "PERFKIT_STORAGE_URL": None,
+    "PERFKIT_STORAGE_LIMIT": 1000,
     "PERFKIT_TRACES": False,
     "PERFKIT_TRACES_MESSAGES": False,
     "PERFKIT_SQL_COMMENTS": False,
@@ -150,6 +152,12 @@ GOOD: list[tuple[str, Any]] = [
     ("dashboard_path", "/internal/perfkit"),
     ("dashboard_auth", sign_in),
     ("dashboard_badge", False),
+    ("storage_url", None),
+    ("storage_url", "memory://"),
+    ("storage_url", "sqlite:///perfkit.db"),
+    ("storage_url", "sqlite:////var/lib/perfkit.db"),
+    ("storage_url", "rediss://:p%40ss@host:6379/1?namespace=shop"),
+    ("storage_limit", 100_000),
 ]
 
 
@@ -234,6 +242,12 @@ BAD: list[tuple[str, Any, str]] = [
     ("dashboard_path", None, 'a path that starts with "/"'),
     ("dashboard_auth", "admin", "a callable"),
     ("dashboard_badge", 1, "True or False"),
+    *(
+        ("storage_url", value, "a URL such as memory://, sqlite:///PATH, redis://")
+        for value in ("", "memory", "memory://x", "sqlite://", "sqlite:///", "sqlite://host/x", 1)
+    ),
+    ("storage_url", "mysql://host/perfkit", "a URL such as memory://, sqlite:///PATH, redis://"),
+    ("storage_limit", 0, COUNT),
 ]
 
 
