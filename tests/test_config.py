@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flask_perfkit import PerfKit, SettingsError
@@ -350,6 +350,7 @@ def test_after_an_error_nothing_is_set_up() -> None:
     PerfKit(app)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     name=st.sampled_from([item.name for item in fields(Settings)]),
     value=st.one_of(

@@ -112,6 +112,8 @@ def test_every_page_that_the_readme_links_is_there() -> None:
     linked = re.findall(rf"{re.escape(PUBLISHED)}(\S+)\.html", readme)
     assert len(linked) > 10
     assert [page for page in linked if not (DOCS / f"{page}.md").is_file()] == []
+    (picture,) = re.findall(r"https://raw\.githubusercontent\.com/\S+/main/(docs/\S+)", readme)
+    assert (ROOT / picture).is_file()
     assert re.findall(r"\]\((?!https?://)[^)]+\)", readme) == []  # dead where PyPI shows it
 
 
