@@ -123,7 +123,7 @@ def test_sdist_holds_all_that_its_tests_need(unpacked: Path) -> None:
 
 @pytest.mark.slow
 def test_sdist_runs_its_tests(unpacked: Path) -> None:
-    tests = ("tests/test_errors.py", "tests/test_imports.py", "tests/test_two_apps.py")
+    tests = ("tests/test_errors.py", "tests/test_misuse.py", "tests/test_two_apps.py")
     run = "import os, sys, pytest; os.chdir(sys.argv[1]); sys.exit(pytest.main(sys.argv[2:]))"
     assert "passed" in _run(sys.executable, "-c", run, unpacked, "-q", *tests)
 
