@@ -47,8 +47,8 @@ class Cache:
     """Keep results until their time is over or a table they depend on has changed.
 
     A read that begins after a commit has returned never gets a value older than that commit;
-    ``docs/caching.md`` says what that rests on and where it ends. Faults of the server never
-    reach the caller: values come from their source then.
+    ``docs/explanation/cache.md`` says what that rests on and where it ends. Faults of the server
+    never reach the caller: values come from their source then.
 
     Usable without an application::
 

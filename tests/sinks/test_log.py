@@ -334,6 +334,14 @@ def test_nothing_is_said_of_a_mute_log_where_findings_go_elsewhere(tmp_path: Pat
     assert stderr_of(tmp_path, program(after=set_up, PERFKIT_ON_FINDING="ignore")) == ""
 
 
+def test_the_log_of_an_audit_is_not_called_mute(tmp_path: Path) -> None:
+    ask = """app.add_url_rule("/a", "a", lambda: "ok")
+from flask_perfkit.audit.audit import audit
+assert audit(app).visits
+sys.exit()"""
+    assert "nobody hears" not in stderr_of(tmp_path, program(after=ask))
+
+
 def test_the_start_line_names_what_is_on(caplog: pytest.LogCaptureFixture) -> None:
     app = Flask("till", root_path=".")
     app.config.update(PERFKIT_METRICS_PATH="/figures", PERFKIT_SAMPLE_RATE=0.25)
