@@ -27,7 +27,8 @@ READS = {
         """
             out = []
             for k in ks:
-                game = db.session.get(Game, (2000 + k % 4, k)); out.append(game and game.home_id)
+                game = db.session.get(Game, (2000 + k % 4, k))
+                out.append(game and game.home_id)
             return jsonify(out)
         """,
         1,
@@ -36,20 +37,30 @@ READS = {
         """
             out = []
             for k in ks:
-                team = Team.query.filter_by(name=f'team {k}').first(); out.append(bool(team))
+                team = Team.query.filter_by(name=f'team {k}').first()
+                out.append(bool(team))
             return jsonify(out)
         """,
         1,
     ),
     "one_or_none": (
         """
-            return jsonify([db.session.execute(select(Team.id).where(Team.name == f'team {k}')).scalar_one_or_none() for k in ks])
+            out = []
+            for k in ks:
+                named = select(Team.id).where(Team.name == f'team {k}')
+                out.append(db.session.execute(named).scalar_one_or_none())
+            return jsonify(out)
         """,
         1,
     ),
     "count of two columns": (
         """
-            return jsonify([db.session.scalar(select(func.count()).select_from(Player).where(Player.team_id == k, Player.rating == k % 6)) for k in ks])
+            out = []
+            for k in ks:
+                players = select(func.count()).select_from(Player)
+                players = players.where(Player.team_id == k, Player.rating == k % 6)
+                out.append(db.session.scalar(players))
+            return jsonify(out)
         """,
         1,
     ),
@@ -67,13 +78,22 @@ READS = {
     ),
     "a default where there is no row": (
         """
-            return jsonify([db.session.scalar(select(func.coalesce(func.sum(Player.rating), -1)).where(Player.team_id == k)) for k in ks])
+            return jsonify([
+                db.session.scalar(select(func.coalesce(func.sum(Player.rating), -1))
+                .where(Player.team_id == k))
+                for k in ks
+            ])
         """,
         1,
     ),
     "exists": (
         """
-            return jsonify([k for k in ks if 1] and [db.session.query(Player.query.filter_by(team_id=k, rating=3).exists()).scalar() for k in ks])
+            out = []
+            for k in ks:
+                good = Player.query.filter_by(team_id=k, rating=3)
+                if db.session.query(good.exists()).scalar():
+                    out.append(k)
+            return jsonify(out)
         """,
         1,
     ),
@@ -92,7 +112,8 @@ READS = {
         """
             out = []
             for k in ks:
-                for player in Player.query.filter_by(team_id=k).order_by(Player.rating.desc(), Player.id).limit(2):
+                players = Player.query.filter_by(team_id=k)
+                for player in players.order_by(Player.rating.desc(), Player.id).limit(2):
                     out.append(player.name)
             return jsonify(out)
         """,
@@ -102,7 +123,8 @@ READS = {
         """
             out = []
             for k in ks:
-                found = db.session.scalars(select(Player.name).filter_by(team_id=k).order_by(Player.rating, Player.id)).first(); out.append(found)
+                names = select(Player.name).filter_by(team_id=k)
+                out.append(db.session.scalars(names.order_by(Player.rating, Player.id)).first())
             return jsonify(out)
         """,
         1,
@@ -189,7 +211,11 @@ def test_a_helper_that_only_asks_is_followed_to_the_loop(tmp_path: Path) -> None
         ),
         (
             """
-                return jsonify([db.session.scalar(select(func.count()).select_from(Goal).where(Goal.player_id == team.captain_id)) for team in Team.query.all()])
+                out = []
+                for team in Team.query.all():
+                    goals = select(func.count(Goal.id)).where(Goal.player_id == team.captain_id)
+                    out.append(db.session.scalar(goals))
+                return jsonify(out)
             """,
             "may be NULL",
         ),
@@ -206,13 +232,21 @@ def test_a_helper_that_only_asks_is_followed_to_the_loop(tmp_path: Path) -> None
         ),
         (
             """
-                return jsonify([db.session.scalar(select(func.group_concat(Player.name)).where(Player.team_id == k)) for k in ks])
+                out = []
+                for k in ks:
+                    names = select(func.group_concat(Player.name)).where(Player.team_id == k)
+                    out.append(db.session.scalar(names))
+                return jsonify(out)
             """,
             "each row has a value of its own",
         ),
         (
             """
-                return jsonify([db.session.execute(select(Team).where(Team.id == k)).scalar_one().name for k in ks])
+                out = []
+                for k in ks:
+                    team = db.session.execute(select(Team).where(Team.id == k)).scalar_one()
+                    out.append(team.name)
+                return jsonify(out)
             """,
             "a row that is missing is an error there",
         ),
@@ -230,7 +264,8 @@ def test_a_helper_that_only_asks_is_followed_to_the_loop(tmp_path: Path) -> None
             """
                 out = []
                 for k in ks:
-                    out.append(db.session.scalar(select(func.sum(Player.rating)).where(Player.team_id == k)))
+                    total = select(func.sum(Player.rating)).where(Player.team_id == k)
+                    out.append(db.session.scalar(total))
                     db.session.execute(update(Player).where(Player.id == k).values(rating=1))
                 return jsonify(out)
             """,

@@ -78,7 +78,8 @@ WRITES = {
     "a value that builds on the old one": (
         """
             for k in range(1, 9):
-                db.session.execute(update(Player).where(Player.id == k).values(rating=Player.rating + 1))
+                raised = update(Player).values(rating=Player.rating + 1)
+                db.session.execute(raised.where(Player.id == k))
             db.session.commit()
         """,
         1,
@@ -156,7 +157,8 @@ def test_the_rows_stay_the_same(tmp_path: Path, body: str, statements: int) -> N
         (
             """
                 for k in ks:
-                    db.session.execute(update(Player).where(Player.id == k).values(rating=Player.rating + 1))
+                    raised = update(Player).values(rating=Player.rating + 1)
+                    db.session.execute(raised.where(Player.id == k))
             """,
             "a row that is named twice would be written once",
         ),
