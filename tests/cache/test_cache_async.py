@@ -52,7 +52,7 @@ def test_one_of_several_loops_in_threads_runs_the_creator(cache: Cache) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert found == [[7] * 5] * 4
     assert runs == [7]
 
@@ -113,7 +113,7 @@ def test_the_loop_runs_on_while_a_task_waits_for_a_thread(cache: Cache) -> None:
     thread.start()
     assert entered.wait(10)
     assert asyncio.run(main()) == 1
-    thread.join(10)
+    thread.join(60)
 
 
 def test_an_error_and_a_cancelled_task_leave_no_lock(cache: Cache) -> None:

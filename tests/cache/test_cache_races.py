@@ -55,7 +55,7 @@ def held_commit(
 
     def let_go() -> None:
         go_on.set()
-        thread.join(10)
+        thread.join(60)
 
     try:
         yield let_go
@@ -88,7 +88,7 @@ def test_a_store_that_comes_after_a_commit_is_harmless(
 def in_thread(function: Callable[[], Any]) -> None:
     thread = threading.Thread(target=function)
     thread.start()
-    thread.join(10)
+    thread.join(60)
 
 
 @pytest.mark.parametrize("depends_on", [[Document], [Document.user_id == 1], None])

@@ -97,7 +97,7 @@ def test_who_missed_it_before_it_was_made_takes_what_was_made(
     assert missed.wait(10)
     assert cache.get_or_create("key", creator, depends_on=[]) == "value"
     made.set()
-    late.join(10)
+    late.join(60)
     assert found == ["value"]
     assert creator.runs == 1
 
@@ -198,8 +198,8 @@ def test_who_waits_gets_no_value_older_than_a_commit_that_it_knows_of(
     second.start()
     time.sleep(0.05)  # it waits for the first one
     go_on.set()
-    first.join(10)
-    second.join(10)
+    first.join(60)
+    second.join(60)
     assert seen == [["a"], ["new"]]
 
 
