@@ -93,7 +93,7 @@ def test_the_loop_runs_on_while_a_task_waits_for_a_thread(cache: Cache) -> None:
 
     def create() -> int:
         entered.set()
-        leave.wait(10)
+        leave.wait(60)
         return 1
 
     def in_thread() -> None:
@@ -111,7 +111,7 @@ def test_the_loop_runs_on_while_a_task_waits_for_a_thread(cache: Cache) -> None:
 
     thread = threading.Thread(target=in_thread)
     thread.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     assert asyncio.run(main()) == 1
     thread.join(60)
 

@@ -44,14 +44,14 @@ def held_commit(
         if after:
             commit(connection)
         reached.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         if not after:
             commit(connection)
 
     engine.dialect.do_commit = held  # type: ignore[method-assign]
     thread = threading.Thread(target=write)
     thread.start()
-    assert reached.wait(10)
+    assert reached.wait(60)
 
     def let_go() -> None:
         go_on.set()
