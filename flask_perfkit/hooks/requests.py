@@ -191,7 +191,7 @@ def _open(
         return lambda environ: None
     kind = type("RequestRecorder", (recorder,), {"app": app, "state": state})
     noting = _noting_response(app.process_response, state, kind)
-    app.process_response = noting  # type: ignore[assignment, method-assign]
+    app.process_response = noting  # type: ignore[method-assign]
     return _beginning(edge, kind)
 
 
