@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     from flask_perfkit.audit.patches.module import Mend, ModuleTree
 
 _TOO_MUCH = ("unused_columns", "unused_eager_load")
-_OF_TIME = ("blocking_call", "redis_keys", "python_aggregation", *_TOO_MUCH)
+_WITHOUT_TIME = ("blocking_call", "redis_keys", "python_aggregation")
+"""What others wait for, and what takes the longer the more rows there are."""
+
+_SAVES_STATEMENTS = ("n_plus_one", "n_plus_one_write")
 
 
 @dataclass(frozen=True)
 class Draft:
     """A file with the text that it would have, and what that imports.
 
-    ``mend`` makes it of the file's tree. ``saves_statements`` says that fewer of them are promised.
+    ``mend`` makes it of the file's tree. ``saves_statements`` and ``saves_time`` say what is
+    promised beside the same answer.
     """
 
     source: Source
@@ -35,6 +39,7 @@ class Draft:
     imports: tuple[Import, ...]
     mend: Mend = field(repr=False)
     saves_statements: bool = True
+    saves_time: bool = True
 
 
 def drafts(app: Flask, findings: tuple[Finding, ...]) -> Iterator[Draft]:
@@ -70,7 +75,14 @@ def together(drafts: Sequence[Draft]) -> str:
 def _drafted(source: Source, mend: Mend, finding: Finding) -> Draft:
     tree = _tree(source)
     mend(tree)
-    return Draft(source, tree.text(), tuple(tree.imports), mend, finding.kind not in _OF_TIME)
+    return Draft(
+        source,
+        tree.text(),
+        tuple(tree.imports),
+        mend,
+        saves_statements=finding.kind in _SAVES_STATEMENTS,
+        saves_time=finding.kind not in _WITHOUT_TIME,
+    )
 
 
 def _tree(source: Source) -> ModuleTree:

@@ -159,6 +159,7 @@ def _tried(app: Flask, findings: tuple[Finding, ...], draft: Draft, ask: Ask | N
             ask,
             lambda: swapped(draft.source, draft.text, draft.imports),
             fewer=draft.saves_statements,
+            faster=draft.saves_time,
         )
     except Refusal as refusal:
         return Patch(findings, reason=str(refusal))

@@ -38,17 +38,24 @@ class Comparison:
 
 
 def compare(
-    ask: Ask, change: Callable[[], AbstractContextManager[object]], *, fewer: bool = True
+    ask: Ask,
+    change: Callable[[], AbstractContextManager[object]],
+    *,
+    fewer: bool = True,
+    faster: bool = True,
 ) -> Comparison:
     """Ask without a change and with it.
 
     :param change: makes it for a block.
-    :param fewer: whether fewer statements and less time are demanded, and not only the same answer.
+    :param fewer: whether fewer statements are demanded, and not only no more of them.
+    :param faster: whether less time is demanded.
     """
     with nothing_kept():
         before: list[Outcome] = []
         after: list[Outcome] = []
-        while len(after) < TRIALS or (len(after) < MOST_TRIALS and _is_undecided(before, after)):
+        while len(after) < TRIALS or (
+            len(after) < MOST_TRIALS and faster and _is_undecided(before, after, fewer=fewer)
+        ):
             before.append(_apart(ask))
             if before[-1].ended is not None:
                 break
@@ -56,12 +63,13 @@ def compare(
                 after.append(_apart(ask))
             if after[-1].ended is not None:
                 break
-    return _judged(before, after, fewer=fewer)
+    return _judged(before, after, fewer=fewer, faster=faster)
 
 
-def _is_undecided(before: list[Outcome], after: list[Outcome]) -> bool:
+def _is_undecided(before: list[Outcome], after: list[Outcome], *, fewer: bool) -> bool:
     """Tell whether only time speaks against it: of short requests a few trials say little."""
-    return after[-1].statements < before[-1].statements and not _is_faster(before, after)
+    allowed = before[-1].statements - fewer
+    return after[-1].statements <= allowed and not _is_faster(before, after)
 
 
 def _is_faster(before: list[Outcome], after: list[Outcome]) -> bool:
@@ -93,7 +101,9 @@ def _is_same(one: Answer, other: Answer, changing: set[int]) -> bool:
     )
 
 
-def _judged(before: list[Outcome], after: list[Outcome], *, fewer: bool) -> Comparison:
+def _judged(
+    before: list[Outcome], after: list[Outcome], *, fewer: bool, faster: bool
+) -> Comparison:
     first = before[-1]
     if first.ended is not None:
         return Comparison(f"the trial was ended: {first.ended}", statements_before=first.statements)
@@ -105,7 +115,7 @@ def _judged(before: list[Outcome], after: list[Outcome], *, fewer: bool) -> Comp
     answers = [each.answer for each in before if each.answer is not None]
     changing = _changing_words(answers)
     identical = _is_same(first.answer, last.answer, changing)
-    faster = (min(each.seconds for each in before), min(each.seconds for each in after))
+    seconds = (min(each.seconds for each in before), min(each.seconds for each in after))
     if first.answer[0] >= _FAILED:
         reason = f"the request fails without it (status {first.answer[0]})"
     elif not all(_is_same(first.answer, each, changing) for each in answers):
@@ -114,11 +124,11 @@ def _judged(before: list[Outcome], after: list[Outcome], *, fewer: bool) -> Comp
         reason = f"the response differs (status {first.answer[0]}, with it {last.answer[0]})"
     elif last.statements > first.statements or (fewer and last.statements == first.statements):
         reason = f"it takes {last.statements} queries, without it {first.statements}"
-    elif fewer and not _is_faster(before, after):
+    elif faster and not _is_faster(before, after):
         reason = (
             f"it takes {last.statements} queries instead of {first.statements} and no less time: "
-            f"{faster[1] * 1000:.3g} ms of the processor, without it {faster[0] * 1000:.3g} ms"
+            f"{seconds[1] * 1000:.3g} ms of the processor, without it {seconds[0] * 1000:.3g} ms"
         )
     else:
         reason = ""
-    return Comparison(reason, identical, first.statements, last.statements, *faster)
+    return Comparison(reason, identical, first.statements, last.statements, *seconds)
