@@ -19,7 +19,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DynamicMapped, Mapped, mapped_column, relationship
 
 from flask_perfkit import Finding, PerfKit
-from flask_perfkit.audit.patches.draft import Draft, drafted
+from flask_perfkit.audit.patches.draft import Draft, drafts
 from flask_perfkit.audit.patches.patch import grouped
 
 db = SQLAlchemy()
@@ -153,7 +153,7 @@ def rewriting(path: Path, body: str, address: str, kind: str, helpers: str = "")
             found = _found(app, address)
             group = next(each for each in grouped(found) if each[0].kind == kind)
             with app.app_context():
-                return Rewriting(text, drafted(app, group))
+                return Rewriting(text, next(drafts(app, group)))
     finally:
         del sys.modules[name]
 

@@ -153,7 +153,7 @@ def _check_writes(tree: ModuleTree, got: Got, loop: Any) -> None:
     :raises Refusal: it may not.
     """
     if got.method == "merge":
-        if any(may_be_unique(name) for name in got.written):
+        if any(may_be_unique(name, got.mapper) for name in got.written):
             raise Refusal("a unique column is written: the order may count")
         loop.check_reads(got.call)
         return

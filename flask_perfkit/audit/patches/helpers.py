@@ -109,8 +109,12 @@ def _returned(
     (returning,) = last.body
     if not isinstance(returning, cst.Return) or returning.value is None:
         raise Refusal(f"{name}() does more than to ask")
-    value, lines = written_out(tree, returning.value, returning, helper.body)
-    value = value.visit(_Marking(node, expression))
+
+    def marked(given: cst.BaseExpression) -> Any:
+        return given.visit(_Marking(node, expression))
+
+    value = marked(returning.value)
+    value, lines = written_out(tree, value, returning, helper.body, marked)
     if _ASKED not in names_in(value):
         raise Refusal(f"what is asked for is not what {name}() gives back")
     known = {id(each) for each in (*lines, *asked.gone, last)}

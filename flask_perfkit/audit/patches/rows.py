@@ -71,10 +71,13 @@ def is_plain_column(name: str) -> bool:
     )
 
 
-def may_be_unique(name: str) -> bool:
-    """Tell whether an attribute of that name is a column that no two rows may share."""
-    for mapper in all_mappers():
-        attribute = mapper.column_attrs.get(name)
+def may_be_unique(name: str, mapper: Mapper[Any] | None = None) -> bool:
+    """Tell whether an attribute is a column that no two rows may share.
+
+    :param mapper: whose attribute it is; any one may be where that is not known.
+    """
+    for each in [mapper] if mapper is not None else all_mappers():
+        attribute = each.column_attrs.get(name)
         for column in attribute.columns if attribute is not None else ():
             if column.unique or column.primary_key or _is_in_unique(column):
                 return True

@@ -33,12 +33,17 @@ def chain_of(
 
 
 def written_out(
-    tree: ModuleTree, node: cst.BaseExpression, at: cst.CSTNode, scope: cst.CSTNode
+    tree: ModuleTree,
+    node: cst.BaseExpression,
+    at: cst.CSTNode,
+    scope: cst.CSTNode,
+    change: Callable[[cst.BaseExpression], cst.BaseExpression] = lambda given: given,
 ) -> tuple[Any, list[cst.SimpleStatementLine]]:
     """Return an expression with what its variables were given, and the lines that gave it.
 
     :param at: where it is read; only lines of the same block before it are looked at.
     :param scope: what the variables must be bound in: a loop's body, or a function.
+    :param change: is done to what a line gives, as the tree has it.
     :raises Refusal: a variable is given its value in a way that cannot be followed.
     """
     gone: list[Any] = []
@@ -50,7 +55,7 @@ def written_out(
             name, value = given
             if any(names_in(value) & bound_in(tree, each) for each in later):
                 raise Refusal(f"{name} is built of what changes meanwhile")
-            node = substituted(tree, node, {name: value})
+            node = substituted(tree, node, {name: change(value)})
             gone.append(line)
         later.append(line)
     names = {given[0] for given in map(_given_by, gone) if given is not None}

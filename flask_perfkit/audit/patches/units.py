@@ -130,7 +130,7 @@ def check_turns(
         if commits and isinstance(each, _FAILS):
             raise Refusal("a turn may fail, and what the turns before it have committed would go")
         target = each.target if isinstance(each, cst.AssignTarget) else None
-        if isinstance(target, cst.Attribute) and may_be_unique(target.attr.value):
+        if isinstance(target, cst.Attribute) and _may_be_unique(tree, loop, target):
             raise Refusal(f".{target.attr.value} is unique: the order of writes may count")
         if (
             commits
@@ -148,6 +148,11 @@ def check_turns(
     for name in bound_in(tree, body):
         if name not in loop.targets and _is_carried(tree, loop, name):
             raise Refusal(f"{name} is what the turn before it has left")
+
+
+def _may_be_unique(tree: ModuleTree, loop: Loop, target: cst.Attribute) -> bool:
+    is_walked = tree.code(target.value) == tree.code(loop.node.target)
+    return may_be_unique(target.attr.value, loop.walked.model if is_walked else None)
 
 
 def _check_stays_inside(tree: ModuleTree, loop: Loop, call: cst.Call) -> None:
