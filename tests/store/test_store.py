@@ -220,6 +220,15 @@ def test_calls_of_caches_have_their_place_in_time(app: Flask) -> None:
         assert 0 <= call.started <= call.ended <= summary.duration
 
 
+def test_what_a_store_does_itself_is_seen_by_nobody(app: Flask) -> None:
+    app.add_url_rule("/looks", "looks", lambda: str(store_of(app).info().profiles))
+    ask(app, "/looks", 2)
+    (summary, _) = store_of(app).requests(hour(), RequestFilter(search="/looks")).items
+    profile = store_of(app).profile(summary.id)
+    assert profile is not None
+    assert (profile.statements, profile.calls) == ((), ())
+
+
 def test_two_threads_that_read_and_write_at_once(app: Flask) -> None:
     client = app.test_client()
     seen: list[float] = []
