@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -334,6 +335,16 @@ def test_nothing_is_stored_where_nothing_can_show_it() -> None:
     with archive(DEBUG=True) as app:
         assert app.extensions["perfkit"].store is not None
         assert app.config["PERFKIT_STORAGE_URL"] == "memory://"
+
+
+def test_settings_that_change_before_the_first_request_write_nothing(tmp_path: Path) -> None:
+    app = Flask("late")
+    app.config["PERFKIT_STORAGE_URL"] = f"sqlite:///{tmp_path / 'first.db'}"
+    PerfKit(app)
+    app.config["PERFKIT_STORAGE_URL"] = f"sqlite:///{tmp_path / 'second.db'}"
+    ask(app, "/nowhere", 2)
+    assert counts(app) == {"(unmatched)": 2}
+    assert not (tmp_path / "first.db").exists()
 
 
 def test_two_applications_have_stores_of_their_own() -> None:
