@@ -45,15 +45,15 @@ def main() -> None:
     parser.add_argument("--redis", metavar="URL")
     options = parser.parse_args()
     with TemporaryDirectory() as directory:
-        places = [
-            ("memory", SQLitePlace(None, options.profiles)),
-            ("SQLite", SQLitePlace(f"{directory}/perf.db", options.profiles)),
+        places: list[tuple[str, Place]] = [
+            ("SQLite", SQLitePlace(f"{directory}/perf.db", options.profiles))
         ]
         with redis_url(options.redis) as url:
             if url is not None:
                 from flask_perfkit.store.places.redis import RedisPlace
 
                 places.append(("Redis", RedisPlace(url, options.profiles)))
+            places.append(("memory", SQLitePlace(None, options.profiles)))
             for name, place in places:
                 print("\n".join(measured(name, place, options.profiles)), flush=True)
 

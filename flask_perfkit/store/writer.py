@@ -113,7 +113,7 @@ class Writer:
 
     def flush(self) -> None:
         """Write what is there, if anything came; whatever goes wrong is told once."""
-        if not (self._is_running or self._is_over):
+        if not (self._is_running or self.passed or self._parked):
             return
         with self._lock, unseen():
             try:

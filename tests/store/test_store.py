@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -220,6 +221,15 @@ def test_calls_of_caches_have_their_place_in_time(app: Flask) -> None:
         assert 0 <= call.started <= call.ended <= summary.duration
 
 
+def test_what_a_store_does_itself_is_seen_by_nobody(app: Flask) -> None:
+    app.add_url_rule("/looks", "looks", lambda: str(store_of(app).info().profiles))
+    ask(app, "/looks", 2)
+    (summary, _) = store_of(app).requests(hour(), RequestFilter(search="/looks")).items
+    profile = store_of(app).profile(summary.id)
+    assert profile is not None
+    assert (profile.statements, profile.calls) == ((), ())
+
+
 def test_two_threads_that_read_and_write_at_once(app: Flask) -> None:
     client = app.test_client()
     seen: list[float] = []
@@ -325,6 +335,16 @@ def test_nothing_is_stored_where_nothing_can_show_it() -> None:
     with archive(DEBUG=True) as app:
         assert app.extensions["perfkit"].store is not None
         assert app.config["PERFKIT_STORAGE_URL"] == "memory://"
+
+
+def test_settings_that_change_before_the_first_request_write_nothing(tmp_path: Path) -> None:
+    app = Flask("late")
+    app.config["PERFKIT_STORAGE_URL"] = f"sqlite:///{tmp_path / 'first.db'}"
+    PerfKit(app)
+    app.config["PERFKIT_STORAGE_URL"] = f"sqlite:///{tmp_path / 'second.db'}"
+    ask(app, "/nowhere", 2)
+    assert counts(app) == {"(unmatched)": 2}
+    assert not (tmp_path / "first.db").exists()
 
 
 def test_two_applications_have_stores_of_their_own() -> None:
