@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +37,7 @@ from flask_perfkit.store.writer import Writer
 ROUTES = 50
 DAY = 86_400
 BATCH = 100
+DISTINCT = 2_000
 ROUNDS = 5
 
 
@@ -111,24 +113,30 @@ def measured(name: str, place: Place, profiles: int) -> Iterator[str]:
             read()
             times.append(perf_counter() - began)
             cpus.append(process_time() - cpu)
-        yield f"  {page}: {min(times) * 1e3:,.0f} ms, {min(cpus) * 1e3:,.0f} ms of CPU"
+        first, again = (
+            f"{time * 1e3:,.0f} ms ({cpu * 1e3:,.0f} of CPU)"
+            for time, cpu in ((times[0], cpus[0]), (min(times), min(cpus)))
+        )
+        yield f"  {page}: {first} at first, {again} again"
 
 
 def fill(place: Place, profiles: int) -> Tally:
     """Write profiles to a place, spread over the last day; return what counted them."""
     tally = Tally(lambda endpoint: False, 1.0, counts_all=True)
+    distinct = [profile_of(number) for number in range(DISTINCT)]
     now = time()
     for first in range(0, profiles, BATCH):
         moment = now - DAY + DAY * first / profiles
         for number in range(first, first + BATCH):
-            profile = profile_of(number, moment)
+            started_at = datetime.fromtimestamp(moment, UTC)
+            profile = replace(distinct[number % DISTINCT], started_at=started_at)
             tally.count_profile(profile)
             tally.batch.profiles.append(packed(profile, TELLING if profile.findings else 0))
         place.write(tally.taken(moment))
     return tally
 
 
-def profile_of(number: int, moment: float) -> Profile:
+def profile_of(number: int) -> Profile:
     """Make a profile as a request would leave it."""
     draw = random.Random(number)
     route = draw.randrange(ROUTES)
@@ -160,7 +168,6 @@ def profile_of(number: int, moment: float) -> Profile:
         method="GET",
         path=f"/route/{route}/{number}",
         status=500 if draw.random() < 0.01 else 200,
-        started_at=datetime.fromtimestamp(moment, UTC),
         duration=draw.lognormvariate(-4, 1),
         causes=tuple(causes),
         findings=findings,

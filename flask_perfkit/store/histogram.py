@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil, log
+from functools import lru_cache
+from math import ceil, inf, log
 
 RELATIVE_ERROR = 0.02
 """The most that a quantile can be wrong by, as a share of it."""
@@ -36,6 +37,7 @@ def bucket_of(seconds: float) -> int:
     return ceil(log(max(seconds, SHORTEST) / SHORTEST) / _LOG_GROWTH)
 
 
+@lru_cache(maxsize=2_000)
 def value_of(bucket: int) -> float:
     """Return the seconds that a bucket is read as."""
     return SHORTEST * 2 * _GROWTH**bucket / (_GROWTH + 1) if bucket else SHORTEST
@@ -69,15 +71,15 @@ class Histogram(dict[int, float]):
 
     def quantiles(self, shares: Iterable[float]) -> list[float]:
         """Return the durations of several shares in ascending order; empty where there are none."""
-        ranks = [share * (self.count - 1) for share in shares]
+        ranks = iter([share * (self.count - 1) for share in shares])
+        rank = next(ranks, inf)
         found: list[float] = []
         passed = 0.0
-        for bucket in sorted(self):
-            passed += self[bucket]
-            while len(found) < len(ranks) and passed > ranks[len(found)]:
+        for bucket, count in sorted(self.items()):
+            passed += count
+            while passed > rank:
                 found.append(value_of(bucket))
-        if self and len(found) < len(ranks):  # counts that were scaled do not add up exactly
-            found += [value_of(max(self))] * (len(ranks) - len(found))
+                rank = next(ranks, inf)
         return found
 
     def bars(self, most: int = 40) -> list[Bar]:

@@ -36,6 +36,7 @@ from flask_perfkit.store.series import (
     Series,
     caches_of,
     drops_of,
+    part_of,
     route_of_totals,
     statements_of,
     system_of,
@@ -49,7 +50,6 @@ from flask_perfkit.store.totals import (
     SYSTEM,
     Entry,
     Sort,
-    decoded,
 )
 from flask_perfkit.store.writer import Writer, unseen
 
@@ -208,7 +208,7 @@ class KeptStore:
     def _series(self, sort: Sort, period: Period) -> Series:
         buckets = buckets_of(period, time())
         bodies = self._place.totals([bucket.name(sort) for bucket in buckets])
-        return Series(buckets, [dict(decoded(body)) if body is not None else {} for body in bodies])
+        return Series(buckets, [part_of(body) if body is not None else {} for body in bodies])
 
     def _kinds_found(self, series: Series) -> defaultdict[RouteKey, Counter[str]]:
         """Return for each route how many of its requests had which kind of finding."""
