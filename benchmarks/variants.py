@@ -57,6 +57,26 @@ def _perfkit_shared() -> Install:
     return _perfkit()
 
 
+def _perfkit_stored(kept: bool) -> Install:
+    """Have each request kept, or counted only: else it depends on how long it takes."""
+    from math import inf
+
+    from flask_perfkit.hooks import storing
+
+    class Always(dict[str, float]):
+        def __getitem__(self, key: str) -> float:
+            return 0.0 if kept else inf
+
+    make = storing.storing
+
+    def storing_always(recorder: Any, writer: Any) -> Any:
+        writer.keep_from = Always()
+        return make(recorder, writer)
+
+    storing.storing = storing_always
+    return _perfkit()
+
+
 def _prometheus() -> Install:
     from prometheus_client import CollectorRegistry
     from prometheus_flask_exporter import PrometheusMetrics
@@ -144,6 +164,8 @@ Figures for Prometheus are a variant of their own.
 
 _COUNTED = {**_PATIENT, "PERFKIT_METRICS_PATH": "/metrics"}
 
+_STORED = {**_PATIENT, "PERFKIT_STORAGE_URL": "memory://"}
+
 FIGURES_DIRECTORY = "FIGURES_DIRECTORY"
 """Names, in the environment, where the workers' files of figures lie."""
 
@@ -169,6 +191,8 @@ VARIANTS = (
     ),
     Variant("PerfKit, Prometheus", _perfkit, _COUNTED, distributions=("prometheus-client",)),
     Variant("PerfKit, Prometheus, several workers", _perfkit_shared, _COUNTED),
+    Variant("PerfKit, store", lambda: _perfkit_stored(kept=False), _STORED),
+    Variant("PerfKit, store keeps all", lambda: _perfkit_stored(kept=True), _STORED),
     Variant("SQLALCHEMY_RECORD_QUERIES", _nothing, {"SQLALCHEMY_RECORD_QUERIES": True}),
     Variant(
         "prometheus-flask-exporter",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flask_perfkit.cache.stats import cache_stats
+    from flask_perfkit.detectors.own import detector
     from flask_perfkit.errors import (
         BudgetExceeded,
         CursorError,
@@ -54,6 +55,7 @@ __all__ = [
     "StoreError",
     "cache_stats",
     "cursor_page_schema",
+    "detector",
     "get_system_metrics",
     "log_system_metrics",
     "memory_tracker",
@@ -66,6 +68,7 @@ __all__ = [
 
 _HOMES = {
     "cache_stats": "cache.stats",
+    "detector": "detectors.own",
     "QueryCounter": "measuring.counter",
     "PerfKit": "extension",
     "Finding": "recording.findings",
@@ -79,6 +82,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that importing the package costs little."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("flask-perfkit")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)

@@ -17,6 +17,8 @@ from flask_perfkit.errors import ExtraMissing, SettingsError
 if TYPE_CHECKING:
     from flask import Flask
 
+    from flask_perfkit.recording.findings import Finding
+
 PREFIX = "PERFKIT_"
 
 _PASSWORD_IN_QUERY = re.compile(r"(?<=password=)[^&'\"]*", re.IGNORECASE)
@@ -113,6 +115,13 @@ _AUTO_BATCH = _Check(
     'True, False or a tuple of relationships such as "User.documents"',
     lambda value: isinstance(value, bool) or _is_names(value),
 )
+_DETECTORS = _Check(
+    'a tuple of functions under @detector("a_kind", severity="warning")',
+    lambda value: (
+        isinstance(value, tuple | list)
+        and all(callable(each) and isinstance(getattr(each, "kind", None), str) for each in value)
+    ),
+)
 _REDIS_URL = _Check(
     "a URL that starts with " + ", ".join(f"{scheme}://" for scheme in _REDIS_SCHEMES),
     lambda value: _is_url(value, _REDIS_SCHEMES),
@@ -146,6 +155,9 @@ class Settings:
     )
     n_plus_one_threshold: int = _setting(
         5, _COUNT, "Executions of one statement by one cause that make a finding."
+    )
+    detectors: tuple[Callable[..., list[Finding]], ...] = _setting(
+        (), _DETECTORS, "Detectors of your own, made with `flask_perfkit.detector`."
     )
     on_finding: str | Callable[..., object] = _setting(
         "log", _ON_FINDING, "What happens with a finding beside recording it."

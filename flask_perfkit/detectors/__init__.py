@@ -1,6 +1,7 @@
 """The detectors, one file a kind of finding: pure functions of a profile.
 
-A new kind is a new file, a line here, and its severity in ``recording/findings.py``.
+A new kind is a new file, a line here, and its severity in ``recording/findings.py``. Those of an
+application's own (``own.py``) come with its settings.
 """
 
 from __future__ import annotations
@@ -56,17 +57,18 @@ DETECTORS: tuple[Callable[[Profile, Settings], list[Finding]], ...] = (
 
 def detect(profile: Profile, settings: Settings) -> tuple[Finding, ...]:
     """Return what all detectors find; one that fails is skipped."""
+    asked = DETECTORS + settings.detectors
     try:
-        return tuple(chain.from_iterable(map(call, DETECTORS, repeat(profile), repeat(settings))))
+        return tuple(chain.from_iterable(map(call, asked, repeat(profile), repeat(settings))))
     except Exception:
         return _detect_one_by_one(profile, settings)
 
 
 def _detect_one_by_one(profile: Profile, settings: Settings) -> tuple[Finding, ...]:
     findings: list[Finding] = []
-    for detector in DETECTORS:
+    for detector in DETECTORS + settings.detectors:
         try:
             findings += detector(profile, settings)
         except Exception:
-            log_once(f"the detector {detector.__module__}")
+            log_once(f"the detector {getattr(detector, 'kind', detector.__module__)}")
     return tuple(findings)

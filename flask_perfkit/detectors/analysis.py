@@ -125,8 +125,11 @@ def first_look(settings: Settings) -> Callable[[Recorder], bool]:
     That is what nearly every request in production is, so the cheapest look comes first, and a
     dearer one only where that does not settle it: no statement took longer than all of the
     request, and no line asked more often than there are statements beyond one a line. It leaves
-    the time until then in ``elapsed``, which others need as well.
+    the time until then in ``elapsed``, which others need as well. What a detector of the
+    application's own looks for is not known: it gets each request.
     """
+    if settings.detectors:
+        return _is_to_be_looked_at
     slow_request, slow_query = map(_nanoseconds, (settings.slow_request, settings.slow_query))
     quick = min(slow_request, slow_query)
     often = settings.n_plus_one_threshold
@@ -150,6 +153,11 @@ def first_look(settings: Settings) -> Callable[[Recorder], bool]:
         return rows <= few or (rows <= most and not any(map(_expected, map(_seen, recorder))))
 
     return is_unremarkable
+
+
+def _is_to_be_looked_at(recorder: Recorder) -> bool:
+    recorder.elapsed = perf_counter_ns() - recorder.started
+    return False
 
 
 def _nanoseconds(seconds: float | None) -> float:

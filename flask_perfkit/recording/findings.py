@@ -29,7 +29,27 @@ SEVERITIES = {
     "uncompressed_response": "warning",
     "uncached_static": "warning",
 }
-"""Every kind of finding with its severity."""
+"""Every kind of finding with its severity; detectors of an application's own add theirs."""
+
+KINDS = tuple(SEVERITIES)
+"""The kinds that come with the package."""
+
+_RANK = {"error": 0, "warning": 1, "info": 2}
+
+
+def add_kind(kind: str, severity: str) -> None:
+    """Add a kind of an application's own; saying it again is harmless.
+
+    :raises ValueError: it is no name, it is taken, or the severity is none.
+    """
+    if not (isinstance(kind, str) and kind.isidentifier()) or kind in KINDS:
+        raise ValueError(
+            f"kind is {kind!r}; allowed is a name such as 'chatty_view' that is not taken: "
+            f"{', '.join(KINDS)}"
+        )
+    if severity not in _RANK:
+        raise ValueError(f"severity is {severity!r}; allowed is {', '.join(map(repr, _RANK))}")
+    SEVERITIES[kind] = severity
 
 
 def check_kind(kind: str) -> None:
@@ -44,9 +64,6 @@ def check_kind(kind: str) -> None:
 def printable(text: str) -> str:
     """Return a text with what is not printable as Python escapes it."""
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-
-
-_RANK = {"error": 0, "warning": 1, "info": 2}
 
 
 @dataclass(frozen=True, slots=True)

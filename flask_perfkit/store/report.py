@@ -69,11 +69,8 @@ class Report:
         """Yield it as lines to read."""
         since = datetime.fromtimestamp(self.period.since)
         yield f"Since {since:%Y-%m-%d %H:%M}, from {self.url}"
-        if not self.routes.items:
-            yield "Nothing has come since."
-            return
         yield ""
-        yield _HEADER
+        yield _HEADER if self.routes.items else "Nothing has come since."
         for route in self.routes.items:
             yield from self._lines_of(route)
         yield from _more(self.routes, "route")

@@ -1,6 +1,6 @@
 """What the application sees, and what the log says, when the server has a fault.
 
-The rows of the table in ``docs/caching.md`` come from here.
+The rows of the table in ``docs/explanation/cache.md`` come from here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 
 from flask_perfkit.cache.cache import Cache
 
-DOCS = Path(__file__).parents[2] / "docs" / "caching.md"
+DOCS = Path(__file__).parents[2] / "docs" / "explanation" / "cache.md"
 
 
 class User:

@@ -78,6 +78,6 @@ def test_what_nothing_awaits(path: Path) -> None:
 def test_what_may_be_loaded_is_none(path: Path) -> None:
     engine = create_engine(f"sqlite:///{path}")
     with QueryCounter() as counter, Session(engine) as session:
-        assert session.get_one(Author, 1).books
+        assert session.get(Author, 1).books
     engine.dispose()
     assert counter.findings == ()

@@ -98,7 +98,7 @@ def test_a_collection_that_one_of_many_touched_is_none(session: Session) -> None
 
 def test_a_lazy_load_is_none(session: Session) -> None:
     with QueryCounter() as counter:
-        award = session.get_one(Award, 1)
+        award = session.get(Award, 1)
         assert award.author_id is not None
     assert unread(counter) == {}
 
@@ -115,7 +115,7 @@ def test_one_of_a_chain_that_nothing_touched_is_named_once(session: Session) -> 
     with QueryCounter() as counter:
         for author in session.scalars(loaded):
             assert author.biography is not None
-        assert session.get_one(Book, 1).title is not None
+        assert session.get(Book, 1).title is not None
     assert set(unread(counter)) == {"Author.books"}
 
 
@@ -170,7 +170,7 @@ def test_a_count_of_what_the_mapping_loads_along_is_none(sales: Session) -> None
     with QueryCounter() as counter:
         amounts = sales.execute(select(Sale.amount)).all()
         assert sales.query(Sale).count() == len(amounts) == 10
-        assert sales.get_one(Sale, 1).amount == 1
+        assert sales.get(Sale, 1).amount == 1
         assert sales.scalars(select(Shop)).one().city == "Ulm"
     assert unread(counter) == {}
 
@@ -242,7 +242,7 @@ def test_objects_that_answer_another_relationship_are_none(session: Session) -> 
     loaded = select(Book).options(selectinload(Book.author).selectinload(Author.books))
     with QueryCounter() as counter:
         books = session.scalars(loaded).all()
-        names = {session.get_one(Author, book.author_id).name for book in books}
+        names = {session.get(Author, book.author_id).name for book in books}
     assert len(names) == 10
     assert "Book.author" not in unread(counter)
 
@@ -303,6 +303,6 @@ def test_watching_twice_is_watching_once(session: Session) -> None:
 
 
 def test_outside_of_a_block_attributes_are_as_ever(session: Session) -> None:
-    author = session.get_one(Author, 1)
+    author = session.get(Author, 1)
     assert (author.name, len(author.books)) == ("author 1", 6)
     assert str(Author.name) == "Author.name"

@@ -44,7 +44,9 @@ def write(directory: Path, text: str, name: str = "tasks.py") -> None:
 
 def page(name: str) -> str:
     """Return what a page of the documentation shows."""
-    return "\n\n".join(SNIPPET.findall((ROOT / "docs" / name).read_text(encoding="utf-8")))
+    return "\n\n".join(
+        SNIPPET.findall((ROOT / "docs" / "how-to" / name).read_text(encoding="utf-8"))
+    )
 
 
 def run(directory: Path, *command: str, redis_url: str = "") -> list[str]:

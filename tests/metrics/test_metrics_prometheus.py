@@ -21,7 +21,7 @@ import pytest
 from tests.metrics.servers import ROOT, Server, free_port, gunicorn, running, until
 from tests.metrics.test_metrics_workers import SHOP, WORKERS
 
-MONITORING = ROOT / "docs" / "monitoring"
+MONITORING = ROOT / "flask_perfkit" / "metrics" / "monitoring"
 RULES = sorted(MONITORING.glob("*.rules.yml"))
 DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
 HOW_TO_GET_IT = "is not on the PATH: apt-get install prometheus brings it (Debian, Ubuntu)"

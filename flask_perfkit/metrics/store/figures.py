@@ -218,7 +218,9 @@ class Figures:
         """Count a finding of a request."""
         with self.lock:
             _, route, _ = self.labels.of("GET", prefix, rule)
-            self._add(self.layout.first_kind + self.layout.kinds.index(kind), 1, ROUTE, route)
+            kinds = self.layout.kinds
+            place = kinds.index(kind if kind in kinds else OTHER)
+            self._add(self.layout.first_kind + place, 1, ROUTE, route)
 
     def count_cache(self, name: str, hits: int, misses: int) -> None:
         """Count what a cache was asked for."""

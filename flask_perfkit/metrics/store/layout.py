@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from math import inf, isfinite
 
-from flask_perfkit.recording.findings import SEVERITIES
+from flask_perfkit.metrics.store.labels import OTHER
+from flask_perfkit.recording import findings
 
 REQUEST, PLAIN = "request", "plain"
 """Rows by method, route and status: of requests that asked a database, and of those that did not.
@@ -55,8 +56,8 @@ _WAIT_SECONDS = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.
 _NANOSECONDS = 1e9
 
 _NEVER_IN_A_REQUEST = ("missing_index", "redundant_index", "unused_index")
-KINDS = tuple(kind for kind in SEVERITIES if kind not in _NEVER_IN_A_REQUEST)
-"""Kinds of finding that a request can have."""
+KINDS = (*(kind for kind in findings.KINDS if kind not in _NEVER_IN_A_REQUEST), OTHER)
+"""Kinds of finding that a request can have; those of an application's own are counted as one."""
 
 # What follows the buckets of a request's row, counted back from its end.
 DURATION, SENT, RECEIVED, EXEMPLAR = -1, -2, -3, -11
