@@ -26,7 +26,7 @@ from flask_perfkit.advice.refusals import refusals_of, small_tables
 from flask_perfkit.advice.rewrites import rewritten_of
 from flask_perfkit.advice.shapes.texts import read_texts
 from flask_perfkit.advice.unlimited import unlimited_of
-from flask_perfkit.advice.workload import RecordedStatement, Workload
+from flask_perfkit.advice.workload import RecordedStatement, Workload, database_of
 
 LARGEST_WHOLE = 1_000
 """The rows of a table from which on the detector of unbounded results finds it by itself."""
@@ -60,12 +60,13 @@ def advise(
         there is no way to try indexes that does not disturb them.
     """
     notes = read_texts(workload.app, workload.statements)
-    by_engine: dict[Engine, list[RecordedStatement]] = {}
+    by_database: dict[object, list[RecordedStatement]] = {}
     for recorded in workload.statements:
-        by_engine.setdefault(recorded.engine, []).append(recorded)
+        by_database.setdefault(database_of(recorded.engine), []).append(recorded)
     harmless = bool(workload.app.debug or workload.app.testing)
     advice = Advice()
-    for engine, statements in by_engine.items():
+    for statements in by_database.values():
+        engine = statements[0].engine
         with planner_for(engine, harmless=harmless, method=method) as planner:
             found = _Adviser(planner, engine, statements, guessed).advise(verify=verify)
         advice = Advice(

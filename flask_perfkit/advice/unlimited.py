@@ -11,31 +11,32 @@ from sqlalchemy.sql.selectable import Select
 from flask_perfkit.advice.check import Check
 from flask_perfkit.advice.index import schema_and_name
 from flask_perfkit.advice.planners.planner import Planner
-from flask_perfkit.advice.statement.terms import table_of, unwrapped
+from flask_perfkit.advice.statement.terms import froms_of, table_of, unwrapped
 from flask_perfkit.advice.workload import RecordedStatement
 
 
 def unlimited_of(
     statements: Iterable[RecordedStatement], planner: Planner, *, most: int
 ) -> Iterator[Check]:
-    """Yield the requests that select all of a table, once for each endpoint and table.
+    """Yield the endpoints that select all of a table, each with its tables.
 
     :param most: the rows from which on a detector finds it by itself.
     """
-    found: dict[tuple[str, str], Check] = {}
+    found: dict[str, dict[str, float]] = {}
     for recorded in statements:
         table = _selected_whole(recorded.tree)
         facts = planner.facts(table) if table is not None else None
         if recorded.endpoint is None or facts is None or facts.rows > most:
             continue
-        name = schema_and_name(table)
-        found[recorded.endpoint, name] = Check(
+        found.setdefault(recorded.endpoint, {})[schema_and_name(table)] = facts.rows
+    for endpoint, tables in sorted(found.items()):
+        listed = ", ".join(f"{name} ({rows:,.0f} by now)" for name, rows in tables.items())
+        yield Check(
             "no_limit",
-            recorded.endpoint,
-            f"selects every row of {name}, {facts.rows:,.0f} by now, without LIMIT",
-            "paginate it, unless the table never grows",
+            endpoint,
+            f"selects every row of {listed}, without LIMIT",
+            "paginate what grows",
         )
-    yield from found.values()
 
 
 def _selected_whole(tree: Any) -> Any:
@@ -46,5 +47,5 @@ def _selected_whole(tree: Any) -> Any:
         return None
     if any(isinstance(unwrapped(column), FunctionElement) for column in tree._raw_columns):
         return None
-    froms = tree.get_final_froms()
+    froms = froms_of(tree)
     return table_of(froms[0]) if len(froms) == 1 else None

@@ -137,7 +137,7 @@ class Workload:
     def include(self, statements: Iterable[RecordedStatement]) -> None:
         """Add statements that were recorded elsewhere."""
         for one in statements:
-            self._statements[id(one.engine), one.sql, one.place] = one
+            self._statements[database_of(one.engine), one.sql, one.place] = one
 
     def __enter__(self) -> Workload:
         _open.append(self)
@@ -174,17 +174,24 @@ class Workload:
         engine = context.root_connection.engine
         text = sql if compiled is None else compiled.string
         with self._lock:
-            known = self._statements.get((id(engine), text))
+            known = self._statements.get(key := (database_of(engine), text))
             if known is None:
                 if len(self._statements) >= MOST_STATEMENTS:
                     return
                 endpoint = request.endpoint if has_request_context() else None
                 known = RecordedStatement(text, engine, compiled, endpoint, _place())
-                self._statements[id(engine), text] = known
+                self._statements[key] = known
             known.add(Sample(sql, parameters, values, seconds), self._times, rows, _named())
 
 
 _open: list[Workload] = []
+
+
+def database_of(engine: Engine) -> object:
+    """Return what two engines of one database share; in memory each has a database of its own."""
+    url = engine.url
+    in_memory = url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+    return engine if in_memory else url
 
 
 def _values_of(context: Any) -> Mapping[str, Any]:

@@ -143,3 +143,43 @@ def test_other_databases_are_refused_by_name(app: Flask) -> None:
 class _NoDriver:
     paramstyle = "format"
     version_info = (2, 2, 0)
+
+
+def test_two_engines_of_one_database_are_asked_once(app: Flask, engine: sa.Engine) -> None:
+    """As an application has them that makes one for each request."""
+
+    @app.get("/again/<int:number>")
+    def again(number: int) -> str:
+        own = sa.create_engine(engine.url)
+        with Session(own) as session:
+            rows = session.scalars(sa.select(Reading).where(Reading.sensor == number)).all()
+        own.dispose()
+        return str(len(rows))
+
+    with Workload(app) as workload:
+        app.test_client().get("/again/7")
+        app.test_client().get("/again/8")
+    (statement,) = workload.statements
+    assert statement.count == 2
+    assert len(advise(workload).create) == 1
+
+
+def test_a_list_that_is_short_by_now(app: Flask, engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sa.delete(Reading).where(Reading.value > 29))
+
+    @app.get("/all")
+    def all_readings() -> str:
+        with Session(engine) as session:
+            return str(len(session.scalars(sa.select(Reading)).all()))
+
+    @app.get("/count")
+    def count() -> str:
+        with Session(engine) as session:
+            return str(session.scalar(sa.select(sa.func.count()).select_from(Reading)))
+
+    with Workload(app) as workload:
+        assert app.test_client().get("/all").text == app.test_client().get("/count").text == "30"
+    (check,) = advise(workload).checks
+    assert (check.kind, check.subject) == ("no_limit", "all_readings")
+    assert check.message == "selects every row of reading (30 by now), without LIMIT"

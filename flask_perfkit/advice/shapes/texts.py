@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from flask_perfkit.advice.shapes.databases import databases_of
 from flask_perfkit.advice.shapes.expressions import Unreadable
 from flask_perfkit.advice.shapes.reading import read
-from flask_perfkit.advice.workload import RecordedStatement
+from flask_perfkit.advice.workload import RecordedStatement, database_of
 from flask_perfkit.errors import ExtraMissing
 from flask_perfkit.recording.fingerprint import shape_of
 
@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 def read_texts(app: Flask, statements: Iterable[RecordedStatement]) -> list[str]:
     """Read what was sent as text with the models' tables, and return what is to be said of it."""
     texts = [one for one in statements if one.is_text]
-    metadatas = dict(databases_of(app)) if texts else {}
+    known = databases_of(app) if texts else ()
+    metadatas = {database_of(engine): metadata for engine, metadata in known}
     missing = ""
     for one in texts:
-        if one.engine not in metadatas:
+        metadata = metadatas.get(database_of(one.engine))
+        if metadata is None:
             continue
         try:
             shape, dialect = shape_of(one.sql), one.engine.dialect.name
-            one.parsed = read(shape.text, metadatas[one.engine], dialect).tree
+            one.parsed = read(shape.text, metadata, dialect).tree
         except ExtraMissing as error:
             missing = f": {error}"
         except Unreadable:

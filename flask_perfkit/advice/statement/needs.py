@@ -16,7 +16,14 @@ from sqlalchemy.sql.selectable import Join, Select
 
 from flask_perfkit.advice.statement.conditions import Condition, Kind, alternatives, conditions_of
 from flask_perfkit.advice.statement.order import OrderKey, order_of
-from flask_perfkit.advice.statement.terms import Scope, column_of, columns_of, table_of, unwrapped
+from flask_perfkit.advice.statement.terms import (
+    Scope,
+    column_of,
+    columns_of,
+    froms_of,
+    table_of,
+    unwrapped,
+)
 
 
 class Fixed(NamedTuple):
@@ -78,7 +85,7 @@ def needs_of(tree: Any, scope: Scope) -> Iterator[Need]:
 
 
 def _needs_of_select(select: Select[Any], scope: Scope) -> Iterator[Need]:
-    froms = select.get_final_froms()
+    froms = froms_of(select)
     clauses = [*select._where_criteria, *(on for each in froms for on in _on_clauses(each))]
     asked = [*select._raw_columns, *clauses, *select._order_by_clauses, *select._group_by_clauses]
     limited = select._limit_clause is not None or select._fetch_clause is not None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table, literal
 from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import SAWarning
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import (
     BindParameter,
@@ -17,7 +19,7 @@ from sqlalchemy.sql.elements import (
     Label,
     TypeCoerce,
 )
-from sqlalchemy.sql.selectable import SelectBase
+from sqlalchemy.sql.selectable import Select, SelectBase
 
 from flask_perfkit.advice.workload import VARIES
 
@@ -146,6 +148,13 @@ def table_of(occurrence: Any) -> Table | None:
             return None
     table: Table | None = None if occurrence is None else occurrence._deannotate()
     return table
+
+
+def froms_of(select: Select[Any]) -> Sequence[Any]:
+    """Return what a SELECT reads; what SQLAlchemy warns of by the way, it has told already."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SAWarning)
+        return select.get_final_froms()
 
 
 def column_of(column: Any) -> str | None:
