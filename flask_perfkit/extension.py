@@ -169,6 +169,8 @@ class PerfKit:
         _demand_application("patch")
         if not isinstance(finding, Finding):
             raise TypeError(f"finding is {finding!r:.100}; allowed is a Finding of a profile")
+        if ask is not None and not callable(ask):
+            raise TypeError(f"ask is {ask!r:.100}; allowed is a function that asks once, or None")
         return patch(current_app._get_current_object(), finding, ask=ask)  # type: ignore[attr-defined]
 
     def watch(self, name: str) -> Watch:

@@ -313,8 +313,14 @@ class _StreamedBody(_Body):
             passage.end()
 
 
-for _function in (Edge.__call__, _Body.close, _StreamedBody.__next__, _StreamedBody.close):
-    stop_at(_function.__code__)
+PASSED = tuple(
+    function.__code__
+    for function in (Edge.__call__, _Body.close, _StreamedBody.__next__, _StreamedBody.close)
+)
+"""What is above all that is done for a request in its own thread."""
+
+for _code in PASSED:
+    stop_at(_code)
 
 
 def closes_bodies(environ: WSGIEnvironment) -> bool:

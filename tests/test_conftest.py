@@ -10,6 +10,8 @@ import pytest
 import redis
 import sqlalchemy as sa
 
+pytestmark = pytest.mark.slow
+
 SKIPS = """
 import pytest
 

@@ -107,7 +107,7 @@ def faults_in(caplog: pytest.LogCaptureFixture) -> list[str]:
 HOOKED = {
     "wsgi": ["_goes_to_kernel", "closes_bodies", "_StreamedBody", "_follow"],
     "hooks.requests": [
-        "_facts", "_view", "request_of",
+        "_facts", "view_of", "request_of",
         "_note_failure", "analyse", "deliver", "server_timing",
         "first_look", "is_application",
     ],
@@ -134,6 +134,7 @@ HOOKED = {
 PLACES = [(module, name) for module, names in HOOKED.items() for name in names]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module_name", "name"), PLACES)
 def test_a_fault_of_ours_leaves_every_response_as_it_is(
     module_name: str,
@@ -178,6 +179,7 @@ METHODS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module_name", "class_name", "name"), METHODS)
 def test_a_fault_in_a_method_leaves_every_response_as_it_is(
     module_name: str,

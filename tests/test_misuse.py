@@ -8,19 +8,26 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from marshmallow import Schema
+from sqlalchemy import literal, select
 
 from flask_perfkit import (
+    CursorParams,
     Finding,
+    PaginationParams,
     PerfKit,
     QueryCounter,
     SetupError,
     cache_stats,
     memory_tracker,
+    paginate,
     timeit,
     timer,
     track_memory,
 )
 from flask_perfkit.alerts import P95
+from flask_perfkit.cache import Cache
+from flask_perfkit.pagination import page_schema
 
 db = SQLAlchemy()
 perfkit = PerfKit()
@@ -45,7 +52,8 @@ def used_twice() -> None:
 
 
 kit: Any = perfkit
-"""For what mypy would refuse as well."""
+cache: Any = Cache.from_url()
+"""For what mypy would refuse as well, as is the cache."""
 
 MISUSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "the database first": (lambda: PerfKit(db), TypeError, "watches a Flask application, not <SQL"),
@@ -59,10 +67,68 @@ MISUSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     ),
     "set up twice": (twice, SetupError, "watches the application 'shop' already"),
     "cached, by place": (lambda: kit.cached(60), TypeError, r"cached is given 60, .*\(ttl=60\)"),
-    "cached, a key": (lambda: kit.cached("users"), TypeError, "cached is given 'users', which is"),
+    "cached, a name": (lambda: kit.cached("users"), TypeError, "cached is given 'users', which is"),
     "cached, no function": (lambda: kit.cached(ttl=5)(7), TypeError, "cached is given 7, which is"),
     "cached, bad ttl": (lambda: kit.cached(ttl="60"), ValueError, "ttl is '60'; allowed is"),
     "cached, outside": (lambda: kit.cached(view)(), SetupError, "perfkit.cache belongs to an appl"),
+    "cached, a key": (lambda: kit.cached(key="k")(view), TypeError, "key is 'k'; allowed is a fun"),
+    "cached, a class": (lambda: kit.cached(Finding), TypeError, "Finding is a class, which"),
+    "cached, on a model": (
+        lambda: kit.cached(depends_on=Finding)(view),
+        TypeError,
+        "depends_on is <class .*; allowed is a list",
+    ),
+    "cached, bad near": (lambda: kit.cached(near="x"), ValueError, "near is 'x'; allowed is"),
+    "cached, bad stale": (lambda: kit.cached(stale="x"), ValueError, "stale is 'x'; allowed is"),
+    "cached_response, one header": (
+        lambda: kit.cached_response(vary="Accept")(view),
+        TypeError,
+        "vary is 'Accept'; allowed is a list",
+    ),
+    "a key of the cache": (lambda: cache.set(5, 1), TypeError, "entry is 5; allowed is text"),
+    "a pattern": (lambda: cache.delete_matching(None), TypeError, "entry is None; allowed is"),
+    "keys of the cache": (lambda: cache.get_many("abc"), TypeError, "keys is 'abc'; allowed"),
+    "no creator": (lambda: cache.get_or_create("k", 5), TypeError, "creator of 'k' is 5; allowed"),
+    "creator and key": (
+        lambda: cache.get_or_create(view, "k"),
+        TypeError,
+        "entry is <function view .*; allowed is text",
+    ),
+    "paginated, bare": (lambda: kit.paginated(view), TypeError, "put on 'view' without the sch"),
+    "paginated, a filter": (
+        lambda: kit.paginated(Schema, filters={"title": "title"})(view),
+        TypeError,
+        r"filters\['title'\] is 'title': must be a column",
+    ),
+    "paginate, a class": (
+        lambda: paginate(Finding, PaginationParams()),  # type: ignore[arg-type]
+        TypeError,
+        r"pass select\(Finding\)",
+    ),
+    "paginate, the class of a page": (
+        lambda: paginate(select(literal(1)), PaginationParams),  # type: ignore[arg-type]
+        TypeError,
+        r"such as PaginationParams\(page=1\)",
+    ),
+    "paginate, outside": (
+        lambda: paginate(select(literal(1)), PaginationParams()),
+        SetupError,
+        "no application is active here: pass session=",
+    ),
+    "a sort that is no text": (
+        lambda: PaginationParams(sort=5),  # type: ignore[arg-type]
+        ValueError,
+        "sort: Must be a text, not '5'",
+    ),
+    "a cursor that is no text": (
+        lambda: CursorParams(cursor=5),  # type: ignore[arg-type]
+        ValueError,
+        "cursor: Must be a text, not '5'",
+    ),
+    "a page of no schema": (lambda: page_schema(Finding), TypeError, "is no marshmallow schema"),  # type: ignore[arg-type]
+    "watch, bare": (lambda: kit.watch(view), TypeError, "allowed is a name: with perfkit.watch"),
+    "watch, outside": (perfkit.watch("export").__enter__, SetupError, "watches 0 applications"),
+    "patch, outside": (lambda: perfkit.patch(found), SetupError, "perfkit.patch belongs to an app"),
     "cached_response, by place": (
         lambda: kit.cached_response(60),
         TypeError,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flask_perfkit.advice.check import Check
 from flask_perfkit.advice.index import Index
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Drop:
     proof: str
     undo: str
     dialect: str
+    of: Table = field(repr=False)
 
     @property
     def beside_writers(self) -> str:
@@ -121,4 +125,6 @@ class Advice:
 
 
 def _plain(one: Any) -> dict[str, Any]:
-    return {name.rstrip("_"): value for name, value in vars(one).items() if name != "index"}
+    return {
+        name.rstrip("_"): value for name, value in vars(one).items() if name not in ("index", "of")
+    }

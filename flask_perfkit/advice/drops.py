@@ -58,6 +58,7 @@ def drops_of(
                 proof="the statements of its table were asked without it",
                 undo=one.sql,
                 dialect=engine.dialect.name,
+                of=table,
             )
 
 

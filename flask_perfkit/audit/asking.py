@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import session as flask_session
@@ -128,6 +128,8 @@ class Asker:
         if trial.ended is not None:  # an error of the application may have come of that
             status, reason = None, f"{address.path} was left: {trial.ended}"
         profile = next(iter(reversed(profiles)), None)
+        if profile is not None and trial.ended is not None:
+            profile = _cut_short(profile, address)
         if profile is not None and any(cause.operation in WRITES for cause in profile.causes):
             notes.append("it writes by GET; what it wrote was rolled back")
         return Visit(
@@ -166,6 +168,14 @@ class Asker:
         header = "; ".join(f"{cookie.key}={cookie.value}" for cookie in cookies)
         with self._app.test_request_context(headers={"Cookie": header}):
             return {name: flask_session[name] for name in flask_session if name not in _BOOKKEEPING}
+
+
+def _cut_short(profile: Profile, address: Address) -> Profile:
+    """Return the profile of a request that we ended: how long it took is not its own doing."""
+    endpoint = profile.endpoint or address.endpoint or None
+    findings = [one for one in profile.findings if one.kind != "slow_request"]
+    findings = [replace(one, endpoint=one.endpoint or endpoint) for one in findings]
+    return replace(profile, endpoint=endpoint, findings=tuple(findings))
 
 
 def _reason(address: Address, status: int | None) -> str:

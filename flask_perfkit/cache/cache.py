@@ -22,7 +22,7 @@ from flask_perfkit.cache.entries.serializer import decode, encode
 from flask_perfkit.cache.lookup.learned import LearnedByPlace
 from flask_perfkit.cache.lookup.maker import UNNAMED, Request, plain
 from flask_perfkit.cache.lookup.steps import Way, walk, walk_async
-from flask_perfkit.cache.options import checked_ttl
+from flask_perfkit.cache.options import checked_ttl, scoped
 from flask_perfkit.cache.process.log import warn
 from flask_perfkit.cache.profiling import note, noted
 from flask_perfkit.cache.reads.creators import include, running
@@ -158,7 +158,12 @@ class Cache:
     ) -> tuple[Any, Request | None]:
         """Return the value that is kept near, or else what has to be asked for."""
         scope = self._scope()
-        plain_key, key = key, scope + key
+        plain_key, key = key, scoped(scope, key)
+        if not callable(creator):
+            raise TypeError(
+                f"the creator of {plain_key!r:.100} is {creator!r:.100}; allowed is a function "
+                "that makes the value"
+            )
         # Inside another creator the near entry would not do: what it lacks would be kept there.
         near = (self._near_by_default if near is None else near) and running.get() is None
         if near and (entry := self._near_entry(key)) is not None:
@@ -211,8 +216,10 @@ class Cache:
     def _get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         if is_bypassed():
             return {}
+        if isinstance(keys, str):
+            raise TypeError(f"keys is {keys!r:.100}; allowed is a list of texts")
         scope = self._scope()
-        wanted = {scope + key: key for key in keys}
+        wanted = {scoped(scope, key): key for key in keys}
         try:
             hits = self._shared.reader.read_many(list(wanted)) if wanted else {}
         except Unavailable:
@@ -249,7 +256,7 @@ class Cache:
         text, tagged = encode(value)
         with noted("set", key):
             life = self._ttl if ttl is None else checked_ttl(ttl)
-            self._set(self._scope() + key, text, tagged, needs, life)
+            self._set(scoped(self._scope(), key), text, tagged, needs, life)
 
     def _set(self, key: str, text: str, tagged: bool, needs: Dependencies, life: float) -> None:
         self._shared.near.drop(key)
@@ -274,7 +281,7 @@ class Cache:
         """Drop entries and return how many there were."""
         scope = self._scope()
         with noted("delete"):
-            return self._drop([scope + key for key in keys]) if keys else 0
+            return self._drop([scoped(scope, key) for key in keys]) if keys else 0
 
     def delete_matching(self, pattern: str) -> int:
         """Drop the entries whose key matches a glob (``user:*``); return how many there were.
@@ -285,7 +292,7 @@ class Cache:
         with noted("delete_matching"):
             self._shared.near.forget_all()
             matching = self._shared.backend.delete_matching
-            return self._shared.breaker.attempt(matching, self._scope() + pattern) or 0
+            return self._shared.breaker.attempt(matching, scoped(self._scope(), pattern)) or 0
 
     def invalidate(self, *depends_on: Any) -> None:
         """Drop at once what depends on these tables or column values.
@@ -335,7 +342,7 @@ class Cache:
         except Unavailable:
             cache_stats.miss(asked.name)
             return None, maker.pass_by(asked)
-        if hit is None or (asked.stale <= 0 and hit.has_ended()) or not asked.accepts(hit):
+        if hit is None or not asked.accepts(hit):
             cache_stats.miss(asked.name)
             self._warn_of_processes()
             return None, maker.make(asked)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypedDict, TypeVar
 
 from flask_perfkit.cache.entries.dependencies import Dependencies, dependencies
 from flask_perfkit.cache.entries.keys import CallKeys
-from flask_perfkit.cache.options import CacheLike, DependsOn, checked_ttl
+from flask_perfkit.cache.options import CacheLike, DependsOn, checked_options
 from flask_perfkit.cache.reads.creators import refuse
 from flask_perfkit.cache.reads.surroundings import SCHEMA, Surroundings
 from flask_perfkit.cache.writes.following import follow
@@ -142,10 +142,16 @@ def cached(
     :param depends_on: a list as for ``Cache.get_or_create``, or a function that returns one
         for the call's arguments (``lambda user_id: [Document.user_id == user_id]``).
     :param key: returns the key for the call's arguments, where these have no stable text.
-    :raises TypeError: the function is a generator.
-    :raises ValueError: ``ttl`` is no number of seconds above zero.
+    :raises TypeError: the function is a generator or a class, or an option is of another kind.
+    :raises ValueError: ``ttl``, ``near`` or ``stale`` is not allowed.
     """
-    options = {"ttl": checked_ttl(ttl), "near": near, "stale": stale}
+    options = checked_options(ttl, near, stale)
+    if key is not None and not callable(key):
+        raise TypeError(
+            f"key is {key!r:.100}; allowed is a function of the call's arguments that returns text"
+        )
+    if inspect.isclass(depends_on):
+        raise TypeError(f"depends_on is {depends_on!r}; allowed is a list: [{depends_on.__name__}]")
     follow()
 
     def decorate(function: Callable[P, R]) -> CachedFunction[P, R]:
@@ -163,6 +169,7 @@ def cached(
 _NO_VALUES: tuple[tuple[Callable[[Any], bool], str], ...] = (
     (inspect.isasyncgenfunction, "an asynchronous generator"),
     (inspect.isgeneratorfunction, "a generator"),
+    (inspect.isclass, "a class"),
 )
 
 

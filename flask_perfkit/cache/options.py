@@ -50,6 +50,30 @@ class CacheLike(Protocol):
         """Drop entries and return how many there were."""
 
 
+def checked_options(ttl: Any, near: Any, stale: Any) -> dict[str, Any]:
+    """Return what both decorators hand on to a cache.
+
+    :raises ValueError: one of them is not allowed.
+    """
+    if near is not None and not isinstance(near, bool):
+        raise ValueError(f"near is {near!r:.100}; allowed is True, False or None")
+    if type(stale) not in (int, float) or not 0 <= stale <= _LONGEST_TTL:
+        raise ValueError(
+            f"stale is {stale!r:.100}; allowed is a number of seconds from 0, up to ten years"
+        )
+    return {"ttl": checked_ttl(ttl), "near": near, "stale": stale}
+
+
+def scoped(scope: str, key: Any) -> str:
+    """Return a key with the scope of its entries in front.
+
+    :raises TypeError: it is no text.
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"the key of an entry is {key!r:.100}; allowed is text")
+    return scope + key
+
+
 def checked_ttl(ttl: Any) -> Any:
     """Return a life in seconds as it is, None included.
 

@@ -11,7 +11,7 @@ from flask import Response, current_app, make_response, request
 
 from flask_perfkit.cache.entries.identity import FunctionIdentity
 from flask_perfkit.cache.lookup.maker import NotKept
-from flask_perfkit.cache.options import CacheLike, DependsOn, checked_ttl
+from flask_perfkit.cache.options import CacheLike, DependsOn, checked_options
 from flask_perfkit.cache.reads.surroundings import SCHEMA, Surroundings
 from flask_perfkit.cache.variants import Variants, Vary
 from flask_perfkit.cache.writes.following import follow
@@ -59,7 +59,9 @@ def cached_response(
     :param max_age: seconds for which a browser may use its copy without asking. With 0 it asks
         each time and gets a 304 if nothing has changed.
     """
-    options: dict[str, Any] = {"ttl": checked_ttl(ttl), "near": near, "stale": stale}
+    options = checked_options(ttl, near, stale)
+    if isinstance(vary, str):
+        raise TypeError(f"vary is {vary!r:.100}; allowed is a list: [{vary!r:.100}]")
     variants = Variants(tuple(vary), query)
     follow()
 

@@ -14,6 +14,7 @@ from flask import Flask, current_app
 from flask_perfkit.errors import PerfKitError
 
 if TYPE_CHECKING:
+    from flask_perfkit.advice.shapes.shape import StatementShape
     from flask_perfkit.advice.workload import RecordedStatement
     from flask_perfkit.audit.endpoints import Address
 
@@ -92,11 +93,26 @@ def workload_option(command: Command) -> Command:
 
 
 def recorded_in(app: Flask, path: Path) -> list[RecordedStatement]:
-    """Read the statements of a workload, and say which of them count for nothing."""
+    """Read the statements of a workload."""
     from flask_perfkit.advice.shapes.file import read_shapes
+
+    return _recorded(app, read_shapes(path))
+
+
+def recorded_since(app: Flask, seconds: float) -> list[RecordedStatement]:
+    """Read the statements that the store holds of the last seconds."""
+    from flask_perfkit.advice.shapes.stored import shapes_in
+    from flask_perfkit.commands.stored import store_of
+    from flask_perfkit.store.reading import Period
+
+    return _recorded(app, shapes_in(store_of(app), Period.last(seconds)))
+
+
+def _recorded(app: Flask, shapes: list[StatementShape]) -> list[RecordedStatement]:
+    """Read statements, and say which of them count for nothing."""
     from flask_perfkit.advice.shapes.recorded import recorded_of
 
-    recorded, unread = recorded_of(app, read_shapes(path))
+    recorded, unread = recorded_of(app, shapes)
     for one in unread[:_MOST_UNREAD]:
         click.echo(f"not read, {one.reason}: {one.shape.sql[:_WIDEST]}", err=True)
     if len(unread) > _MOST_UNREAD:

@@ -15,9 +15,11 @@ from flask_perfkit.commands.group import (
     perfkit,
     progress,
     recorded_in,
+    recorded_since,
     watched_app,
     workload_option,
 )
+from flask_perfkit.commands.stored import seconds_of
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -38,6 +40,13 @@ if TYPE_CHECKING:
     help="How indexes are tried on PostgreSQL; building them holds up writers meanwhile.",
 )
 @workload_option
+@click.option(
+    "--since",
+    "seconds",
+    metavar="TIME",
+    callback=seconds_of,
+    help='Advise on what the store holds of that time: "1h", "7d".',
+)
 @asking_options
 @with_appcontext
 def indexes_command(
@@ -48,13 +57,14 @@ def indexes_command(
     apply: bool,
     method: Method | None,
     workload: Path | None,
+    seconds: float | None,
     paths: tuple[str, ...],
     login: str | None,
     headers: list[tuple[str, str]],
 ) -> None:
     """Say which indexes to create and to drop, and write them as a revision.
 
-    Each endpoint is asked for what it sends, unless --workload has the statements.
+    Each endpoint is asked for what it sends, unless --workload or --since have the statements.
     """
     from flask_perfkit.advice.output import report
     from flask_perfkit.audit.indexes import index_advice, index_advice_on
@@ -63,8 +73,12 @@ def indexes_command(
         raise click.UsageError("--apply needs --migration: models and revision go together")
     app = watched_app()
     with errors_said():
-        if workload is not None:
-            advice = index_advice_on(app, recorded_in(app, workload), verify=verify, method=method)
+        if workload is not None or seconds is not None:
+            recorded = [
+                *(recorded_in(app, workload) if workload is not None else ()),
+                *(recorded_since(app, seconds) if seconds is not None else ()),
+            ]
+            advice = index_advice_on(app, recorded, verify=verify, method=method)
         else:
             advice = index_advice(
                 app,

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import click
 from flask.cli import with_appcontext
 
 from flask_perfkit.commands.group import errors_said, perfkit, watched_app
+from flask_perfkit.commands.stored import seconds_of, store_of
 
 if TYPE_CHECKING:
     from flask import Flask
-
-    from flask_perfkit.store.reading import Store
-
-_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_AGO = re.compile(r"(\d+)([smhd])")
-_SET_UP = (
-    'set PERFKIT_STORAGE_URL to "sqlite:///perfkit.db" or "redis://…", start the application '
-    "anew, and ask again when requests have come"
-)
-
-
-def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> float:
-    match = _AGO.fullmatch(value.strip())
-    if match is None or not int(match[1]):
-        raise click.BadParameter('allowed is a time such as "30m", "1h" or "7d"')
-    return float(int(match[1]) * _SECONDS[match[2]])
 
 
 @perfkit.command("report")
@@ -38,7 +22,7 @@ def _seconds(_context: click.Context, _option: click.Parameter, value: str) -> f
     default="1h",
     show_default=True,
     metavar="TIME",
-    callback=_seconds,
+    callback=seconds_of,
     help='How far back: "30m", "1h", "7d".',
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
@@ -50,26 +34,12 @@ def report_command(seconds: float, as_json: bool) -> None:
 
     app = watched_app()
     with errors_said():
-        store = _store_of(app)
+        store = store_of(app)
         report = report_of(store, Period.last(seconds), _index_use(app))
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=2))
     else:
         click.echo("\n".join(report.lines()))
-
-
-def _store_of(app: Flask) -> Store:
-    state = app.extensions["perfkit"]
-    state.look_again()
-    if state.store is None:
-        raise click.ClickException(f"nothing is stored: {_SET_UP}")
-    if state.settings.storage_url == "memory://":
-        raise click.ClickException(
-            "PERFKIT_STORAGE_URL is memory://, the memory of the server's own process, which this "
-            f"command cannot see: {_SET_UP}"
-        )
-    store: Store = state.store
-    return store
 
 
 def _index_use(app: Flask) -> Any:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from flask import Blueprint, request
+from flask import Blueprint, has_request_context, request
 
 from flask_perfkit.dashboard.desk import Desk
 from flask_perfkit.dashboard.serving import Serving
 from flask_perfkit.dashboard.views import VIEWS
 from flask_perfkit.pages import DASHBOARD, exempt, host_of_pages, step_back
+from flask_perfkit.standin import stand_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask
-    from flask.typing import ResponseReturnValue
 
 
 def add_dashboard(app: Flask, desk: Desk) -> Callable[[WSGIEnvironment], None]:
@@ -44,17 +43,28 @@ def add_dashboard(app: Flask, desk: Desk) -> Callable[[WSGIEnvironment], None]:
         step_back(app, DASHBOARD, path, shown="the dashboard", setting="PERFKIT_DASHBOARD_PATH")
         exempt(app, blueprint)
         if auth is None:
-            # While one develops nobody is asked to log in, be it an API that no browser can log
-            # in to. With an auth the application's own hooks come first: it may need the user.
-            app.before_request_funcs.setdefault(None, []).insert(0, _answer_first(app))
+            _pass_by_hooks(app)
 
     return at_first_request
 
 
-def _answer_first(app: Flask) -> Callable[[], ResponseReturnValue | None]:
-    def answer_first() -> ResponseReturnValue | None:
-        if request.blueprint != DASHBOARD or request.endpoint is None:
-            return None
-        return app.ensure_sync(app.view_functions[request.endpoint])(**(request.view_args or {}))  # type: ignore[no-any-return]
+def _pass_by_hooks(app: Flask) -> None:
+    """Let none of the application's hooks see a request for a page.
 
-    return answer_first
+    While one develops nobody is asked to log in, be it an API that no browser can log in to. With
+    an auth the hooks are called as for any view: it may need the user that they have loaded.
+    """
+    _stand_in(app, "preprocess_request", lambda *_: None)
+    _stand_in(app, "process_response", lambda *arguments: arguments[-1])
+    _stand_in(app, "do_teardown_request", lambda *_: None)
+
+
+def _stand_in(app: Flask, name: str, for_pages: Callable[..., Any]) -> None:
+    """Have something else be done where a page is asked for."""
+    method = getattr(app, name)
+
+    def call(_: Flask, *arguments: Any) -> Any:
+        is_page = has_request_context() and request.blueprint == DASHBOARD
+        return (for_pages if is_page else method)(*arguments)
+
+    setattr(app, name, stand_in(method, call))

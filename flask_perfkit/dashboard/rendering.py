@@ -19,6 +19,8 @@ from flask_perfkit.recording.findings import SEVERITIES
 from flask_perfkit.recording.wording import line
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from flask_perfkit.store.reading import RouteKey, StoredFinding
 
 _CLAUSES = frozenset(
@@ -29,13 +31,14 @@ _LONGEST_SQL = 200
 _JOINS = frozenset({"JOIN", "LEFT", "INNER", "CROSS", "FULL"})
 
 
-def render(page: Page, asked: Asked, *, app_name: str, nonce: str, csrf: str) -> str:
+def render(page: Page, asked: Asked, app: Flask, *, nonce: str, csrf: str) -> str:
     """Return a page as HTML; all that comes from requests and code is escaped."""
     return _environment.get_template(page.template).render(
         page.data,
         page=page,
         asked=asked,
-        app_name=app_name,
+        app_name=app.name,
+        is_debug=app.debug,
         nonce=nonce,
         csrf=csrf,
     )

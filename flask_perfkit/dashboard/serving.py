@@ -84,7 +84,7 @@ class Serving:
         if asked.wants_json:
             text = json.dumps(plain(page.data), indent=2)
             return sealed(text + "\n", page.status, "application/json", nonce)
-        html = render(page, asked, app_name=self._desk.app.name, nonce=nonce, csrf=token.value)
+        html = render(page, asked, self._desk.app, nonce=nonce, csrf=token.value)
         return sealed(html, page.status, "text/html; charset=utf-8", nonce)
 
     @staticmethod

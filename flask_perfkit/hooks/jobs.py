@@ -1,8 +1,8 @@
 """Watches work outside of requests: an application context that no request opened.
 
 That is the task of a queue, the job of a scheduler, the event of a socket, a thread, a script.
-Flask pushes a context for each request too, so that what is done here for all is one look at
-the open recorder.
+Flask pushes a context for each request too, so that what is done here for all is one look at who
+pushes it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import sys
 from functools import partial, wraps
 from random import random
+from sys import _getframe
 from threading import get_ident
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from weakref import WeakValueDictionary
 
 import flask.app
 import flask.ctx
+from flask import Flask
 from flask.ctx import AppContext
 from flask.globals import _cv_app
 
@@ -29,7 +31,7 @@ from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.hooks.work import report
 from flask_perfkit.recording.recorder import Recorder, current, enter
 from flask_perfkit.recording.work import is_running, is_surroundings, name_of, name_of_work
-from flask_perfkit.wsgi import Passage
+from flask_perfkit.wsgi import PASSED, Passage
 
 if TYPE_CHECKING:
     from flask_perfkit.recording.callsite import Site
@@ -37,6 +39,12 @@ if TYPE_CHECKING:
     from flask_perfkit.state import State
 
 _push = AppContext.push
+_REQUESTS = Flask.wsgi_app.__code__
+"""What pushes the contexts of requests."""
+
+_ABOVE = 2 if "RequestContext" in vars(flask.ctx) else 1
+"""How far above it is: up to Flask 3.1 a context of the request stands between."""
+
 _PASSING_ON = (flask.ctx.__file__, flask.app.__file__, contextlib.__file__)
 """Files whose functions push a context for those who call them."""
 
@@ -61,7 +69,6 @@ class Job(Recorder):
         self.asked = False
         self.has_requests = False
         self.process = os.getpid()
-        self.pushed_in = get_ident()
         self.touched = {} if are_watched() else None
 
     def append(self, record: Record) -> None:
@@ -87,7 +94,7 @@ class Job(Recorder):
     def _take_name(self) -> None:
         self.asked = True
         try:
-            self.name = name_of_work(sys._getframe(2), self.opener)
+            self.name = name_of_work(_getframe(2), self.opener)
         except Exception:
             log_once("naming a piece of work")
 
@@ -102,7 +109,7 @@ class Job(Recorder):
         if self.closed:
             return
         around, name = self.parent, self.name or (name_of(self.opener) if self.opener else "job")
-        if around is not None and not around.closed and around.pushed_in != self.pushed_in:
+        if around is not None and not around.closed and around.opened_in != self.opened_in:
             self.stands_alone = False
             self.close()
         elif not self.asked:
@@ -123,12 +130,13 @@ def watch_jobs() -> None:
 
 @wraps(_push)
 def _watched_push(context: AppContext) -> None:
-    recorder = current()
-    if recorder is None or recorder.pushed_in is not None:
-        _begin(context, recorder)
-    else:
-        recorder.pushed_in = get_ident()  # the context of the request itself
-    return _push(context)  # returned, which each request pays less for than for nothing
+    try:
+        if _getframe(_ABOVE).f_code is _REQUESTS:
+            return _push(context)  # returned, which each request pays less for than for nothing
+    except ValueError:  # nothing is above a script
+        pass
+    _begin(context, current())
+    return _push(context)
 
 
 def _begin(context: AppContext, around: Recorder | None) -> None:
@@ -140,7 +148,7 @@ def _begin(context: AppContext, around: Recorder | None) -> None:
         state.look_again()
         if not state.settings.enabled or random() >= state.settings.sample_rate:
             return
-        frame = _pusher(sys._getframe(2))
+        frame = _pusher(_getframe(2))
         if _is_part_of(around, frame) or is_surroundings(frame):
             return
         job = Job(state, frame.f_code if frame is not None else None)
@@ -161,16 +169,18 @@ def _pusher(frame: FrameType | None) -> FrameType | None:
 def _is_part_of(around: Recorder | None, frame: FrameType | None) -> bool:
     """Tell whether a context belongs to what is recorded already.
 
-    That is so in the thread or greenlet of the request, command or block that it is. Whoever
-    was given the context of another may outlive that one. Where a function opened a
-    context and returned, as a hook before each task does, what opens one inside does so for
-    itself.
+    That is so in the thread or greenlet of the request, command or block that it is, also of a
+    request that is left out. Whoever was given the context of another may outlive that one.
+    Where a function opened a context and returned, as a hook before each task does, what opens
+    one inside does so for itself.
     """
-    if around is None or around.closed or around.pushed_in != get_ident():
+    if is_running(PASSED, frame):
+        return True
+    if around is None or around.closed or around.opened_in != get_ident():
         return False
     if not isinstance(around, Job):
         return True
-    return around.opener is None or is_running(around.opener, frame)
+    return around.opener is None or is_running((around.opener,), frame)
 
 
 def _pop(context: AppContext, job: Job, *error: Any, **named: Any) -> None:

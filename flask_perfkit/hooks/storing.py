@@ -9,7 +9,6 @@ from operator import attrgetter, itemgetter, sub
 from time import perf_counter_ns, time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flask_perfkit.bypass import is_unjudged
 from flask_perfkit.detectors.analysis import analyse
 from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.requests import RequestRecorder, path_of, view_of
@@ -93,11 +92,8 @@ class StoredRequest(RequestRecorder):
         """Hand over a request of a new endpoint, of none, or one that Flask did not answer."""
         try:
             rule = self.asked.url_rule if self.asked is not None else None
-            if (
-                rule is not None
-                and self.response is not None
-                and rule.endpoint not in self.keep_from
-            ):
+            is_new = rule is not None and rule.endpoint not in self.keep_from
+            if is_new and self.response is not None:
                 self._keep()
             else:
                 method = self.environ["REQUEST_METHOD"]
@@ -109,7 +105,7 @@ class StoredRequest(RequestRecorder):
     def _keep(self) -> None:
         """Hand over all that is needed to look at the request later."""
         rule, method, status, elapsed = _facts(self)
-        if is_unjudged() or self.state.is_audited or not self.sampled:
+        if not self.sampled:
             self.pass_on((rule, method, status, elapsed, *_statements_of(self)))
             self.writer.run()
             return

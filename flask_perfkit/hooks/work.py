@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
-from threading import get_ident
 from time import perf_counter_ns
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
@@ -38,7 +37,6 @@ def recorded(state: State, name: str, method: str) -> Iterator[None]:
     """
     recorder = Recorder()
     recorder.stands_alone = True
-    recorder.pushed_in = get_ident()
     recorder.touched = {} if are_watched() else None
     token = enter(recorder)
     try:

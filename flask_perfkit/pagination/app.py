@@ -32,10 +32,16 @@ def current_session() -> AnySession:
     :raises SetupError: there is no application, or it has no Flask-SQLAlchemy.
     """
     app = _current_app()
-    if app is not None and "sqlalchemy" in app.extensions:
+    if app is None:
+        raise SetupError(
+            "no session to page with, as no application is active here: pass session=..., or page "
+            "in a request or a command, or inside of `with app.app_context():`"
+        )
+    if "sqlalchemy" in app.extensions:
         return cast("AnySession", app.extensions["sqlalchemy"].session)
     raise SetupError(
-        "no session to page with: pass session=..., or set up Flask-SQLAlchemy on the application"
+        f"no session to page with, as the application {app.name!r} has no Flask-SQLAlchemy: pass "
+        "session=..., or call db.init_app(app)"
     )
 
 

@@ -97,7 +97,10 @@ def paginate(
     """
     require_total(total)
     if not isinstance(params, PaginationParams | CursorParams):
-        raise TypeError(f"params={params!r:.80}: must be PaginationParams or CursorParams")
+        raise TypeError(
+            f"params={params!r:.80}: must be PaginationParams or CursorParams, such as "
+            "PaginationParams(page=1)"
+        )
     names: Sortable = {} if sortable is None else sortable
     require_names(names)
     require_default_sort(default_sort, names)

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from threading import get_ident
 from time import perf_counter_ns
 from typing import Any
 
@@ -49,8 +50,8 @@ class Recorder(list[Record]):
     stands_alone = False
     """Whether it is a request or a command: repeating one is no loop of the code around it."""
 
-    pushed_in: int | None = None
-    """The thread or greenlet that works for it in an application context; None before."""
+    opened_in: int | None = None
+    """The thread or greenlet that it was opened in; None of a request, whose frames tell."""
 
     closed = False
     elapsed = 0
@@ -66,6 +67,7 @@ class Recorder(list[Record]):
 
     def __init__(self) -> None:
         self.parent = current()
+        self.opened_in = get_ident()
         self.started = perf_counter_ns()
 
     @property

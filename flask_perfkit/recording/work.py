@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from types import CodeType, FrameType
 
 from flask_perfkit.recording.callsite import (
@@ -26,9 +26,9 @@ _SET_UP = {
 """Functions that only prepare, each with the modules that it is one of."""
 
 
-def is_running(code: CodeType, frame: FrameType | None) -> bool:
-    """Tell whether a function is among those that are being called just now."""
-    return any(each.f_code is code for each in _above(frame))
+def is_running(codes: Collection[CodeType], frame: FrameType | None) -> bool:
+    """Tell whether one of these functions is among those that are being called just now."""
+    return any(each.f_code in codes for each in _above(frame))
 
 
 def is_surroundings(frame: FrameType | None) -> bool:

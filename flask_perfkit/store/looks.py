@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import getrandbits
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakValueDictionary
 
 from flask_perfkit.cache.stats import CacheCounts, cache_stats
 from flask_perfkit.errors import ExtraMissing
+from flask_perfkit.faults import log_once
 from flask_perfkit.store.tally import Tally
 from flask_perfkit.system.figures import get_system_metrics, resident_bytes
 
@@ -28,6 +30,47 @@ MEANS = (
 
 GROWING = ("disk_read_bytes", "disk_write_bytes", "net_sent_bytes", "net_recv_bytes")
 """What it reads as the growth since the look before."""
+
+
+Look = Callable[[Tally], None]
+
+
+class Looks:
+    """What a process looks at for one place, where several of its stores may be kept.
+
+    Only one of these looks, or all would be counted several times.
+
+    :param place: what the others know the place by; None for one that nobody shares.
+    :param make: makes what looks, once it is this one's turn.
+    """
+
+    _looking: ClassVar[WeakValueDictionary[str, Looks]] = WeakValueDictionary()
+
+    def __init__(self, place: str | None, make: Callable[[], tuple[Look, ...]]) -> None:
+        self._place = place
+        self._make = make
+        self._looks: tuple[Look, ...] = ()
+        self._begin()
+
+    def __call__(self, tally: Tally) -> None:
+        """Look, and count what is seen."""
+        self._begin()
+        for look in self._looks:
+            try:
+                look(tally)
+            except Exception:
+                log_once("looking at the process")
+
+    def close(self) -> None:
+        """Let another one look."""
+        self._looks = ()
+        if self._place is not None and self._looking.get(self._place) is self:
+            del self._looking[self._place]
+
+    def _begin(self) -> None:
+        is_first = self._place is None or self._looking.setdefault(self._place, self) is self
+        if is_first and not self._looks:
+            self._looks = self._make()
 
 
 class CacheLook:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from flask_perfkit.store.keeping import Keeper
-from flask_perfkit.store.looks import CacheLook, ProcessLook
+from flask_perfkit.store.looks import CacheLook, Looks, ProcessLook
 from flask_perfkit.store.places.place import Place
 from flask_perfkit.store.store import KeptStore
 from flask_perfkit.store.tally import Tally
@@ -37,7 +37,10 @@ def open_store(
         Tally(excludes, settings.sample_rate, counts_all=counts_all),
         Keeper(keeps_all=app.debug or app.testing),
         shown,
-        (CacheLook(), ProcessLook(app, db)),
+        Looks(
+            None if url == "memory://" else url,
+            lambda: (CacheLook(), ProcessLook(app, db)),
+        ),
     )
     return KeptStore(place, writer, shown, limit)
 

@@ -8,6 +8,7 @@ waits for it or hears of it.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
@@ -29,7 +30,10 @@ from flask_perfkit.store.tally import Passed, Tally
 
 if TYPE_CHECKING:
     from flask_perfkit.recording.findings import Finding
+    from flask_perfkit.store.looks import Looks
     from flask_perfkit.store.places.place import Place
+
+logger = logging.getLogger("flask_perfkit")
 
 INTERVAL = 2.0
 """Seconds between two writes."""
@@ -46,9 +50,6 @@ _NANOSECONDS = 1e9
 Parked = Profile | Callable[[], Profile]
 """A profile, or what makes one: a request that was let go is looked at in the thread."""
 
-Look = Callable[[Tally], None]
-"""Counts, now and then, what nobody tells: the figures of the process, say."""
-
 _writers: WeakSet[Writer] = WeakSet()
 
 
@@ -60,11 +61,11 @@ class Writer:
     endpoint that is missing is not known yet.
 
     :param name: how the place is called in the log; no password in it.
-    :param looks: what is asked at each write.
+    :param looks: looks, at each write, at what nobody tells.
     """
 
     def __init__(
-        self, place: Place, tally: Tally, keeper: Keeper, name: str, looks: tuple[Look, ...] = ()
+        self, place: Place, tally: Tally, keeper: Keeper, name: str, looks: Looks | None = None
     ) -> None:
         self.passed: deque[tuple[Any, ...]] = deque(maxlen=_MOST_PASSED)
         self.keep_from: dict[str, float] = {}
@@ -82,6 +83,7 @@ class Writer:
         self._is_running = False
         self._is_over = False
         self._is_held = False
+        self._said_full = False
         _writers.add(self)
 
     def park(self, parked: Parked, *, at_once: bool = False) -> None:
@@ -91,6 +93,7 @@ class Writer:
         """
         if len(self._parked) >= _MOST_PROFILES:
             self.lost += 1
+            self._say_full()
             return
         self._parked.append(parked)
         self.run()
@@ -119,10 +122,12 @@ class Writer:
                 log_once(f"writing to {self._name}, where profiles are stored,")
 
     def stop(self) -> None:
-        """Write what is there, and end the thread; what comes later is written when it comes."""
+        """Write what is there, and end the thread for good."""
         self._is_over = True
         self._wake.set()
         self.flush()
+        if self._looks is not None:
+            self._looks.close()
 
     def _start(self) -> None:
         with self._starting:
@@ -137,18 +142,27 @@ class Writer:
         """Write what is left when the process ends, within a bounded time."""
         self._is_over = True
         last = Thread(target=self.flush, name="perfkit-store-last", daemon=True)
-        last.start()
-        last.join(_LONGEST_GOODBYE)
+        try:
+            last.start()
+        except RuntimeError:  # some Pythons start no thread any more
+            self.flush()
+        else:
+            last.join(_LONGEST_GOODBYE)
+
+    def _say_full(self) -> None:
+        if not self._said_full:
+            self._said_full = True
+            logger.warning(
+                "PerfKit stores less than there is (said once): more comes than its thread can "
+                "write, or no thread runs; uWSGI needs --enable-threads"
+            )
 
     def _write(self) -> None:
         now = time()
         self._count_passed(now)
         self._count_parked(now)
-        for look in self._looks:
-            try:
-                look(self._tally)
-            except Exception:
-                log_once("looking at the process")
+        if self._looks is not None:
+            self._looks(self._tally)
         batch = self._tally.taken(now)
         if not batch:
             return
@@ -160,6 +174,8 @@ class Writer:
 
     def _count_passed(self, now: float) -> None:
         endpoints = {}
+        if len(self.passed) == _MOST_PASSED:
+            self._say_full()
         for _ in range(len(self.passed)):
             passed = Passed(*self.passed.popleft())
             try:

@@ -34,7 +34,11 @@ class Letter(db.Model):  # type: ignore[misc, name-defined]
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[Flask]:
     app = Flask("post")
-    app.config.update(TESTING=True, SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path}/post.db")
+    app.config.update(
+        TESTING=True,
+        SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path}/post.db",
+        PERFKIT_STORAGE_URL=f"sqlite:///{tmp_path}/perfkit.db",
+    )
     db.init_app(app)
     PerfKit(app)
     with app.app_context():
@@ -69,6 +73,19 @@ def test_a_workload_from_a_file(app: Flask, tmp_path: Path) -> None:
     assert result.stdout == "CREATE INDEX ix_letter_sender ON letter (sender);\n"
     assert result.stderr == "not read, DROP is not known: DROP TABLE letter\n"
     assert db.session.scalar(sa.select(sa.func.count()).select_from(Letter)) == 20_000
+
+
+def test_a_workload_from_the_store(app: Flask) -> None:
+    @app.get("/of/<int:sender>")
+    def of(sender: int) -> str:
+        return str(len(db.session.scalars(sa.select(Letter).where(Letter.sender == sender)).all()))
+
+    for sender in range(3):
+        app.test_client().get(f"/of/{sender}")
+    result = app.test_cli_runner().invoke(args=["perfkit", "indexes", "--since", "1h"])
+    assert result.exit_code == 0, result.output
+    assert "CREATE INDEX ix_letter_sender ON letter (sender);" in result.stdout
+    assert "asked 3 times by /of/<int:sender>" in result.stdout
 
 
 def test_a_file_that_is_none(app: Flask, tmp_path: Path) -> None:

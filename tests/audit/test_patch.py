@@ -2,75 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import itertools
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from textwrap import dedent
-from types import ModuleType
 from typing import Any
 
 import pytest
-from archive import archive, profiles
+from archive import profiles
 from flask import Flask
+from patching import HEAD, changes, finding_of, patch_of
 
-from flask_perfkit import Finding, PerfKit
-from flask_perfkit.audit.patches.patch import Patch, patched
-
-HEAD = """\
-from archive import Document, User, db
-from sqlalchemy import delete, func, insert, select, update
-
-"""
-NAMES = itertools.count()
-
-
-@pytest.fixture
-def app() -> Iterator[Flask]:
-    """The archive in tests: ten documents, each with its user."""
-    with archive(TESTING=True) as app:
-        yield app
-
-
-@pytest.fixture
-def written(tmp_path: Path) -> Iterator[Callable[[str], ModuleType]]:
-    """Write a module of views, and load it."""
-    names = []
-
-    def write(body: str) -> ModuleType:
-        name = f"views_to_patch_{next(NAMES)}"
-        names.append(name)
-        path = tmp_path / f"{name}.py"
-        path.write_text(HEAD + dedent(body))
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
-
-    yield write
-    for name in names:
-        del sys.modules[name]
-
-
-def finding_of(app: Flask, module: ModuleType, kind: str = "n_plus_one") -> Finding:
-    app.add_url_rule("/", "shown", module.view)
-    with profiles(app) as collected:
-        assert app.test_client().get("/").status_code == 200
-    return next(each for each in collected[0].findings if each.kind == kind)
-
-
-def patch_of(app: Flask, finding: Finding, **more: Any) -> Patch:
-    with app.app_context():
-        return PerfKit.patch(finding, **more)
-
-
-def changes(patch: Patch) -> list[str]:
-    lines = patch.diff.splitlines()[2:]
-    return [line for line in lines if line[0] in "+-"]
-
+from flask_perfkit.audit.patches.patch import patched
 
 OPTION = """
 def view():

@@ -21,6 +21,22 @@ _scores = pytest.StashKey[dict[str, Score]]()
 _database_numbers = itertools.count(1)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the tests of one view follow each other, as one process knows what came of it then."""
+    views = {item: view for item in items if (view := _view_of(item)) is not None}
+    in_turn = iter(sorted(views, key=views.__getitem__, reverse=True))  # SQLite first
+    items[:] = [next(in_turn) if item in views else item for item in items]
+
+
+def _view_of(item: pytest.Item) -> tuple[str, str] | None:
+    """Return the database and the view that a test asks about."""
+    given = getattr(getattr(item, "callspec", None), "params", {})
+    if "database" in given and "view" in given:
+        return given["database"], given["view"].name
+    return None
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> str:
     """The kind of database; each test runs once on each."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask, Response, abort, render_template_string, request
+from flask import Flask, Response, abort, g, render_template_string, request
 from flask_limiter import Limiter
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
@@ -120,13 +120,36 @@ def test_a_route_of_the_application_stands(caplog: pytest.LogCaptureFixture) -> 
     assert sum("PERFKIT_DASHBOARD_PATH" in line for line in caplog.messages) == 1
 
 
-def test_in_debug_nobody_has_to_log_in() -> None:
+def test_in_debug_no_hook_sees_a_page() -> None:
     app = watched()
-    app.before_request(lambda: ("log in first", 401))
+    app.testing = True  # which passes errors on
+    seen = []
+
+    @app.url_value_preprocessor
+    def language(endpoint: str | None, values: dict[str, Any] | None) -> None:
+        seen.append("preprocessor")
+
+    @app.before_request
+    def log_in() -> tuple[str, int]:
+        g.user = "ada"
+        return "log in first", 401
+
+    @app.after_request
+    def note(response: Response) -> Response:
+        seen.append(g.user)
+        return response
+
+    @app.teardown_request
+    def forget(error: BaseException | None) -> None:
+        seen.append(g.pop("user"))
+
     client = app.test_client()
     assert client.get("/perfkit").status_code == 200
+    assert client.get("/perfkit/requests/x").status_code == 404
     assert client.get("/perfkit/static/style.css").status_code == 200
+    assert seen == []
     assert client.get("/anything").status_code == 401
+    assert seen == ["preprocessor", "ada", "ada"]
 
 
 def test_with_an_auth_the_applications_own_hooks_come_first() -> None:
@@ -135,8 +158,9 @@ def test_with_an_auth_the_applications_own_hooks_come_first() -> None:
     assert app.test_client().get("/perfkit").status_code == 401
 
 
-def test_nothing_of_the_application_changes_a_page() -> None:
-    app = watched()
+@pytest.mark.parametrize("auth", [None, lambda: True], ids=["open", "asks"])
+def test_nothing_of_the_application_changes_a_page(auth: Any) -> None:
+    app = watched(PERFKIT_DASHBOARD_AUTH=auth)
 
     @app.url_defaults
     def defaults(endpoint: str, values: dict[str, Any]) -> None:
@@ -173,7 +197,7 @@ def test_a_response_class_of_the_application_changes_nothing() -> None:
     class Own(Response):
         default_mimetype = "application/json"
 
-    app = app_with()
+    app = app_with(PERFKIT_DASHBOARD_AUTH=lambda: True)
     app.response_class = Own
     PerfKit(app)
     app.after_request(

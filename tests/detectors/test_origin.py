@@ -9,6 +9,7 @@ import pytest
 from bookshelf import Author, Base, Book, fill, findings
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.pool import StaticPool
 
 
 @pytest.fixture
@@ -64,3 +65,56 @@ def test_the_origin_is_the_statement_that_brought_the_objects(
 ) -> None:
     found = {each.subject: each for each in findings(ask, session, "n_plus_one")}  # type: ignore[arg-type]
     assert found[subject].origin == (__file__, line_of(ask, text))
+
+
+def books_of(session: Session, first: int) -> list[Book]:
+    return list(session.scalars(select(Book).where(Book.id.between(first, first + 9))))
+
+
+def two_callers(session: Session) -> None:
+    others = [books_of(session, first) for first in (21, 31)]  # these need nothing
+    needy = books_of(session, 1)  # these need the option
+    assert all(book.tags for book in needy)
+    assert others
+
+
+def test_of_a_helper_the_caller_that_needs_the_option_is_told_from_the_others(
+    session: Session,
+) -> None:
+    (finding,) = findings(two_callers, session, "n_plus_one")
+    needs = line_of(two_callers, "these need the option")
+    not_so = line_of(two_callers, "these need nothing")
+    place = finding.message.partition("add selectinload(Book.tags) to the select at ")[2]
+    assert f":{needs} (1x), and not for " in place
+    assert f":{not_so} (2x)" in place
+
+
+def walked(session: Session) -> None:
+    books = session.scalars(select(Book)).all()
+    for book in books:
+        assert book.tags
+
+
+def let_go(session: Session) -> None:
+    books = list(session.scalars(select(Book)))
+    while books:
+        assert books.pop(0).tags
+
+
+@pytest.mark.parametrize(("ask", "helps"), [(walked, True), (let_go, False)])
+def test_auto_batching_is_advised_where_the_others_are_still_there(
+    session: Session, ask: object, helps: bool
+) -> None:
+    (finding,) = findings(ask, session, "n_plus_one")  # type: ignore[arg-type]
+    assert ("PERFKIT_AUTO_BATCH" in finding.message) is helps
+
+
+def test_auto_batching_is_not_advised_where_the_engine_commits_by_itself() -> None:
+    engine = create_engine("sqlite://", poolclass=StaticPool, isolation_level="AUTOCOMMIT")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        fill(session)
+        session.expunge_all()
+        (finding,) = findings(walked, session, "n_plus_one")
+    engine.dispose()
+    assert "PERFKIT_AUTO_BATCH" not in finding.message

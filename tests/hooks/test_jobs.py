@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from archive import Document, archive, db, line_of, names_of_owners, profiles
 from flask import Flask, copy_current_request_context, current_app, g, stream_with_context
 from sqlalchemy.ext.asyncio import create_async_engine
+from werkzeug.test import create_environ, run_wsgi_app
 
 from flask_perfkit import FindingError, PerfKit, PerfKitError, Profile, QueryCounter
 from flask_perfkit.recording.recorder import current
@@ -463,6 +464,26 @@ def test_settings_hold_for_jobs_too() -> None:
         with archive(**settings) as app, profiles(app) as collected:
             job()
             assert collected == [], settings
+
+
+def test_a_request_that_is_left_out_is_no_job() -> None:
+    """As a server asks: a test client is the surroundings of what it asks for."""
+
+    def own() -> str:
+        with app.app_context():
+            names_of_owners()
+        return str(ask())
+
+    with archive(sample_rate=1e-9) as app:
+        app.add_url_rule("/", view_func=own)
+        with profiles(app) as collected, pytest.MonkeyPatch.context() as patch:
+            patch.setattr("flask_perfkit.hooks.jobs.random", lambda: 0.0)
+            body, status, _ = run_wsgi_app(app, create_environ("/"))
+            assert (list(body), status) == ([b"document 1"], "200 OK")
+            assert collected == []
+            with app.app_context():
+                ask()
+    assert [method for _, method, _ in told(collected)] == ["JOB"]
 
 
 def test_two_applications_are_apart(app: Flask) -> None:

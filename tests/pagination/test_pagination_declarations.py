@@ -46,7 +46,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a name with a sign": ({"sortable": {"-id": Document.id}}, "'-id', which .* cannot ask for"),
     "a default that is a column": ({"default_sort": Document.id}, "must be a text such as"),
     "filters as a list": ({"filters": ["id"]}, "is a list: must be a mapping of query parameters"),
-    "an operator alone": ({"filters": {"it": ("eq",)}}, "an empty tuple: must be a column"),
+    "an operator alone": ({"filters": {"it": ("eq",)}}, "must be a column or begin with one"),
     "text in a number": (
         {"filters": {"it": (Document.size, "contains")}},
         r"operator 'contains', which Integer\(\) does not have; allowed are eq, ne,",

@@ -143,6 +143,7 @@ def test_records_have_fields_for_structured_logs(
     assert again["finding"]["subject"] == "Pet.owner"
 
 
+@pytest.mark.slow
 def test_five_hundred_requests_to_one_n_plus_one(caplog: pytest.LogCaptureFixture) -> None:
     with archive() as app:
         app.add_url_rule("/", view_func=lambda: names_of_owners())
@@ -242,6 +243,7 @@ def terminal_of(tmp_path: Path, text: str) -> str:
     return shown.decode()
 
 
+@pytest.mark.slow
 def test_elsewhere_than_on_a_terminal_a_finding_is_one_plain_line(tmp_path: Path) -> None:
     (line,) = stderr_of(tmp_path, program()).splitlines()
     assert re.fullmatch(
@@ -249,6 +251,7 @@ def test_elsewhere_than_on_a_terminal_a_finding_is_one_plain_line(tmp_path: Path
     )
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_has_colour_and_the_cure_on_its_own_line(tmp_path: Path) -> None:
     what, cure = terminal_of(tmp_path, program()).splitlines()
     assert re.fullmatch(
@@ -257,6 +260,7 @@ def test_on_a_terminal_it_has_colour_and_the_cure_on_its_own_line(tmp_path: Path
     assert re.fullmatch(r"  \x1b\[32m.*\x1b\[0m", cure.rstrip())
 
 
+@pytest.mark.slow
 def test_in_debug_the_start_and_timers_are_seen(tmp_path: Path) -> None:
     start, took, found, *more = stderr_of(tmp_path, program(DEBUG=True)).splitlines()
     assert start.startswith("PerfKit watches 'shop': each request and each statement; findings are")
@@ -277,6 +281,7 @@ DICT_CONFIG = """logging.config.dictConfig({
     })"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_a_dict_config_that_switched_the_log_off_unasked_is_taken_back(
     tmp_path: Path, where: str
@@ -289,6 +294,7 @@ def test_a_dict_config_that_switched_the_log_off_unasked_is_taken_back(
     assert any("[INFO] in timing: loop took" in line for line in lines)
 
 
+@pytest.mark.slow
 def test_a_file_config_is_taken_back_too(tmp_path: Path) -> None:
     """As Alembic's env.py does it."""
     (tmp_path / "logging.ini").write_text(
@@ -313,6 +319,7 @@ MUTE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("set_up", MUTE)
 def test_a_log_that_is_mute_on_purpose_is_said_once(tmp_path: Path, set_up: str) -> None:
     (line,) = stderr_of(tmp_path, program(after=set_up)).splitlines()
@@ -321,6 +328,7 @@ def test_a_log_that_is_mute_on_purpose_is_said_once(tmp_path: Path, set_up: str)
     assert line.endswith('or set PERFKIT_ON_FINDING = "ignore" if this is meant.')
 
 
+@pytest.mark.slow
 def test_nothing_is_said_of_a_mute_log_where_findings_go_elsewhere(tmp_path: Path) -> None:
     set_up = 'logging.getLogger("flask_perfkit").disabled = True'
     assert stderr_of(tmp_path, program(after=set_up, PERFKIT_ON_FINDING="ignore")) == ""

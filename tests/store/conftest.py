@@ -9,6 +9,8 @@ import pytest
 from archive import archive, names_of_owners
 from flask import Flask
 
+from flask_perfkit.store.writer import _writers
+
 PLACES = ("memory", "sqlite", "redis")
 
 
@@ -19,6 +21,14 @@ def storage_url(kind: str, directory: Path, request: pytest.FixtureRequest) -> s
         return f"sqlite:///{directory / 'perfkit.db'}"
     url: str = request.getfixturevalue("redis_url")
     return url
+
+
+@pytest.fixture(autouse=True)
+def nobody_writes_for_ever() -> Iterator[None]:
+    """End the stores of the test: those of others may lie in the same place."""
+    yield
+    for writer in list(_writers):
+        writer.stop()
 
 
 @pytest.fixture(params=PLACES)

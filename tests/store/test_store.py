@@ -340,6 +340,22 @@ def test_two_applications_have_stores_of_their_own() -> None:
         assert counts(other) == {"/plain": 1}
 
 
+def test_two_applications_in_one_place_count_their_process_once(shared_url: str) -> None:
+    with archive(storage_url=shared_url, DEBUG=True) as one:
+        other = Flask("other")
+        other.config.update(DEBUG=True, PERFKIT_STORAGE_URL=shared_url)
+        PerfKit(other)
+        ask(one, "/nowhere")
+        cache_stats.hit("pages", 5)
+        ask(other, "/nowhere")
+        for app in (other, one):
+            store_of(app).info()
+        (point,) = store_of(other).system(hour())
+        assert point.processes == 1
+        assert [each.hits for each in store_of(one).caches(hour())] == [5]
+        assert counts(one) == {"(unmatched)": 2}
+
+
 def test_a_place_that_cannot_be_read_says_so() -> None:
     with archive(storage_url="redis://u:hunter2@127.0.0.1:1/0", DEBUG=True) as app:
         with pytest.raises(StoreError) as caught:

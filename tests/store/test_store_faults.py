@@ -105,7 +105,7 @@ def test_what_another_version_left_is_made_anew(tmp_path: Path) -> None:
 def test_a_locked_file_loses_what_it_cannot_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("flask_perfkit.store.places.sqlite._LONGEST_WAIT", 0.05)
+    monkeypatch.setattr("flask_perfkit.store.places.database._LONGEST_WAIT", 0.05)
     path = tmp_path / "perfkit.db"
     with archive(storage_url=f"sqlite:///{path}", DEBUG=True) as app:
         app.add_url_rule("/owners", view_func=names_of_owners)

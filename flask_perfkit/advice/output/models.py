@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from inspect import getsourcefile
 from pathlib import Path
 
-from sqlalchemy import Table
+from sqlalchemy import Index, Table
 from sqlalchemy.orm import Mapper
 
 from flask_perfkit.advice.advice import Advice, Create
+from flask_perfkit.advice.drops import bare
 from flask_perfkit.advice.output.declaration import columns_code, options_code, repr_of
+from flask_perfkit.advice.output.edits import Edits
 from flask_perfkit.recording.reason import mapper_of
 
 
@@ -65,9 +67,10 @@ def model_patches(advice: Advice) -> list[ModelPatch]:
         if path is not None and name is not None:
             sources.setdefault(path, _Source(path)).add(name, created)
     for drop in advice.drop:
-        for source in sources.values():
-            source.by_hand.append(f"{drop.name} goes: take it out of the model")
-            break
+        index = next((one for one in drop.of.indexes if one.name == bare(drop.name)), None)
+        path, name = _class_of(drop.of) if index is not None else (None, None)
+        if index is not None and path is not None and name is not None:
+            sources.setdefault(path, _Source(path)).take_out(name, index)
     return [source.patch() for source in sources.values()]
 
 
@@ -85,19 +88,26 @@ class _Source:
         self.before = path.read_text(encoding="utf-8")
         self.tree = ast.parse(self.before)
         self.by_hand: list[str] = []
-        self._put: list[tuple[int, int, str]] = []
+        self._edits = Edits(self.before)
         self._imports: set[str] = set()
+
+    def take_out(self, name: str, index: Index) -> None:
+        """Take an index out of a class: its call, or ``index=True`` of its only column."""
+        model = self._class(name)
+        arguments = _table_arguments(model) if model else None
+        for items, gone, in_tuple in _declarations(model, arguments, index):
+            if len(items) > 1 or not in_tuple:
+                self._edits.take_out(items, gone, keep_comma=in_tuple)
+                return
+        self.by_hand.append(f"{index.name} goes: take it out of {name}")
+
+    def _class(self, name: str) -> ast.ClassDef | None:
+        classes = (node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef))
+        return next((node for node in classes if node.name == name), None)
 
     def add(self, name: str, created: Sequence[Create]) -> None:
         """Put indexes into the ``__table_args__`` of a class."""
-        model = next(
-            (
-                node
-                for node in ast.walk(self.tree)
-                if isinstance(node, ast.ClassDef) and node.name == name
-            ),
-            None,
-        )
+        model = self._class(name)
         calls = [self._call(one) for one in created]
         arguments = _table_arguments(model) if model else None
         if model is None or not (arguments is None or isinstance(arguments, ast.Tuple)):
@@ -106,7 +116,7 @@ class _Source:
             line = _first_line(model)
             indent = " " * model.body[0].col_offset
             body = "".join(f"{indent}    {call},\n" for call in calls)
-            self._put.append((line, 0, f"{indent}__table_args__ = (\n{body}{indent})\n"))
+            self._edits.put(line, 0, f"{indent}__table_args__ = (\n{body}{indent})\n")
         else:
             self._extend(model, arguments, calls)
 
@@ -119,7 +129,7 @@ class _Source:
         last = items[-1]
         indent = " " * (model.body[0].col_offset + 4)
         text = "".join(f",\n{indent}{call}" for call in calls)
-        self._put.append((last.end_lineno or 0, last.end_col_offset or 0, text))
+        self._edits.put(last.end_lineno or 0, last.end_col_offset or 0, text)
 
     def _call(self, create: Create) -> str:
         text = self._name("text")
@@ -145,18 +155,10 @@ class _Source:
 
     def patch(self) -> ModelPatch:
         """Return the change of the file."""
-        lines = [line.encode() for line in self.before.splitlines(keepends=True)]
-        for lineno, column, text in sorted(self._put, reverse=True):
-            if column == 0:
-                lines.insert(lineno - 1, text.encode())
-            else:
-                line = lines[lineno - 1]
-                lines[lineno - 1] = line[:column] + text.encode() + line[column:]
         if self._imports:
             names = ", ".join(sorted(self._imports))
-            lines.insert(self._first_import() - 1, f"from sqlalchemy import {names}\n".encode())
-        after = b"".join(lines).decode()
-        return ModelPatch(self.path, self.before, after, tuple(self.by_hand))
+            self._edits.put(self._first_import(), 0, f"from sqlalchemy import {names}\n")
+        return ModelPatch(self.path, self.before, self._edits.text(), tuple(self.by_hand))
 
     def _first_import(self) -> int:
         """Return the line of the first import that is not from the future."""
@@ -165,6 +167,25 @@ class _Source:
             if isinstance(node, ast.Import | ast.ImportFrom) and not future:
                 return node.lineno
         return len(self.before.splitlines()) + 1
+
+
+def _declarations(
+    model: ast.ClassDef | None, arguments: ast.expr | None, index: Index
+) -> Iterator[tuple[list[ast.AST], ast.AST, bool]]:
+    """Yield where a class declares an index: an item among others, and whether in a tuple."""
+    items = list(arguments.elts) if isinstance(arguments, ast.Tuple) else []
+    for item in items:
+        if isinstance(item, ast.Call) and item.args:
+            (first, *_) = item.args
+            if isinstance(first, ast.Constant) and first.value == index.name:
+                yield [*items], item, True
+    columns = list(index.columns)
+    key = columns[0].name if len(columns) == 1 else ""
+    for value in _assigned(model, key) if model is not None and key else ():
+        given = [*value.args, *value.keywords] if isinstance(value, ast.Call) else []
+        for each in given:
+            if isinstance(each, ast.keyword) and each.arg == "index":
+                yield [*given], each, False
 
 
 def _table_arguments(model: ast.ClassDef) -> ast.expr | None:

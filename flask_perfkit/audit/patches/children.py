@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from inspect import getattr_static
 from typing import Any
 
 import libcst as cst
@@ -39,14 +40,14 @@ def of_children(tree: ModuleTree, asked: Asked, loop: Loop) -> Asked:
     if children is None:
         return asked
     relationship: Any = None
-    if loop.model is not None and tree.code(children.value) == tree.code(loop.node.target):
-        relationship = loop.model.relationships.get(children.attr.value)
+    if loop.walked.model is not None and tree.code(children.value) == tree.code(loop.node.target):
+        relationship = loop.walked.model.relationships.get(children.attr.value)
     found = key_of_children(relationship) if relationship is not None else None
     if found is None or relationship.order_by or relationship.lazy not in _ASKS:
         raise Refusal("it cannot be told which expression asks")
     local, remote, _ = found
     target = relationship.mapper.class_
-    if asked.query is not None and not hasattr(target, "query"):
+    if asked.query is not None and getattr_static(target, "query", None) is None:
         raise Refusal("the collection is no plain query of its model")
     tree.need([(target.__module__, target.__name__)])
     value = cst.Attribute(children.value, cst.Name(local))

@@ -17,10 +17,7 @@ from flask_perfkit.recording.findings import Finding
 if TYPE_CHECKING:
     from flask import Flask
 
-    from flask_perfkit.audit.patches.module import ModuleTree
-
-Mend = Callable[["ModuleTree"], None]
-"""What changes the tree of a file; a Refusal says that it is not sure to keep what is done."""
+    from flask_perfkit.audit.patches.module import Mend, ModuleTree
 
 _TOO_MUCH = ("unused_columns", "unused_eager_load")
 _OF_TIME = ("blocking_call", "redis_keys", "python_aggregation", *_TOO_MUCH)

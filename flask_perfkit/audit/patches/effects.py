@@ -11,7 +11,7 @@ from flask import g
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.names import given_once, value_of
 from flask_perfkit.audit.patches.refusal import Refusal
-from flask_perfkit.audit.patches.rows import is_row_alone
+from flask_perfkit.audit.patches.rows import is_plain_column, is_row_alone
 from flask_perfkit.audit.patches.source import within
 from flask_perfkit.recording.callsite import is_application
 
@@ -29,22 +29,28 @@ _DEPTH = 4
 
 
 def check_only_reads(
-    tree: ModuleTree, body: cst.CSTNode, asked: cst.CSTNode | None, *, besides: frozenset[str]
+    tree: ModuleTree,
+    body: cst.CSTNode,
+    asked: cst.CSTNode | None,
+    *,
+    besides: frozenset[str],
+    told_by: frozenset[str] | None,
 ) -> None:
     """See to it that a loop's body does not write what it reads.
 
     :param asked: the part of it that a patch replaces, which is known to read.
     :param besides: tables that it may add rows to all the same.
-    :raises Refusal: it may write.
+    :param told_by: the attributes that tell which rows are read; others may change. None if all do.
+    :raises Refusal: it may write what it reads.
     """
     inside = {id(each) for each in tree.walk(asked)} if asked is not None else set()
     for each in tree.walk(body):
         if isinstance(each, cst.Call) and id(each) not in inside:
             _check_call(tree, each, besides)
-        elif isinstance(each, cst.AssignTarget | cst.AugAssign | cst.Del) and _is_of_object(
-            tree, each.target
-        ):
-            raise Refusal("the loop changes objects, and may read what it writes")
+        elif isinstance(each, cst.AssignTarget | cst.AugAssign | cst.Del):
+            _check_change(tree, each.target, told_by)
+        elif isinstance(each, cst.Try) and told_by is not None:
+            told_by = None  # a change is written later than it was, and may fail there
 
 
 def check_not_changed(tree: ModuleTree, body: cst.CSTNode, walked: cst.BaseExpression) -> None:
@@ -65,13 +71,21 @@ def check_not_changed(tree: ModuleTree, body: cst.CSTNode, walked: cst.BaseExpre
             raise Refusal("the loop changes what it walks")
 
 
+def _check_change(tree: ModuleTree, target: cst.CSTNode, told_by: frozenset[str] | None) -> None:
+    if not _is_of_object(tree, target):
+        return
+    name = target.attr.value if isinstance(target, cst.Attribute) else ""
+    if told_by is None or name in told_by or not is_plain_column(name):
+        raise Refusal("the loop changes objects, and may read what it writes")
+
+
 def _is_of_object(tree: ModuleTree, target: cst.CSTNode) -> bool:
     """Tell whether an attribute is set, or a part of one, as in ``user.settings["a"] = 1``."""
     while isinstance(target, cst.Subscript):
         target = target.value
     if not isinstance(target, cst.Attribute):
         return False
-    return value_of(tree, target.value, tree.function_of(target)) is not g
+    return not isinstance(target.value, cst.Name) or tree.value(target.value) is not g
 
 
 def _check_call(tree: ModuleTree, call: cst.Call, besides: frozenset[str]) -> None:

@@ -13,7 +13,7 @@ from flask_perfkit.audit.patches.loops import loop_around
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.names import names_in, value_of
 from flask_perfkit.audit.patches.refusal import Refusal
-from flask_perfkit.audit.patches.rows import is_row_alone
+from flask_perfkit.audit.patches.rows import is_row_alone, may_be_unique
 from flask_perfkit.audit.patches.steps import Step
 
 _SAYS_THE_SAME = {"execution_options"}
@@ -23,7 +23,8 @@ _SAYS_THE_SAME = {"execution_options"}
 class Got:
     """A call that looks an object up by its primary key, in the session first.
 
-    ``method`` is ``"get"``, ``"get_one"``, ``"get_or_404"`` or ``"merge"``.
+    ``method`` is ``"get"``, ``"get_one"``, ``"get_or_404"`` or ``"merge"``; ``written`` are the
+    attributes that merging writes.
     """
 
     call: cst.Call
@@ -33,6 +34,7 @@ class Got:
     keys: Sequence[cst.BaseExpression]
     mapper: Any
     options: Sequence[cst.Arg] = ()
+    written: frozenset[str] = frozenset()
 
     @property
     def columns(self) -> list[str]:
@@ -140,7 +142,9 @@ def _merged(
     if not given.keys() >= set(names):
         return None
     owner = tree.code(cst.ensure_type(call.func, cst.Attribute).value)
-    return Got(call, owner, "merge", made.func, [given[name] for name in names], mapper)
+    keys = [given[name] for name in names]
+    written = frozenset(given.keys() - set(names))
+    return Got(call, owner, "merge", made.func, keys, mapper, written=written)
 
 
 def _check_writes(tree: ModuleTree, got: Got, loop: Any) -> None:
@@ -149,6 +153,8 @@ def _check_writes(tree: ModuleTree, got: Got, loop: Any) -> None:
     :raises Refusal: it may not.
     """
     if got.method == "merge":
+        if any(may_be_unique(name) for name in got.written):
+            raise Refusal("a unique column is written: the order may count")
         loop.check_reads(got.call)
         return
     deleting: Any = tree.parent(tree.parent(got.call) or got.call)
@@ -156,9 +162,9 @@ def _check_writes(tree: ModuleTree, got: Got, loop: Any) -> None:
         isinstance(deleting.func, cst.Attribute) and deleting.func.attr.value == "delete"
     )
     if not is_deleted:
-        loop.check_reads(got.call)
+        loop.check_reads(got.call, told_by=frozenset(got.columns))
         return
-    if not all(loop.are_distinct(key) for key in got.keys) or _reaches_itself(got.mapper):
+    if not all(loop.walked.are_distinct(key) for key in got.keys) or _reaches_itself(got.mapper):
         raise Refusal("a row that is deleted may be asked for again")
     loop.check_reads(deleting)
 

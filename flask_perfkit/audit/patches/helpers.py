@@ -109,8 +109,10 @@ def _returned(
     (returning,) = last.body
     if not isinstance(returning, cst.Return) or returning.value is None:
         raise Refusal(f"{name}() does more than to ask")
-    value = _with(tree, returning.value, node, expression)
-    value, lines = written_out(tree, value, returning, helper.body)
+    value, lines = written_out(tree, returning.value, returning, helper.body)
+    value = value.visit(_Marking(node, expression))
+    if _ASKED not in names_in(value):
+        raise Refusal(f"what is asked for is not what {name}() gives back")
     known = {id(each) for each in (*lines, *asked.gone, last)}
     for each in steps:
         if id(each) not in known and not m.matches(
@@ -124,15 +126,19 @@ def _returned(
     return asked, value
 
 
-def _with(
-    tree: ModuleTree, value: cst.BaseExpression, node: cst.CSTNode, expression: cst.BaseExpression
-) -> Any:
-    if value is node:
-        return expression
-    changed = value.deep_replace(node, expression)
-    if changed is value:
-        raise Refusal("what is asked for is not what the function gives back")
-    return changed
+class _Marking(cst.CSTTransformer):
+    """Puts an expression in the place of what asks, which may have been copied meanwhile."""
+
+    def __init__(self, asked: cst.BaseExpression, expression: cst.BaseExpression) -> None:
+        super().__init__()
+        self._asked = asked
+        self._expression = expression
+
+    def on_leave(self, original_node: Any, updated_node: Any) -> Any:
+        is_asked = isinstance(original_node, type(self._asked))
+        if is_asked and original_node.deep_equals(self._asked):
+            return self._expression
+        return updated_node
 
 
 def calls_of(tree: ModuleTree, helper: cst.FunctionDef, lines: set[int]) -> Iterator[cst.Call]:

@@ -95,7 +95,7 @@ def keyed(tree: ModuleTree, asked: Asked, loop: Loop, *, in_python: bool = True)
     if not split.keys:
         raise Refusal("no condition of the statement compares a column with what differs")
     for key in split.keys:
-        if key.column.nullable and not loop.is_never_none(key.value):
+        if key.column.nullable and not loop.walked.is_never_none(key.value):
             raise Refusal("the compared column may be NULL, which == finds and IN does not")
         if in_python:
             check_equal_in_python(key)

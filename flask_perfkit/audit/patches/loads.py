@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from flask_perfkit.audit.patches.callers import Line, is_shared
-from flask_perfkit.audit.patches.module import ModuleTree
+from flask_perfkit.audit.patches.module import Mend, ModuleTree
 from flask_perfkit.audit.patches.options import add_options
 from flask_perfkit.audit.patches.passing import pass_options
 from flask_perfkit.audit.patches.places import Place, argument_at, parameter_of, place_of
@@ -23,9 +23,7 @@ from flask_perfkit.recording.findings import Finding
 if TYPE_CHECKING:
     from flask import Flask
 
-    from flask_perfkit.audit.patches.draft import Mend
-
-Way = Callable[[], tuple[Source, "Mend"]]
+Way = Callable[[], tuple[Source, Mend]]
 
 
 def ways_to_load(app: Flask, findings: Sequence[Finding]) -> Iterator[Way]:

@@ -7,8 +7,10 @@ from dataclasses import replace
 import libcst as cst
 from libcst import matchers as m
 
-from flask_perfkit.audit.patches.answers import Answer, answer_of
-from flask_perfkit.audit.patches.asked import Asked, asked_at
+from flask_perfkit.audit.patches.answers import Answer
+from flask_perfkit.audit.patches.asked import Asked
+from flask_perfkit.audit.patches.asking import asked_at
+from flask_perfkit.audit.patches.batches import answer_of
 from flask_perfkit.audit.patches.children import of_children
 from flask_perfkit.audit.patches.gets import Got, asked_by, gots_at, keep_in_session
 from flask_perfkit.audit.patches.helpers import Place, places_of
@@ -64,7 +66,7 @@ def _prefetch(tree: ModuleTree, place: Place) -> None:
     split = keyed(tree, asked, loop)
     loop.check_keys(place.node, [key.value for key in split.keys])
     answer = answer_of(tree, asked, split, loop.new_name)
-    loop.check_reads(place.node, answer.leaves_alone)
+    loop.check_reads(place.node, answer.leaves_alone, answer.told_by)
     if "with_for_update" in asked.names and loop.is_left_early():
         raise Refusal("rows would be locked that the loop never comes to")
     _put(tree, place, loop, asked, split, answer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any, cast
 
 import libcst as cst
@@ -13,13 +12,11 @@ from flask_perfkit.audit.patches.effects import check_not_changed, check_only_re
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.names import (
     bound_in,
-    given_once,
-    mapper_in,
     names_in,
-    value_of,
 )
 from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.audit.patches.steps import statement_of
+from flask_perfkit.audit.patches.walked import Walked
 
 _COMPREHENSIONS = (cst.ListComp, cst.GeneratorExp, cst.SetComp, cst.DictComp)
 _SIMPLE_KEYS = (
@@ -28,15 +25,7 @@ _SIMPLE_KEYS = (
 )
 _CONDITIONAL = (cst.If, cst.IfExp, cst.BooleanOperation, cst.Try, cst.While, cst.Match)
 _LISTS = m.Call(func=m.Attribute(attr=m.Name("all")), args=[]) | m.ListComp() | m.List()
-_RANGE = m.Call(func=m.Name("range"))
-_FINITE = {"range", "enumerate", "zip", "sorted", "reversed", "list", "tuple", "set", "dict"}
-_OF_FINITE = {
-    *("all", "items", "keys", "values", "split", "splitlines", "scalars", "execute", "mappings"),
-    *("order_by", "filter", "filter_by", "limit", "getlist"),
-}
 _LEAVES = cst.Break | cst.Continue | cst.Return | cst.Yield | cst.Try | cst.TryStar
-_NEVER_GIVE_NONE = {"str", "int", "float", "len", "round", "bool", "repr", "abs", "sum"}
-_NEVER_NONE = (cst.FormattedString, cst.SimpleString, cst.Integer, cst.BinaryOperation)
 
 
 class Loop:
@@ -48,6 +37,7 @@ class Loop:
         self.body = holder
         self.targets = names_in(node.target)
         self.names = self.targets | bound_in(tree, holder)
+        self.walked = Walked(tree, node, self.names)
         self._items: str | None = None
 
     @property
@@ -69,7 +59,7 @@ class Loop:
             raise Refusal("the comprehension has a condition")
         if self.node.asynchronous is not None:
             raise Refusal("the loop waits for what it walks")
-        if self.is_left_early() and not self._is_finite(self.node.iter):
+        if self.is_left_early() and not self.walked.is_finite():
             raise Refusal("the loop is left early, and what it walks may have no end")
 
     def _check_key(self, at: cst.CSTNode, key: cst.BaseExpression) -> None:
@@ -81,82 +71,28 @@ class Loop:
             if isinstance(each, cst.Attribute) and not isinstance(each.value, cst.Name):
                 raise Refusal("the key is an attribute of an attribute, which may not be there")
             may_be_missing = isinstance(each, cst.Attribute | cst.Subscript)
-            if may_be_missing and self._is_conditional(at) and self.model is None:
+            if may_be_missing and self._is_conditional(at) and self.walked.model is None:
                 raise Refusal("only some turns ask, and the others may have no key")
 
-    def check_reads(self, asked: cst.CSTNode, besides: frozenset[str] = frozenset()) -> None:
+    def check_reads(
+        self,
+        asked: cst.CSTNode,
+        besides: frozenset[str] = frozenset(),
+        told_by: frozenset[str] | None = None,
+    ) -> None:
         """See to it that the loop does not write what it reads.
 
         :param asked: the part of it that a patch replaces.
         :param besides: tables that it may add rows to.
+        :param told_by: the attributes that tell which rows are read, if others may change.
         :raises Refusal: it may.
         """
         function = self.function
         for each in self._tree.walk(function) if function is not None else ():
             if isinstance(each, cst.Yield) and self._tree.function_of(each) is function:
                 raise Refusal("the loop is in a generator, which may be left off early")
-        check_only_reads(self._tree, self.body, asked, besides=besides)
+        check_only_reads(self._tree, self.body, asked, besides=besides, told_by=told_by)
         check_not_changed(self._tree, self.body, self.node.iter)
-
-    @cached_property
-    def model(self) -> Any:
-        """The mapper of the objects that are walked; None where it is not sure."""
-        if not isinstance(self.node.target, cst.Name):
-            return None
-        walked = self._walked()
-        if isinstance(walked, cst.Attribute) and walked.attr.value == "query":
-            return mapper_in(self._tree, walked.value, self.function)
-        if isinstance(walked, cst.Call) and len(walked.args) == 1:
-            name = self._tree.code(walked.func).rpartition(".")[2]
-            if name in ("select", "query"):
-                value = value_of(self._tree, walked.args[0].value, self.function)
-                return getattr(value, "__mapper__", None) if isinstance(value, type) else None
-        return None
-
-    def _walked(self) -> Any:
-        """Return what the select begins with whose rows are walked."""
-        walked: Any = self.node.iter
-        if isinstance(walked, cst.Name):
-            walked = given_once(self._tree, walked.value, self.function)
-        while m.matches(walked, m.Call(m.Attribute())):
-            method = walked.func.attr.value
-            if method == "scalars" and walked.args:
-                walked = walked.args[0].value
-                if isinstance(walked, cst.Name):
-                    walked = given_once(self._tree, walked.value, self.function)
-            elif method in ("select", "query", "execute", "mappings"):
-                break
-            else:
-                walked = walked.func.value
-        return walked
-
-    def is_never_none(self, key: Any) -> bool:
-        """Tell whether a key cannot be None."""
-        if isinstance(key, _NEVER_NONE):
-            return True
-        if isinstance(key, cst.Call) and isinstance(key.func, cst.Name):
-            return key.func.value in _NEVER_GIVE_NONE and self._tree.is_builtin(key.func)
-        if isinstance(key, cst.Name):
-            walked = value_of(self._tree, self.node.iter, self.function)
-            return isinstance(walked, range) or m.matches(self.node.iter, _RANGE)
-        mapper = self.model
-        if mapper is None or not isinstance(key, cst.Attribute):
-            return False
-        attribute: Any = mapper.attrs.get(key.attr.value)
-        columns: Any = getattr(attribute, "columns", ())
-        return bool(columns) and not columns[0].nullable
-
-    def are_distinct(self, key: Any) -> bool:
-        """Tell whether no two turns have the same key."""
-        if isinstance(key, cst.Name):
-            walked = value_of(self._tree, self.node.iter, self.function)
-            return isinstance(walked, range | set | frozenset) or m.matches(
-                self.node.iter, m.Call(func=m.Name("range") | m.Name("set"))
-            )
-        mapper = self.model
-        if mapper is None or not isinstance(key, cst.Attribute):
-            return False
-        return [each.key for each in mapper.primary_key] == [key.attr.value]
 
     def all_of(self, key: str, *, is_last: bool = False) -> str:
         """Return a list of the keys of all turns, as code.
@@ -168,17 +104,6 @@ class Loop:
             return self._listed() if is_last else self.items()
         items = self._items or self._tree.code(self.node.iter) if is_last else self.items()
         return f"[{key} for {target} in {items}]"
-
-    def may_be_empty(self) -> bool:
-        """Tell whether the loop may have no turn at all."""
-        walked = value_of(self._tree, self.node.iter, self.function)
-        if isinstance(walked, range | tuple):
-            return not walked
-        numbers = m.Call(m.Name("range"), [m.AtLeastN(m.Arg(m.Integer()), n=1)])
-        if m.matches(self.node.iter, numbers):
-            arguments = cst.ensure_type(self.node.iter, cst.Call).args
-            return not range(*(int(self._tree.code(each.value)) for each in arguments))
-        return not (isinstance(self.node.iter, cst.List | cst.Tuple) and self.node.iter.elements)
 
     def replace(self, change: Callable[[Any], Any]) -> None:
         """Change the loop, a statement, and leave what was put before or behind it."""
@@ -197,7 +122,7 @@ class Loop:
     def items(self) -> str:
         """Return what is walked, as code that can be walked twice."""
         iterated = self.node.iter
-        if self._items is None and self._can_be_walked_again(iterated):
+        if self._items is None and self.walked.can_be_walked_again():
             self._items = self._tree.code(iterated)
         elif self._items is None:
             made, self._items = self._listed(), self.new_name("items")
@@ -214,38 +139,8 @@ class Loop:
         code = self._tree.code(iterated)
         return (
             code
-            if m.matches(iterated, _LISTS) or self._can_be_walked_again(iterated)
+            if m.matches(iterated, _LISTS) or self.walked.can_be_walked_again()
             else f"list({code})"
-        )
-
-    def _can_be_walked_again(self, node: cst.BaseExpression) -> bool:
-        if isinstance(node, cst.Name):
-            given = given_once(self._tree, node.value, self.function)
-            known = value_of(self._tree, node, self.function)
-            return isinstance(known, list | tuple | range) or (
-                given is not None and m.matches(given, _LISTS)
-            )
-        if isinstance(node, cst.List | cst.Tuple):
-            return all(
-                isinstance(each.value, cst.Integer | cst.SimpleString) for each in node.elements
-            )
-        return m.matches(node, _RANGE) and not names_in(node) & self.names - {"range"}
-
-    def _is_finite(self, node: cst.BaseExpression) -> bool:
-        if isinstance(node, cst.List | cst.Tuple | cst.Set | cst.ListComp):
-            return True
-        if isinstance(node, cst.Name):
-            given = given_once(self._tree, node.value, self.function)
-            known = value_of(self._tree, node, self.function)
-            finite = isinstance(known, list | tuple | range | set | frozenset | dict)
-            return finite or (given is not None and self._is_finite(given))
-        if not isinstance(node, cst.Call):
-            return False
-        name = self._tree.code(node.func).rpartition(".")[2]
-        if isinstance(node.func, cst.Attribute):
-            return name in _OF_FINITE
-        return name in _FINITE and (
-            name == "range" or all(self._is_finite(each.value) for each in node.args)
         )
 
     def is_left_early(self) -> bool:

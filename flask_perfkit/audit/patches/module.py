@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import builtins
 import gc
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from importlib import import_module
+from importlib.util import resolve_name
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
@@ -21,6 +23,9 @@ from flask_perfkit.cures.loaders import Import
 from flask_perfkit.recording.callsite import Span, is_application
 
 N = TypeVar("N", bound=cst.CSTNode)
+
+Mend = Callable[["ModuleTree"], None]
+"""What changes the tree of a file; a Refusal says that it is not sure to keep what is done."""
 
 
 class ModuleTree:
@@ -176,12 +181,26 @@ class ModuleTree:
             if bound in vars(self.module):
                 if vars(self.module)[bound] is not wanted:
                     raise Refusal(f"{bound} means something else in {self.module.__name__}")
+            elif known := self._imported_that_has(name, wanted):
+                self.imports[known, name] = None
             elif self.module in vars(import_module(module)).values():
                 raise Refusal(
                     f"{module} imports {self.module.__name__}: {name} is to be imported there"
                 )
             else:
                 self.imports[module, name] = None
+
+    def _imported_that_has(self, name: str, wanted: object) -> str | None:
+        """Return a module that names are imported from already, and this one can be too."""
+        for node in self._wrapper.module.children:
+            for each in node.children if isinstance(node, cst.SimpleStatementLine) else ():
+                if isinstance(each, cst.ImportFrom) and not isinstance(each.names, cst.ImportStar):
+                    path = "." * len(each.relative)
+                    path += self.code(each.module) if each.module is not None else ""
+                    known = resolve_name(path, self.module.__package__)
+                    if name and getattr(sys.modules.get(known), name, None) is wanted:
+                        return known
+        return None
 
     def replace(self, node: cst.CSTNode, change: Callable[[Any], Any]) -> None:
         """Change a node when the text is made; several changes of one are made in turn."""
@@ -193,7 +212,8 @@ class ModuleTree:
         changed = self._wrapper.module.visit(_Replacing(self.replacements))
         if not self.imports:
             return changed.code
-        context = CodemodContext()
+        name, package = self.module.__name__, self.module.__package__
+        context = CodemodContext(full_module_name=name, full_package_name=package)
         for module, name in self.imports:
             AddImportsVisitor.add_needed_import(context, module, name or None)
         return AddImportsVisitor(context).transform_module(changed).code

@@ -7,6 +7,7 @@ from typing import Any
 
 import libcst as cst
 from sqlalchemy.orm import Mapper, aliased
+from werkzeug.local import LocalProxy
 
 from flask_perfkit.audit.patches.module import ModuleTree, attribute_of
 
@@ -75,7 +76,8 @@ def value_of(tree: ModuleTree, node: cst.CSTNode, function: cst.CSTNode | None) 
     while function is not None and node.value not in bound_in(tree, function):
         function = tree.function_of(function)
     if function is None:
-        return tree.value(node)
+        value = tree.value(node)
+        return None if type(value) is LocalProxy else value  # it would ask for a context
     given = given_once(tree, node.value, function)
     is_known = given is not None and node.value not in names_in(given)
     return value_of(tree, given, function) if is_known and given is not None else None

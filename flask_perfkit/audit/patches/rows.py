@@ -8,7 +8,7 @@ from typing import Any
 
 import libcst as cst
 from sqlalchemy import Column
-from sqlalchemy.orm import Mapper, Session
+from sqlalchemy.orm import ColumnProperty, Mapper, Session
 from sqlalchemy.orm.mapper import _all_registries
 
 from flask_perfkit.audit.patches.module import ModuleTree
@@ -54,6 +54,41 @@ def reads_rows_of(tree: ModuleTree, mapper: Mapper[Any], value: cst.BaseExpressi
         ):
             return True
     return False
+
+
+def is_plain_column(name: str) -> bool:
+    """Tell whether an attribute, of whatever model, is a column that leads to no other row."""
+    found = [each.attrs[name] for each in all_mappers() if name in each.attrs]
+    return (
+        bool(found)
+        and not may_be_unique(name)
+        and all(
+            isinstance(each, ColumnProperty)
+            and isinstance(each.columns[0], Column)
+            and not each.columns[0].foreign_keys
+            for each in found
+        )
+    )
+
+
+def may_be_unique(name: str) -> bool:
+    """Tell whether an attribute of that name is a column that no two rows may share."""
+    for mapper in all_mappers():
+        attribute = mapper.column_attrs.get(name)
+        for column in attribute.columns if attribute is not None else ():
+            if column.unique or column.primary_key or _is_in_unique(column):
+                return True
+    return False
+
+
+def _is_in_unique(column: Any) -> bool:
+    table = column.table
+    groups = [*getattr(table, "indexes", ()), *getattr(table, "constraints", ())]
+    return any(
+        (type(each).__name__ == "UniqueConstraint" or getattr(each, "unique", False))
+        and column.name in each.columns
+        for each in groups
+    )
 
 
 def all_mappers() -> Iterator[Mapper[Any]]:

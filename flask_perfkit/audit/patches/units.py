@@ -12,7 +12,7 @@ from flask_perfkit.audit.patches.loops import Loop
 from flask_perfkit.audit.patches.module import ModuleTree
 from flask_perfkit.audit.patches.names import bound_in, names_in, value_of
 from flask_perfkit.audit.patches.refusal import Refusal
-from flask_perfkit.audit.patches.rows import all_mappers
+from flask_perfkit.audit.patches.rows import may_be_unique
 
 _UNITS = m.Call(
     func=m.Attribute(attr=m.Name("begin_nested") | m.Name("begin"))
@@ -34,7 +34,7 @@ def check_unit(tree: ModuleTree, loop: Loop, unit: cst.With) -> None:
         is_known = m.matches(item.item, _UNITS) or _only_commits(tree, item.item)
         if unit.asynchronous is not None or not is_known:
             raise Refusal("the unit of work is the application's own")
-        if loop.may_be_empty() and not m.matches(item.item, _UNITS):
+        if loop.walked.may_be_empty() and not m.matches(item.item, _UNITS):
             raise Refusal("without any turn, the block would commit all the same")
         if names_in(item.item) & loop.targets:
             raise Refusal("each turn has a unit of work of its own")
@@ -76,7 +76,7 @@ def move_behind(tree: ModuleTree, loop: Loop, line: cst.SimpleStatementLine) -> 
 def put_behind(loop: Loop, line: cst.SimpleStatementLine) -> Any:
     """Return a line as it stands behind a loop: without any turn nothing was committed."""
     behind: Any = line.with_changes(leading_lines=[])
-    if not loop.may_be_empty() or not m.findall(behind, _COMMITS):
+    if not loop.walked.may_be_empty() or not m.findall(behind, _COMMITS):
         return behind
     return cst.If(cst.parse_expression(loop.items()), cst.IndentedBlock([behind]))
 
@@ -130,7 +130,7 @@ def check_turns(
         if commits and isinstance(each, _FAILS):
             raise Refusal("a turn may fail, and what the turns before it have committed would go")
         target = each.target if isinstance(each, cst.AssignTarget) else None
-        if isinstance(target, cst.Attribute) and _may_be_unique(target.attr.value):
+        if isinstance(target, cst.Attribute) and may_be_unique(target.attr.value):
             raise Refusal(f".{target.attr.value} is unique: the order of writes may count")
         if (
             commits
@@ -182,23 +182,3 @@ def _is_carried(tree: ModuleTree, loop: Loop, name: str) -> bool:
             above = tree.parent(each)
             return not isinstance(above, cst.AssignTarget | cst.AsName | cst.For | cst.CompFor)
     return False
-
-
-def _may_be_unique(name: str) -> bool:
-    """Tell whether an attribute of that name is a column that no two rows may share."""
-    for mapper in all_mappers():
-        attribute = mapper.column_attrs.get(name)
-        for column in attribute.columns if attribute is not None else ():
-            if column.unique or column.primary_key or _is_in_unique(column):
-                return True
-    return False
-
-
-def _is_in_unique(column: Any) -> bool:
-    table = column.table
-    groups = [*getattr(table, "indexes", ()), *getattr(table, "constraints", ())]
-    return any(
-        (type(each).__name__ == "UniqueConstraint" or getattr(each, "unique", False))
-        and column.name in each.columns
-        for each in groups
-    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import libcst as cst
 
 from flask_perfkit.audit.patches.callers import is_shared
-from flask_perfkit.audit.patches.module import ModuleTree
+from flask_perfkit.audit.patches.module import Mend, ModuleTree
 from flask_perfkit.audit.patches.options import add_options, take_out
 from flask_perfkit.audit.patches.places import place_of
 from flask_perfkit.audit.patches.refusal import Refusal
@@ -17,8 +17,6 @@ from flask_perfkit.recording.findings import Finding
 
 if TYPE_CHECKING:
     from flask import Flask
-
-    from flask_perfkit.audit.patches.draft import Mend
 
 _NOBODY = (None, None)
 

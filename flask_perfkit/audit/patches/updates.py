@@ -49,7 +49,11 @@ def by_case(tree: ModuleTree, loop: Loop, split: Keyed, pairs: Sequence[Pair]) -
             continue
         check_plain(tree, loop, value)
         column = key.column.table.columns.get(name)
-        if column is None or not isinstance(column.type, _SIMPLE) or not loop.is_never_none(value):
+        if (
+            column is None
+            or not isinstance(column.type, _SIMPLE)
+            or not loop.walked.is_never_none(value)
+        ):
             raise Refusal("each row gets other values, and one of them may be None")
         chosen = loop.new_name(f"{name}_by_key")
         items = loop.items()

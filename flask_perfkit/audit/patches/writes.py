@@ -5,7 +5,8 @@ from __future__ import annotations
 import libcst as cst
 from libcst import matchers as m
 
-from flask_perfkit.audit.patches.bulk import execute_once, query_once
+from flask_perfkit.audit.patches.bulk import execute_once, take_place
+from flask_perfkit.audit.patches.changes import queried
 from flask_perfkit.audit.patches.inserts import insert_at_once
 from flask_perfkit.audit.patches.loops import innermost_loop, plain_loop
 from flask_perfkit.audit.patches.module import ModuleTree
@@ -45,7 +46,7 @@ def write_at_once(tree: ModuleTree, lineno: int, finding: Finding) -> None:
     elif call is not None and m.matches(call, _EXECUTES):
         execute_once(tree, loop, line, call)
     elif call is not None and m.matches(call, _QUERIES) and ".query" in tree.code(call.func):
-        query_once(tree, loop, line, call)
+        take_place(loop, queried(tree, loop, line, call), [line])
     else:
         raise Refusal("there is no rewrite that is sure to keep what the code does")
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from contextvars import Context
 from dataclasses import dataclass
 
-from flask_perfkit.audit.trial.asking import Ask, Outcome, outcome_of
+from flask_perfkit.audit.trial.asking import Answer, Ask, Outcome, outcome_of
 from flask_perfkit.audit.trial.untouched import nothing_kept
 
 _FAILED = 500
+_LONG_WORD = re.compile(rb"[\w.:+/=%-]{16,}")
 
 TRIALS = 3
 """How often each side is tried; the first time of each warms caches up, the least counts."""
@@ -71,6 +73,26 @@ def _apart(ask: Ask) -> Outcome:
     return Context().run(outcome_of, ask)
 
 
+def _changing_words(answers: Sequence[Answer]) -> set[int]:
+    """Return the places of long words that differ from one time to the next by themselves.
+
+    A page has such words for good reasons: tokens against forged requests, nonces, moments.
+    """
+    words = [_LONG_WORD.findall(body) for _, body in answers]
+    return {place for place, each in enumerate(zip(*words, strict=False)) if len(set(each)) > 1}
+
+
+def _is_same(one: Answer, other: Answer, changing: set[int]) -> bool:
+    """Tell whether two answers are the same but for some of their long words."""
+    if one == other or not changing:
+        return one == other
+    words, others = (_LONG_WORD.findall(body) for _, body in (one, other))
+    rest, other_rest = (_LONG_WORD.sub(b"", body) for _, body in (one, other))
+    return (one[0], rest, len(words)) == (other[0], other_rest, len(others)) and all(
+        word == others[place] for place, word in enumerate(words) if place not in changing
+    )
+
+
 def _judged(before: list[Outcome], after: list[Outcome], *, fewer: bool) -> Comparison:
     first = before[-1]
     if first.ended is not None:
@@ -80,11 +102,13 @@ def _judged(before: list[Outcome], after: list[Outcome], *, fewer: bool) -> Comp
         return Comparison(f"with it the trial was ended: {last.ended}", None, first.statements)
     assert first.answer is not None
     assert last.answer is not None
-    identical = first.answer == last.answer
+    answers = [each.answer for each in before if each.answer is not None]
+    changing = _changing_words(answers)
+    identical = _is_same(first.answer, last.answer, changing)
     faster = (min(each.seconds for each in before), min(each.seconds for each in after))
     if first.answer[0] >= _FAILED:
         reason = f"the request fails without it (status {first.answer[0]})"
-    elif any(each.answer != first.answer for each in before):
+    elif not all(_is_same(first.answer, each, changing) for each in answers):
         reason = "the response differs from one time to the next without it"
     elif not identical:
         reason = f"the response differs (status {first.answer[0]}, with it {last.answer[0]})"

@@ -72,7 +72,13 @@ class Request:
         return self.learn is None
 
     def accepts(self, hit: Hit) -> bool:
-        """Say whether the value has the shape that is expected, or is of another release."""
+        """Say whether the value may be given out.
+
+        One whose life is over is for those who take a stale one. One that has not the shape that
+        is expected is of another release.
+        """
+        if self.stale <= 0 and hit.has_ended():
+            return False
         return self.is_whole is None or bool(self.is_whole(hit.value))
 
 

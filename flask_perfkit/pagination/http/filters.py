@@ -95,6 +95,8 @@ def _read_filter(name: str, declaration: Any) -> Filter:
     operator = "eq"
     if columns and isinstance(columns[-1], str):
         *columns, operator = columns
+        if not columns:
+            raise TypeError(f"{where} is {declaration!r:.80}: must be a column or begin with one")
     reached = read_reached(tuple(columns), where)
     kind = element_of(reached.column).type
     field = field_of(where, kind)

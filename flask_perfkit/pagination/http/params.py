@@ -33,6 +33,7 @@ class PaginationParams:
 
     def __post_init__(self) -> None:
         _require_counts(page=self.page, page_size=self.page_size)
+        _require_texts(sort=self.sort)
 
     @classmethod
     def from_request(cls) -> PaginationParams:
@@ -66,6 +67,7 @@ class CursorParams:
 
     def __post_init__(self) -> None:
         _require_counts(page_size=self.page_size)
+        _require_texts(cursor=self.cursor, sort=self.sort)
         if self.cursor and self.around is not None:
             raise ParameterError({"around": ["Not together with cursor."]})
 
@@ -88,6 +90,16 @@ def chosen_params(values: dict[str, Any]) -> PaginationParams | CursorParams:
     if values["cursor"] is None:
         return PaginationParams(values["page"], page_size, sort)
     return CursorParams(values["cursor"], page_size, sort)
+
+
+def _require_texts(**texts: str | None) -> None:
+    errors = {
+        name: [f"Must be a text, not {str(text)[:40]!r}."]
+        for name, text in texts.items()
+        if text is not None and not isinstance(text, str)
+    }
+    if errors:
+        raise ParameterError(errors)
 
 
 def _require_counts(**numbers: int) -> None:

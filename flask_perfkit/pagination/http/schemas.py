@@ -236,6 +236,8 @@ def _envelope(
     **envelope: fields.Field[Any],
 ) -> type[Schema]:
     item_class = item_schema if isinstance(item_schema, type) else type(item_schema)
+    if not issubclass(item_class, Schema):
+        raise TypeError(f"{item_schema!r:.80} is no marshmallow schema of an item")
     items = fields.Nested(item_schema, many=True, required=True)
     name = f"{item_class.__name__.removesuffix('Schema')}{suffix}Schema"
     return type(name, (base,), {"items": items, **envelope})

@@ -31,6 +31,8 @@ def read_query(query: Pageable, session: AnySession | None) -> tuple[AnySelect, 
     if isinstance(query, Query):
         statement, session = query.statement, session or query.session
     if not isinstance(statement, Select | CompoundSelect):
+        if isinstance(query, type):
+            raise TypeError(f"cannot page over a class: pass select({query.__name__})")
         raise TypeError(f"cannot page over {type(query).__name__}: pass a select() or a Query")
     return statement, _plain(session or current_session())
 

@@ -1,7 +1,4 @@
-"""Keeps a store in an SQLite file that processes share, or in memory.
-
-Its tables have a prefix of their own, so that a file which holds other tables is left intact.
-"""
+"""Keeps a store in an SQLite file that processes share, or in memory."""
 
 from __future__ import annotations
 
@@ -9,42 +6,19 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from flask_perfkit.cache.process.fork import Lock
 from flask_perfkit.store.buckets import buckets_at
 from flask_perfkit.store.packing import Packed, summary_of
+from flask_perfkit.store.places.database import connect, identity
 from flask_perfkit.store.places.place import ALWAYS_KEPT, AVERAGE_SIZE, MOST_TEXTS, Known
 from flask_perfkit.store.reading import Found, Period, RequestFilter, Summary
 from flask_perfkit.store.tally import Batch
 from flask_perfkit.store.totals import Totals, decoded
 
-_LONGEST_WAIT = 2.0  # seconds, for another process that writes
-_VERSION = 1
 _MOST_VARIABLES = 500
 
-_SCHEMA = """
-CREATE TABLE perfkit_totals (name TEXT PRIMARY KEY, body BLOB, expires REAL) WITHOUT ROWID;
-CREATE INDEX perfkit_totals_expires ON perfkit_totals (expires);
-CREATE TABLE perfkit_texts (
-    name TEXT PRIMARY KEY, value TEXT, first REAL, last REAL
-) WITHOUT ROWID;
-CREATE INDEX perfkit_texts_last ON perfkit_texts (last);
-CREATE TABLE perfkit_profiles (
-    id TEXT PRIMARY KEY, kind TEXT, method TEXT, name TEXT, endpoint TEXT, path TEXT,
-    status INTEGER, started REAL, duration REAL, sql_duration REAL, statements INTEGER,
-    findings TEXT, interest INTEGER, size INTEGER, body BLOB
-);
-CREATE INDEX perfkit_profiles_started ON perfkit_profiles (started);
-CREATE INDEX perfkit_profiles_duration ON perfkit_profiles (duration);
-CREATE INDEX perfkit_profiles_interest ON perfkit_profiles (interest, started, size);
-CREATE TABLE perfkit_found (
-    finding TEXT, started REAL, profile TEXT, PRIMARY KEY (finding, started, profile)
-) WITHOUT ROWID;
-CREATE INDEX perfkit_found_profile ON perfkit_found (profile);
-"""
-_TABLES = ("totals", "texts", "profiles", "found")
 _SUMMARY = (
     "id, kind, method, name, endpoint, path, status, started, duration, sql_duration, statements,"
     " findings"
@@ -160,11 +134,11 @@ class SQLitePlace:
         with self._lock:
             if self._process != os.getpid():
                 self._begin_in_child()
-            elif self._path is not None and _identity(self._path) != self._file:
+            elif self._path is not None and identity(self._path) != self._file:
                 self._close()  # it was removed, or replaced
             if self._connection is None:
-                self._connection = _connect(self._path)
-                self._file = _identity(self._path) if self._path is not None else None
+                self._connection = connect(self._path)
+                self._file = identity(self._path) if self._path is not None else None
             try:
                 yield self._connection
             except sqlite3.DatabaseError:
@@ -205,55 +179,6 @@ class SQLitePlace:
         rows.close()
         connection.executemany("DELETE FROM perfkit_profiles WHERE id = ?", gone)
         connection.executemany("DELETE FROM perfkit_found WHERE profile = ?", gone)
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Return what tells a file from another one of its name."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _connect(path: str | None) -> sqlite3.Connection:
-    if path is not None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(
-        path or ":memory:", timeout=_LONGEST_WAIT, isolation_level=None, check_same_thread=False
-    )
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA journal_size_limit = 8000000")
-        _create_tables(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _create_tables(connection: sqlite3.Connection) -> None:
-    """Create what is missing; what another version of PerfKit left is dropped."""
-    if _version(connection) == _VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    if _version(connection) != _VERSION:  # another process may have been faster
-        for table in (*_TABLES, "version"):
-            connection.execute(f"DROP TABLE IF EXISTS perfkit_{table}")
-        for statement in _SCHEMA.split(";"):
-            connection.execute(statement)
-        connection.execute("CREATE TABLE perfkit_version (number INTEGER)")
-        connection.execute("INSERT INTO perfkit_version VALUES (?)", (_VERSION,))
-    connection.execute("COMMIT")
-
-
-def _version(connection: sqlite3.Connection) -> int | None:
-    tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'perfkit_version'")
-    if tables.fetchone() is None:
-        return None
-    row = connection.execute("SELECT number FROM perfkit_version").fetchone()
-    return row[0] if row is not None else None
 
 
 def _write_totals(connection: sqlite3.Connection, batch: Batch) -> None:

@@ -1,0 +1,284 @@
+"""One select before a loop gives what one select a turn gave, for other data than was tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rewriting import rewriting
+
+from flask_perfkit.audit.patches.refusal import Refusal
+
+EIGHT = "/?" + "&".join(f"k={number}" for number in range(1, 9))
+ODD = "/?" + "&".join(f"k={number}" for number in (1, 1, 3, 3, 99, 12, 5))
+NONE = "/"
+
+
+READS = {
+    "get, rows that are missing": (
+        "return jsonify([getattr(db.session.get(Team, k), 'name', None) for k in ks])",
+        1,
+    ),
+    "get_or_404 fails at the same row": (
+        "return jsonify([db.get_or_404(Team, k).name for k in ks])",
+        1,
+    ),
+    "composite key": (
+        """
+            out = []
+            for k in ks:
+                game = db.session.get(Game, (2000 + k % 4, k)); out.append(game and game.home_id)
+            return jsonify(out)
+        """,
+        1,
+    ),
+    "first of a unique column": (
+        """
+            out = []
+            for k in ks:
+                team = Team.query.filter_by(name=f'team {k}').first(); out.append(bool(team))
+            return jsonify(out)
+        """,
+        1,
+    ),
+    "one_or_none": (
+        """
+            return jsonify([db.session.execute(select(Team.id).where(Team.name == f'team {k}')).scalar_one_or_none() for k in ks])
+        """,
+        1,
+    ),
+    "count of two columns": (
+        """
+            return jsonify([db.session.scalar(select(func.count()).select_from(Player).where(Player.team_id == k, Player.rating == k % 6)) for k in ks])
+        """,
+        1,
+    ),
+    "count of a query, and out of the loop": (
+        """
+            out = []
+            for k in ks:
+                n = Player.query.filter_by(team_id=k).count()
+                if not n:
+                    break
+                out.append(n)
+            return jsonify(out)
+        """,
+        1,
+    ),
+    "a default where there is no row": (
+        """
+            return jsonify([db.session.scalar(select(func.coalesce(func.sum(Player.rating), -1)).where(Player.team_id == k)) for k in ks])
+        """,
+        1,
+    ),
+    "exists": (
+        """
+            return jsonify([k for k in ks if 1] and [db.session.query(Player.query.filter_by(team_id=k, rating=3).exists()).scalar() for k in ks])
+        """,
+        1,
+    ),
+    "a list that is changed": (
+        """
+            out = []
+            for k in ks:
+                players = db.session.scalars(select(Player).filter_by(team_id=k)).all()
+                players[:1] = []
+                out.append([player.name for player in players])
+            return jsonify(out)
+        """,
+        1,
+    ),
+    "the first ones of each": (
+        """
+            out = []
+            for k in ks:
+                for player in Player.query.filter_by(team_id=k).order_by(Player.rating.desc(), Player.id).limit(2):
+                    out.append(player.name)
+            return jsonify(out)
+        """,
+        1,
+    ),
+    "the first in an order": (
+        """
+            out = []
+            for k in ks:
+                found = db.session.scalars(select(Player.name).filter_by(team_id=k).order_by(Player.rating, Player.id)).first(); out.append(found)
+            return jsonify(out)
+        """,
+        1,
+    ),
+    "children of what is walked": (
+        """
+            return jsonify([team.players.filter_by(rating=2).count() for team in Team.query.all()])
+        """,
+        2,
+    ),
+    "a row is changed that no condition reads": (
+        """
+            for k in ks:
+                player = db.session.get(Player, k)
+                if player is not None:
+                    player.nick = f'{player.nick} {k}'
+            db.session.commit()
+            return 'done'
+        """,
+        2,
+    ),
+    "a row of another table is added": (
+        """
+            out = []
+            for k in ks:
+                n = db.session.scalar(select(func.count(Player.id)).where(Player.team_id == k))
+                db.session.add(Note(text=str(n)))
+                out.append(n)
+            db.session.commit()
+            return jsonify(out)
+        """,
+        9,
+    ),
+    "rows are deleted by their keys": (
+        """
+            for k in range(1, 9):
+                db.session.delete(db.session.get(Goal, k))
+            db.session.commit()
+            return 'done'
+        """,
+        2,
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("body", "statements"), READS.values(), ids=READS)
+def test_the_answers_stay_the_same(tmp_path: Path, body: str, statements: int) -> None:
+    counts = rewriting(tmp_path, body, EIGHT, "n_plus_one").is_the_same_for([EIGHT, ODD, NONE])
+    assert counts[0][1] == statements < counts[0][0]
+
+
+HELPER = """
+def size(team):
+    '''Count the players.'''
+    n = Player.query.filter_by(team_id=team).count()
+    return n * 2
+
+def shown(team):
+    return f"{team}: {size(team)}"
+"""
+
+
+@pytest.mark.slow
+def test_a_helper_that_only_asks_is_followed_to_the_loop(tmp_path: Path) -> None:
+    body = "return jsonify([shown(k) for k in ks])"
+    made = rewriting(tmp_path, body, EIGHT, "n_plus_one", HELPER)
+    assert made.is_the_same_for([EIGHT, ODD]) == [(8, 1), (7, 1)]
+    assert "counts.get(k, 0) * 2" in made.added
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            """
+                for k in ks:
+                    team = db.session.get(Team, k)
+                    if len(ks) < 12:
+                        ks.append(k + 1)
+                return 'done'
+            """,
+            "the loop changes what it walks",
+        ),
+        (
+            """
+                return jsonify([db.session.scalar(select(func.count()).select_from(Goal).where(Goal.player_id == team.captain_id)) for team in Team.query.all()])
+            """,
+            "may be NULL",
+        ),
+        (
+            """
+                teams = [*Team.query.all(), None]
+                out = []
+                for team in teams:
+                    if team is not None:
+                        out.append(Player.query.filter_by(team_id=team.id).count())
+                return jsonify(out)
+            """,
+            "only some turns ask",
+        ),
+        (
+            """
+                return jsonify([db.session.scalar(select(func.group_concat(Player.name)).where(Player.team_id == k)) for k in ks])
+            """,
+            "each row has a value of its own",
+        ),
+        (
+            """
+                return jsonify([db.session.execute(select(Team).where(Team.id == k)).scalar_one().name for k in ks])
+            """,
+            "a row that is missing is an error there",
+        ),
+        (
+            """
+                out = []
+                for k in ks:
+                    n = db.session.scalar(select(func.count(Player.id)).where(Player.team_id == k))
+                    out.append((n, grow(k)))
+                return jsonify(out)
+            """,
+            "the loop calls grow(), which may write",
+        ),
+        (
+            """
+                out = []
+                for k in ks:
+                    out.append(db.session.scalar(select(func.sum(Player.rating)).where(Player.team_id == k)))
+                    db.session.execute(update(Player).where(Player.id == k).values(rating=1))
+                return jsonify(out)
+            """,
+            "with what may write",
+        ),
+        (
+            """
+                while [db.session.get(Team, k) for k in ks]:
+                    ks.pop()
+                return 'done'
+            """,
+            "a part of another one",
+        ),
+        (
+            """
+                import itertools
+                for k in itertools.count(1):
+                    if db.session.get(Team, k) is None:
+                        break
+                return 'done'
+            """,
+            "may have no end",
+        ),
+        (
+            """
+                out = []
+                for k in ks:
+                    found = Player.query.filter(Player.team_id == k).first()
+                    out.append(found.name)
+                return jsonify(out)
+            """,
+            "nothing says which of them comes first",
+        ),
+        (
+            """
+                for k in ks:
+                    db.session.delete(db.session.get(Goal, k))
+                return 'done'
+            """,
+            "a row that is deleted may be asked for again",
+        ),
+    ],
+    ids=lambda value: value.strip().splitlines()[-1],
+)
+def test_what_other_data_could_change_is_not_rewritten(
+    tmp_path: Path, body: str, reason: str
+) -> None:
+    helper = "def grow(team):\n    db.session.add(Player(team_id=team, name='x'))\n    return 1\n"
+    with pytest.raises(Refusal) as refused:
+        rewriting(tmp_path, body, EIGHT, "n_plus_one", helper)
+    assert reason in str(refused.value)
