@@ -191,7 +191,7 @@ def _open(
         return lambda environ: None
     kind = type("RequestRecorder", (recorder,), {"app": app, "state": state})
     noting = _noting_response(app.process_response, state, kind)
-    app.process_response = noting  # type: ignore[assignment, method-assign]
+    app.process_response = noting  # type: ignore[method-assign]
     return _beginning(edge, kind)
 
 
@@ -244,31 +244,34 @@ class _Unrecorded:
 
 
 def _noting_response(
-    process_response: Callable[[Response], Response], state: State, kind: type[RequestRecorder]
-) -> Callable[[Response], Response]:
-    """Wrap Flask's last word on a response, which is spoken for failed requests too."""
+    process_response: Callable[..., Response], state: State, kind: type[RequestRecorder]
+) -> Callable[..., Response]:
+    """Wrap Flask's last word on a response, which is spoken for failed requests too.
+
+    From Flask 3.2 on it is given the context of the request first, and then the response.
+    """
     settings = state.settings
     links = settings.dashboard and state.store is not None and kind.app.debug
     is_told_early = (
         settings.server_timing or settings.traces or settings.on_finding == "raise" or links
     )
 
-    def noting(_: Flask, response: Response) -> Response:
+    def noting(_: Flask, *given: Any) -> Response:
         recorder = current()
         if recorder.__class__ is not kind and (
             recorder is None or (recorder := request_of(recorder)) is None
         ):
-            return process_response(response)
+            return process_response(*given)
         # Flask takes the request out of the environ before we are asked again, and sooner where
         # a thread was given a copy of the request's context.
         recorder.asked = recorder.environ.get("werkzeug.request") or _request_here()
-        recorder.response = response  # if a hook fails this is what is sent
-        response = recorder.response = process_response(response)
+        recorder.response = given[-1]  # if a hook fails this is what is sent
+        response = recorder.response = process_response(*given)
         if is_told_early and recorder.sampled and not recorder.spoke:
             _speak_early(recorder, response, state)
         return response
 
-    replacement: Callable[[Response], Response] = stand_in(process_response, noting)
+    replacement: Callable[..., Response] = stand_in(process_response, noting)
     return replacement
 
 

@@ -52,7 +52,7 @@ def test_one_of_several_loops_in_threads_runs_the_creator(cache: Cache) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert found == [[7] * 5] * 4
     assert runs == [7]
 
@@ -93,7 +93,7 @@ def test_the_loop_runs_on_while_a_task_waits_for_a_thread(cache: Cache) -> None:
 
     def create() -> int:
         entered.set()
-        leave.wait(10)
+        leave.wait(60)
         return 1
 
     def in_thread() -> None:
@@ -111,9 +111,9 @@ def test_the_loop_runs_on_while_a_task_waits_for_a_thread(cache: Cache) -> None:
 
     thread = threading.Thread(target=in_thread)
     thread.start()
-    assert entered.wait(10)
+    assert entered.wait(60)
     assert asyncio.run(main()) == 1
-    thread.join(10)
+    thread.join(60)
 
 
 def test_an_error_and_a_cancelled_task_leave_no_lock(cache: Cache) -> None:

@@ -44,18 +44,18 @@ def held_commit(
         if after:
             commit(connection)
         reached.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         if not after:
             commit(connection)
 
     engine.dialect.do_commit = held  # type: ignore[method-assign]
     thread = threading.Thread(target=write)
     thread.start()
-    assert reached.wait(10)
+    assert reached.wait(60)
 
     def let_go() -> None:
         go_on.set()
-        thread.join(10)
+        thread.join(60)
 
     try:
         yield let_go
@@ -88,7 +88,7 @@ def test_a_store_that_comes_after_a_commit_is_harmless(
 def in_thread(function: Callable[[], Any]) -> None:
     thread = threading.Thread(target=function)
     thread.start()
-    thread.join(10)
+    thread.join(60)
 
 
 @pytest.mark.parametrize("depends_on", [[Document], [Document.user_id == 1], None])

@@ -89,15 +89,15 @@ def test_who_missed_it_before_it_was_made_takes_what_was_made(
         hit = read(*arguments, **options)
         if threading.current_thread() is late and not missed.is_set():
             missed.set()
-            made.wait(10)
+            made.wait(60)
         return hit
 
     monkeypatch.setattr(Reader, "read", pausing)
     late.start()
-    assert missed.wait(10)
+    assert missed.wait(60)
     assert cache.get_or_create("key", creator, depends_on=[]) == "value"
     made.set()
-    late.join(10)
+    late.join(60)
     assert found == ["value"]
     assert creator.runs == 1
 
@@ -105,7 +105,7 @@ def test_who_missed_it_before_it_was_made_takes_what_was_made(
 def test_keys_do_not_wait_for_each_other(cache: Cache) -> None:
     both = threading.Barrier(2)
     keys = iter(["one", "other"])
-    in_threads(2, lambda: cache.get_or_create(next(keys), lambda: both.wait(10), depends_on=[]))
+    in_threads(2, lambda: cache.get_or_create(next(keys), lambda: both.wait(60), depends_on=[]))
     assert not both.broken
 
 
@@ -180,7 +180,7 @@ def test_who_waits_gets_no_value_older_than_a_commit_that_it_knows_of(
         found = titles(sqlite_engine, 1)
         if not has_read.is_set():
             has_read.set()
-            assert go_on.wait(10)
+            assert go_on.wait(60)
         return found
 
     seen: list[Any] = []
@@ -190,7 +190,7 @@ def test_who_waits_gets_no_value_older_than_a_commit_that_it_knows_of(
 
     first = threading.Thread(target=read)
     first.start()
-    assert has_read.wait(10)
+    assert has_read.wait(60)
     with Session(sqlite_engine) as session:
         session.get_one(Document, 1).title = "new"
         session.commit()
@@ -198,8 +198,8 @@ def test_who_waits_gets_no_value_older_than_a_commit_that_it_knows_of(
     second.start()
     time.sleep(0.05)  # it waits for the first one
     go_on.set()
-    first.join(10)
-    second.join(10)
+    first.join(60)
+    second.join(60)
     assert seen == [["a"], ["new"]]
 
 
@@ -208,6 +208,7 @@ def test_nobody_waits_in_line_for_what_cannot_be_stored(
 ) -> None:
     """Text SQL is not stored: after the first one the rest run side by side."""
     together = threading.Barrier(3)
+    all_are_here = threading.Barrier(4)
 
     def create() -> int:
         with sqlite_engine.connect() as connection:
@@ -215,11 +216,15 @@ def test_nobody_waits_in_line_for_what_cannot_be_stored(
         if creator.runs == 1:
             time.sleep(0.2)  # until the others wait for it
         else:
-            together.wait(10)
+            together.wait(60)
         return 1
 
+    def ask() -> int:
+        all_are_here.wait(60)
+        return cache.get_or_create("key", creator, depends_on=[])
+
     creator = Counted(create)
-    assert in_threads(4, lambda: cache.get_or_create("key", creator, depends_on=[])) == [1, 1, 1, 1]
+    assert in_threads(4, ask) == [1, 1, 1, 1]
     assert not together.broken
 
 

@@ -64,7 +64,7 @@ def broken(app: Flask) -> None:
 def in_thread(function: Callable[[], object]) -> None:
     thread = threading.Thread(target=function)
     thread.start()
-    thread.join(10)
+    thread.join(60)
 
 
 # What is a piece of work, and what it is called
