@@ -853,7 +853,7 @@ def test_the_consumer_of_a_stream_is_no_caller(app: Flask) -> None:
         def rows() -> Iterator[str]:
             with app.app_context():
                 for number in range(1, 6):
-                    yield db.session.get_one(User, number).name  # asks
+                    yield db.session.get(User, number).name  # asks
 
         return rows()
 
