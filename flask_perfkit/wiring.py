@@ -29,6 +29,7 @@ from flask_perfkit.hooks.jobs import watch_jobs
 from flask_perfkit.hooks.redis import watch_redis
 from flask_perfkit.hooks.requests import FirstStep, RequestRecorder, watch_requests
 from flask_perfkit.hooks.sqlalchemy import watch_statements
+from flask_perfkit.hooks.templates import watch_templates
 from flask_perfkit.pages import DASHBOARD, METRICS, withdraw
 from flask_perfkit.recording.callsite import claim
 from flask_perfkit.sinks import Sink
@@ -248,6 +249,8 @@ class _Wiring:
         from flask_perfkit.dashboard.mount import add_dashboard
 
         app, state, settings = self._app, self._state, self._settings
+        if app.debug:
+            watch_templates(app)
         exclude = (*state.settings.exclude, f"{DASHBOARD}.*")
         state.settings = replace(state.settings, exclude=exclude)
         if settings.dashboard_badge:

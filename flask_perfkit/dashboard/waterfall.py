@@ -84,7 +84,7 @@ def parts_of(profile: StoredProfile, steps: Sequence[Step]) -> list[Part]:
     """Return where the time of a request went, the rest of it last."""
     durations = dict.fromkeys(_SORTS, 0.0)
     for step in steps:
-        durations[step.kind] += step.duration
+        durations[step.kind] += _own_time(step, steps)
         durations["fetch"] += step.fetch_duration or 0.0
     known = sum(durations.values())
     whole = max(profile.summary.duration, known, 1e-9)
@@ -94,6 +94,19 @@ def parts_of(profile: StoredProfile, steps: Sequence[Step]) -> list[Part]:
         x = parts[-1].x + WIDTH * parts[-1].share if parts else 0.0
         parts.append(Part(kind, name, seconds, seconds / whole, x))
     return parts
+
+
+def _own_time(step: Step, steps: Sequence[Step]) -> float:
+    """Return the time of a step; of a template what lies within it is not its own."""
+    if step.kind != "template":
+        return step.duration
+    within = [
+        each
+        for each in steps
+        if each is not step and step.started <= each.started and each.ended <= step.ended
+    ]
+    spent = sum(_own_time(each, within) + (each.fetch_duration or 0.0) for each in within)
+    return max(step.duration - spent, 0.0)
 
 
 def steps_of(profile: StoredProfile) -> list[Step]:

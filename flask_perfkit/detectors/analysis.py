@@ -70,6 +70,7 @@ def _by_use(calls: tuple[Call, ...]) -> dict[str, tuple[Call, ...]]:
         "cache_calls": tuple(call for call in calls if call.kind in ("redis", "cache")),
         "blocking_calls": tuple(call for call in calls if call.kind == "blocking"),
         "refused_loads": tuple(call for call in calls if call.kind.startswith("refused_")),
+        "templates": tuple(call for call in calls if call.kind == "template"),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from inspect import unwrap
 from random import random
 from threading import Lock
@@ -76,6 +77,11 @@ class RequestRecorder(Passage):
         if self.state.notes_reads:
             self.touched = {}
             self.has_more = True
+
+    @cached_property
+    def rendering(self) -> list[tuple[object, int]]:
+        """The templates that are being rendered, each with the moment when that began."""
+        return []
 
     @property
     def status(self) -> int:

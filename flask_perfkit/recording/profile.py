@@ -389,6 +389,7 @@ class Profile:
     cache_calls: tuple[Call, ...] = ()
     blocking_calls: tuple[Call, ...] = ()
     refused_loads: tuple[Call, ...] = ()
+    templates: tuple[Call, ...] = ()
     findings: tuple[Finding, ...] = ()
     allowances: tuple[Allowance, ...] = ()
     allowed: tuple[AllowedFinding, ...] = ()

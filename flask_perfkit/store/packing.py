@@ -85,10 +85,8 @@ def stored_profile(profile: Profile) -> StoredProfile:
     """Return what is stored of a profile."""
     found = [*profile.findings[:_MOST_FINDINGS], *profile.allowed[:_MOST_FINDINGS]]
     statements = [_statement(cause, profile.zero, found) for cause in _costly(profile.causes)]
-    calls = [
-        _call(call, profile.zero)
-        for call in (*profile.cache_calls, *profile.blocking_calls)[:_MOST_CALLS]
-    ]
+    seen = (*profile.templates, *profile.cache_calls, *profile.blocking_calls)
+    calls = [_call(call, profile.zero) for call in seen[:_MOST_CALLS]]
     return StoredProfile(
         summary=_summary(profile),
         statements=tuple(sorted(statements, key=lambda each: each.started)),

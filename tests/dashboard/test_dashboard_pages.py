@@ -8,7 +8,7 @@ from html import unescape
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, render_template_string
 from flask.testing import FlaskClient
 from sqlalchemy import select, text
 
@@ -75,6 +75,36 @@ def test_from_the_overview_to_the_line_to_change(client: FlaskClient) -> None:
     assert f"{USERS} \N{MULTIPLICATION SIGN} SELECT User.documents" in shown
     assert f"{BEFORE}:36 in show_analytics" in shown
     assert "Fix selectinload(User.documents) Copy" in shown
+
+
+def test_the_time_of_a_template_is_its_own(client: FlaskClient, archive: Flask) -> None:
+    inner = "{% for user in users() %}{{ user.documents | length }}{% endfor %}"
+    outer = "{{ shown(inner) }}{{ 1 / number }}"
+
+    @archive.get("/rendered/<int:number>")
+    def rendered(number: int) -> str:
+        helpers = {"users": lambda: db.session.scalars(select(User)), "number": number}
+        return render_template_string(
+            outer,
+            inner=inner,
+            shown=lambda text: render_template_string(text, **helpers),
+            **helpers,
+        )
+
+    assert client.get("/rendered/1").status_code == 200
+    archive.config["PROPAGATE_EXCEPTIONS"] = False
+    assert client.get("/rendered/0").status_code == 500
+
+    for number, ended in ((1, 2), (0, 1)):  # the outer one fails
+        (row,) = data(client, f"/requests?q=/rendered/{number}")["requests"]
+        page = data(client, f"/requests/{row['id']}")
+        templates = [step for step in page["steps"] if step["kind"] == "template"]
+        assert sum(step["count"] for step in templates) == ended
+        (part,) = (part for part in page["parts_of_time"] if part["kind"] == "template")
+        within = sum(step["duration"] for step in page["steps"] if step["kind"] == "sql")
+        assert 0 < part["duration"] < max(step["duration"] for step in templates)
+        assert part["duration"] + within <= row["duration"]
+        assert "templates" in words(client, f"/requests/{row['id']}")
 
 
 def test_a_page_says_as_html_what_it_says_as_json(client: FlaskClient) -> None:
