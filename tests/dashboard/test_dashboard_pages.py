@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from html import unescape
 from typing import Any
 
@@ -83,13 +84,9 @@ def test_the_time_of_a_template_is_its_own(client: FlaskClient, archive: Flask) 
 
     @archive.get("/rendered/<int:number>")
     def rendered(number: int) -> str:
-        helpers = {"users": lambda: db.session.scalars(select(User)), "number": number}
-        return render_template_string(
-            outer,
-            inner=inner,
-            shown=lambda text: render_template_string(text, **helpers),
-            **helpers,
-        )
+        values = {"users": lambda: db.session.scalars(select(User)), "number": number}
+        shown = partial(render_template_string, **values)
+        return render_template_string(outer, inner=inner, shown=shown, **values)
 
     assert client.get("/rendered/1").status_code == 200
     archive.config["PROPAGATE_EXCEPTIONS"] = False
