@@ -190,7 +190,7 @@ def test_objects_that_forgot_their_columns_are_read_at_once(app: Flask, written:
             "select(func.coalesce(func.sum(Document.user_id), 0)).select_from(Document)",
         ),
         (
-            """found = Document.query.options(joinedload(Document.user)).all()
+            """found = Document.query.options(selectinload(Document.user)).all()
     return [each.title for each in found]""",
             "unused_eager_load",
             "found = Document.query.all()",
@@ -201,7 +201,7 @@ def test_objects_that_forgot_their_columns_are_read_at_once(app: Flask, written:
 def test_what_is_not_needed_is_not_fetched(
     app: Flask, written: Any, view: str, kind: str, line: str
 ) -> None:
-    module = written(f"from sqlalchemy.orm import joinedload\n\ndef view():\n    {view}\n")
+    module = written(f"from sqlalchemy.orm import selectinload\n\ndef view():\n    {view}\n")
     patch = patch_of(app, finding_of(app, module, kind))
     assert patch.holds, patch.reason
     assert any(line in each for each in changes(patch)), patch.diff
