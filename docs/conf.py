@@ -40,7 +40,9 @@ def _entry(setting: Field[Any]) -> str:
 
 
 def _commands() -> Iterator[str]:
-    for name, command in sorted(perfkit.commands.items()):
+    group = click.Context(perfkit)
+    for name in perfkit.list_commands(group):
+        command = perfkit.get_command(group, name)
         context = click.Context(command, info_name=f"flask perfkit {name}", max_content_width=88)
         yield f"## flask perfkit {name}\n\n```text\n{command.get_help(context)}\n```\n"
 

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from flask import request_started
 
-from flask_perfkit.alerts.requests import Counting
-from flask_perfkit.batching import batch_lazy_loads
 from flask_perfkit.config import Settings
 from flask_perfkit.errors import ExtraMissing, PerfKitError
 from flask_perfkit.faults import log_once
@@ -116,6 +114,8 @@ class _Wiring:
         self._close_store()
         _open_shared_cache(state)
         if settings.auto_batch:
+            from flask_perfkit.batching import batch_lazy_loads
+
             batch_lazy_loads()
         _watch_calls(app, state)
         if settings.metrics_path is not None:
@@ -287,6 +287,8 @@ def _step(step: Callable[[], object]) -> None:
 def count_for_alerts(state: State) -> None:
     """Let the monitor of an application count its requests and findings."""
     if state.monitor is not None and state.edge is not None:
+        from flask_perfkit.alerts.requests import Counting
+
         counting = Counting(state.monitor)
         state.sinks = (counting.count_findings, *state.sinks)
         state.edge.invite(counting.visit)

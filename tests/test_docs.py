@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import MagicMock
 
+import click
 import pytest
 import yaml
 from flask import Flask
@@ -150,8 +151,9 @@ def test_every_command_and_option_that_is_shown_is_there() -> None:
     for page in (*PAGES, WORKFLOW):
         text = page.read_text(encoding="utf-8")
         for name, rest in re.findall(r"flask (?:--?\S+ )*perfkit ([a-z]+)([^`\n&|]*)", text):
-            assert name in commands.commands, f"{page}: {name}"
-            options = {option for each in commands.commands[name].params for option in each.opts}
+            command = commands.get_command(click.Context(commands), name)
+            assert command is not None, f"{page}: {name}"
+            options = {option for each in command.params for option in each.opts}
             assert set(re.findall(r"(?<= )--[a-z][a-z-]*", rest)) <= options, f"{page}: {rest}"
         assert set(re.findall(r"--perfkit[a-z-]*", text)) <= of_pytest, page
 

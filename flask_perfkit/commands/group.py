@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +26,23 @@ _WIDEST = 79
 _MOST_UNREAD = 5
 
 
-@click.group()
+class _Commands(click.Group):
+    """Imports a command when it is asked for: a server that starts has no use for them."""
+
+    names = ("audit", "fix", "indexes", "monitoring", "report", "system")
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(self.names)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Return a command, which its file adds to the group; None if there is none."""
+        if name in self.names:
+            import_module(f"{__package__}.{name}")
+        return super().get_command(context, name)
+
+
+@click.group(cls=_Commands)
 def perfkit() -> None:
     """Find and prove the performance problems of this application."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from flask_perfkit.batching.growth import statements
 from flask_perfkit.config import Settings
 from flask_perfkit.cures.selects import (
     aggregates,
@@ -157,6 +156,8 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
         if cause.reason.kind == "auto_batch":
             what += f" by auto-batching, for {cause.keys} objects"
         elif loading.at_once and settings.auto_batch is False and _would_batch(cause, profile):
+            from flask_perfkit.batching.growth import statements
+
             advice += f", or set PERFKIT_AUTO_BATCH (about {statements(cause.count)} queries)"
     message = f"{what} ({milliseconds(cause.time)}) {place(cause, profile)}; {advice}"
     return finding_of(
