@@ -58,6 +58,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
     app = Flask("shop")
     app.config.update(SQLALCHEMY_DATABASE_URI="sqlite://", SECRET_KEY="secret of the snippets")
     db.init_app(app)
+    tables = set(db.metadata.tables)
     with app.app_context():
         db.create_all()
         for name in ("Ada", "Grace", "Edsger"):
@@ -72,6 +73,8 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
     for value in (app, *names.values()):
         if isinstance(value, Flask) and "sqlalchemy" in value.extensions:
             _close_connections(value)
+    for name in db.metadata.tables.keys() - tables:  # of models that a page adds to the example's
+        db.metadata.remove(db.metadata.tables[name])
     logging.getLogger("flask_perfkit").setLevel(logging.NOTSET)
 
 
