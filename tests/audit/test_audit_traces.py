@@ -151,6 +151,7 @@ def test_a_user_of_flask_login(app: Flask) -> None:
     assert "knows no such user" in audited(app, "--login", "8").output
 
 
+@pytest.mark.timeout(120, method="thread")  # the signal of the other method ends the wait
 def test_an_address_that_does_not_end_is_left(app: Flask) -> None:
     def endless() -> Iterator[str]:
         while True:
