@@ -84,8 +84,9 @@ def parts_of(profile: StoredProfile, steps: Sequence[Step]) -> list[Part]:
     """Return where the time of a request went, the rest of it last."""
     durations = dict.fromkeys(_SORTS, 0.0)
     for step in steps:
-        durations[step.kind] += _own_time(step, steps)
+        durations[step.kind] += step.duration
         durations["fetch"] += step.fetch_duration or 0.0
+    durations["template"] = _template_time(steps)
     known = sum(durations.values())
     whole = max(profile.summary.duration, known, 1e-9)
     named = [(kind, _SORTS[kind], seconds) for kind, seconds in durations.items() if seconds]
@@ -96,17 +97,20 @@ def parts_of(profile: StoredProfile, steps: Sequence[Step]) -> list[Part]:
     return parts
 
 
-def _own_time(step: Step, steps: Sequence[Step]) -> float:
-    """Return the time of a step; of a template what lies within it is not its own."""
-    if step.kind != "template":
-        return step.duration
-    within = [
-        each
-        for each in steps
-        if each is not step and step.started <= each.started and each.ended <= step.ended
-    ]
-    spent = sum(_own_time(each, within) + (each.fetch_duration or 0.0) for each in within)
-    return max(step.duration - spent, 0.0)
+def _template_time(steps: Sequence[Step]) -> float:
+    """Return the time in templates, without the statements and calls that lie within them."""
+    outermost: list[Step] = []
+    templates = [step for step in steps if step.kind == "template"]
+    for step in sorted(templates, key=lambda step: (step.started, -step.ended)):
+        if not outermost or step.ended > outermost[-1].ended:
+            outermost.append(step)
+    within = sum(
+        step.duration + (step.fetch_duration or 0.0)
+        for step in steps
+        if step.kind != "template"
+        and any(each.started <= step.started and step.ended <= each.ended for each in outermost)
+    )
+    return max(sum(step.duration for step in outermost) - within, 0.0)
 
 
 def steps_of(profile: StoredProfile) -> list[Step]:
