@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 from rewriting import rewriting
 
-from flask_perfkit.audit.patches.refusal import Refusal
+from flask_perfkit.audit.patches.code.refusal import Refusal
 
 EIGHT = "/?" + "&".join(f"k={number}" for number in range(1, 9))
 ODD = "/?" + "&".join(f"k={number}" for number in (1, 1, 3, 3, 99, 12, 5))

@@ -8,8 +8,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from flask_perfkit.audit.patches.refusal import Refusal
-from flask_perfkit.audit.patches.source import Source, source_of
+from flask_perfkit.audit.patches.code.refusal import Refusal
+from flask_perfkit.audit.patches.code.source import Source, source_of
 from flask_perfkit.cures.loaders import Import, LoaderOption, ReadAgain
 from flask_perfkit.errors import ExtraMissing
 from flask_perfkit.recording.findings import Finding
@@ -17,7 +17,7 @@ from flask_perfkit.recording.findings import Finding
 if TYPE_CHECKING:
     from flask import Flask
 
-    from flask_perfkit.audit.patches.module import Mend, ModuleTree
+    from flask_perfkit.audit.patches.code.module import Mend, ModuleTree
 
 _TOO_MUCH = ("unused_columns", "unused_eager_load")
 _WITHOUT_TIME = ("blocking_call", "redis_keys", "python_aggregation")
@@ -86,7 +86,7 @@ def _drafted(source: Source, mend: Mend, finding: Finding) -> Draft:
 
 
 def _tree(source: Source) -> ModuleTree:
-    from flask_perfkit.audit.patches.module import ModuleTree
+    from flask_perfkit.audit.patches.code.module import ModuleTree
 
     return ModuleTree(source.text, source.module)
 
@@ -94,11 +94,11 @@ def _tree(source: Source) -> ModuleTree:
 def _ways(app: Flask, findings: tuple[Finding, ...]) -> Iterator[Callable[[], tuple[Source, Mend]]]:
     """Yield what looks for a way to mend, the best one first."""
     if findings[0].kind in _TOO_MUCH:
-        from flask_perfkit.audit.patches.unused import leaving_out
+        from flask_perfkit.audit.patches.loads.unused import leaving_out
 
         yield partial(leaving_out, app, findings[0])
     elif isinstance(findings[0].cure, LoaderOption | ReadAgain):
-        from flask_perfkit.audit.patches.loads import ways_to_load
+        from flask_perfkit.audit.patches.loads.loads import ways_to_load
 
         yield from ways_to_load(app, findings)
     else:

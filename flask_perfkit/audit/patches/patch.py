@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.audit.patches.draft import Draft, drafts, together
-from flask_perfkit.audit.patches.refusal import Refusal
 from flask_perfkit.audit.patches.swap import swapped
 from flask_perfkit.audit.proof import recorded
 from flask_perfkit.audit.trial.asking import Ask

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flask_perfkit.audit.patches.aggregates import aggregate
-from flask_perfkit.audit.patches.calls import scan_keys, sleep_without_blocking
-from flask_perfkit.audit.patches.commits import commit_once
-from flask_perfkit.audit.patches.lookups import prefetch
-from flask_perfkit.audit.patches.module import ModuleTree
-from flask_perfkit.audit.patches.refusal import Refusal
-from flask_perfkit.audit.patches.writes import write_at_once
+from flask_perfkit.audit.patches.code.calls import scan_keys, sleep_without_blocking
+from flask_perfkit.audit.patches.code.module import ModuleTree
+from flask_perfkit.audit.patches.code.refusal import Refusal
+from flask_perfkit.audit.patches.reads.aggregates import aggregate
+from flask_perfkit.audit.patches.reads.lookups import prefetch
+from flask_perfkit.audit.patches.writes.commits import commit_once
+from flask_perfkit.audit.patches.writes.writes import write_at_once
 from flask_perfkit.cures.loaders import CommitOnce
 from flask_perfkit.recording.findings import Finding
 

@@ -1,0 +1,1 @@
+"""The source that is mended, read as a tree: places, loops, names, effects."""

@@ -1,0 +1,1 @@
+"""Loader options put on the select, or loaded before the loop."""

@@ -1,0 +1,113 @@
+"""How a load for each row is mended: in the select of the rows, or before the loop over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import libcst as cst
+
+from flask_perfkit.audit.patches.code.callers import Line, is_shared
+from flask_perfkit.audit.patches.code.module import Mend, ModuleTree
+from flask_perfkit.audit.patches.code.places import Place, argument_at, parameter_of, place_of
+from flask_perfkit.audit.patches.code.refusal import Refusal
+from flask_perfkit.audit.patches.code.source import Source, source_of
+from flask_perfkit.audit.patches.loads.options import add_options
+from flask_perfkit.audit.patches.loads.passing import pass_options
+from flask_perfkit.audit.patches.loads.preload import load_before
+from flask_perfkit.cures.loaders import LoaderOption, combined
+from flask_perfkit.recording.findings import Finding
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+Way = Callable[[], tuple[Source, Mend]]
+
+
+def ways_to_load(app: Flask, findings: Sequence[Finding]) -> Iterator[Way]:
+    """Yield the ways to mend loads of one origin, the best one first."""
+    options = combined([each.cure for each in findings if isinstance(each.cure, LoaderOption)])
+    if options:
+        yield partial(_at_origin, app, findings, options)
+    yield partial(_before_loop, findings)
+
+
+def _at_origin(
+    app: Flask, findings: Sequence[Finding], options: Sequence[LoaderOption]
+) -> tuple[Source, Mend]:
+    """Put options into the statement that brought the rows.
+
+    Where it is the argument of a function, that is what the caller gives; where the function serves
+    others too, the caller passes the options.
+    """
+    if findings[0].origin is None:
+        raise Refusal("no line of the application is known to have asked")
+    filename, lineno = findings[0].origin
+    option = options[0]
+    source = source_of(filename, lineno)
+    tree = ModuleTree(source.text, source.module)
+    place = place_of(tree, lineno, option)
+    parameter = parameter_of(tree, place)
+    needing = _needing(tree, place, findings[0], option)
+    if parameter is not None:
+        filename, lineno = _one_caller(option)
+        source = source_of(filename, lineno)
+        if is_shared(app, source, lineno, *needing):
+            raise Refusal(_serves_others(lineno))
+        return source, lambda tree: add_options(tree, argument_at(tree, lineno, parameter), options)
+    if not is_shared(app, source, tree.first_line(place.node), *needing):
+        return source, lambda tree: add_options(tree, place_of(tree, lineno, option), options)
+    calling, caller = _one_caller(option)
+    if calling != filename or is_shared(app, source, caller, *needing):
+        raise Refusal(_serves_others(lineno))
+    return source, lambda tree: pass_options(tree, place_of(tree, lineno, option), options, caller)
+
+
+def _serves_others(lineno: int | None) -> str:
+    return f"the select at line {lineno} serves several callers, and may slow another"
+
+
+def _needing(
+    tree: ModuleTree, place: Place, finding: Finding, option: LoaderOption
+) -> tuple[Line, set[Line]]:
+    """Return the line where the objects are used, and those that call what is there.
+
+    A select that does not name its class may bring other objects for others, and a method that
+    several classes have may do without them.
+    """
+    touching = (finding.filename, finding.lineno)
+    function = tree.function_of(place.node)
+    if not any(_means(tree, each, option.entity) for each in tree.walk(function)):
+        return (None, None), set()
+    if tree.is_method_of_several((finding.function or "").rpartition(".")[2]):
+        return touching, set()
+    return touching, {(filename, lineno) for filename, lineno, _ in finding.callers}
+
+
+def _means(tree: ModuleTree, node: cst.CSTNode, entity: type) -> bool:
+    """Tell whether a name is that of a class, in this module or through another one."""
+    if isinstance(node, cst.Attribute):
+        owner = tree.value(node.value) if isinstance(node.value, cst.Name) else None
+        return isinstance(owner, ModuleType) and vars(owner).get(node.attr.value) is entity
+    return isinstance(node, cst.Name) and tree.value(node) is entity
+
+
+def _one_caller(option: LoaderOption) -> tuple[str, int]:
+    """Return the line that had the statement sent.
+
+    :raises Refusal: there are several, or none is known.
+    """
+    callers = option.sent.callers
+    if len(callers) != 1:
+        raise Refusal(_serves_others(option.sent.span.lineno if option.sent.span else None))
+    return callers[0][:2]
+
+
+def _before_loop(findings: Sequence[Finding]) -> tuple[Source, Mend]:
+    """Load before the loop over the objects what they lack."""
+    filename, lineno = findings[0].filename, findings[0].lineno
+    if filename is None or lineno is None or any(each.filename != filename for each in findings):
+        raise Refusal("no line of the application is known to have asked")
+    return source_of(filename, lineno), lambda tree: load_before(tree, findings)

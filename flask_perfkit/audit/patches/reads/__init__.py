@@ -1,0 +1,1 @@
+"""Queries of a loop sent once before it, and their answers looked up."""

@@ -1,0 +1,237 @@
+"""A helper that asks for one, called in a loop: what it gives, written where it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import libcst as cst
+from libcst import matchers as m
+
+from flask_perfkit.audit.patches.code.loops import innermost_loop
+from flask_perfkit.audit.patches.code.module import ModuleTree, bracketed
+from flask_perfkit.audit.patches.code.names import bound_in, names_in
+from flask_perfkit.audit.patches.code.refusal import Refusal
+from flask_perfkit.audit.patches.code.steps import Step, substituted, written_out
+from flask_perfkit.audit.patches.reads.asked import Asked
+from flask_perfkit.recording.findings import Finding
+
+_ASKED = "__asked__"
+_DEPTH = 4
+_PLAIN = (cst.Name, cst.Attribute, cst.SimpleString, cst.Integer, cst.Float)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a turn of a loop gets an answer: an expression around it takes the place of a node.
+
+    ``gone`` are the lines there that only built the statement.
+    """
+
+    node: cst.BaseExpression
+    asked: Asked
+    expression: cst.BaseExpression
+    gone: tuple[cst.SimpleStatementLine, ...] = ()
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing is done with the answer in the expression."""
+        return isinstance(self.expression, cst.Name)
+
+    def around(self, tree: ModuleTree, answer: cst.BaseExpression) -> Any:
+        """Return the expression around an answer."""
+        if self.is_bare:
+            return answer
+        return bracketed(substituted(tree, self.expression, {_ASKED: answer}))
+
+
+def places_of(tree: ModuleTree, asked: Asked, finding: Finding) -> Sequence[Place]:
+    """Return where loops get what is asked for: there, or where its function is called.
+
+    :raises Refusal: no loop does, or its function does more than to ask.
+    """
+    if innermost_loop(tree, asked.node) is not None:
+        return [Place(asked.node, asked, cst.Name(_ASKED), asked.gone)]
+    lines = {line for name, line, _ in finding.callers if name == finding.filename}
+    found = list(_called(tree, asked, cst.Name(_ASKED), asked.node, lines, _DEPTH))
+    if not found:
+        raise Refusal("no loop over something known is around it in its function")
+    return found
+
+
+def _called(
+    tree: ModuleTree,
+    asked: Asked,
+    expression: cst.BaseExpression,
+    node: cst.BaseExpression,
+    lines: set[int],
+    depth: int,
+) -> Iterator[Place]:
+    """Yield the places that call the function of a node, through further helpers."""
+    helper = tree.function_of(node)
+    if helper is None or depth == 0:
+        return
+    asked, given = _returned(tree, helper, asked, expression, node)
+    for call in calls_of(tree, helper, lines):
+        values = arguments_of(helper, call)
+        _check_names(tree, helper, asked, given, call)
+        outer: Any = tree.parent(call) if helper.asynchronous is not None else call
+        if helper.asynchronous is not None and not isinstance(outer, cst.Await):
+            raise Refusal(f"{helper.name.value}() is called without waiting for it")
+        there = _moved(tree, asked, values, tree.function_of(call))
+        around = substituted(tree, given, values)
+        if innermost_loop(tree, call) is not None:
+            yield Place(outer, there, around)
+        else:
+            yield from _called(tree, there, around, outer, set(), depth - 1)
+
+
+def _returned(
+    tree: ModuleTree,
+    helper: cst.FunctionDef,
+    asked: Asked,
+    expression: cst.BaseExpression,
+    node: cst.BaseExpression,
+) -> tuple[Asked, cst.BaseExpression]:
+    """Return what a function gives back, around what is asked for.
+
+    :raises Refusal: it does more than to ask, or is none that can be called by its name alone.
+    """
+    name = helper.name.value
+    if helper.decorators or not isinstance(tree.parent(helper), cst.Module):
+        raise Refusal(f"{name}() is called through a decorator or an object")
+    body: Any = helper.body
+    steps = list(body.body)
+    last = steps[-1] if steps else None
+    if not isinstance(last, cst.SimpleStatementLine) or len(last.body) != 1:
+        raise Refusal(f"{name}() does more than to ask")
+    (returning,) = last.body
+    if not isinstance(returning, cst.Return) or returning.value is None:
+        raise Refusal(f"{name}() does more than to ask")
+
+    def marked(given: cst.BaseExpression) -> Any:
+        return given.visit(_Marking(node, expression))
+
+    value = marked(returning.value)
+    value, lines = written_out(tree, value, returning, helper.body, marked)
+    if _ASKED not in names_in(value):
+        raise Refusal(f"what is asked for is not what {name}() gives back")
+    known = {id(each) for each in (*lines, *asked.gone, last)}
+    for each in steps:
+        if id(each) not in known and not m.matches(
+            each, m.SimpleStatementLine([m.Expr(m.SimpleString())])
+        ):
+            raise Refusal(f"{name}() does more than to ask")
+    if (names_in(value) | _names_of(asked)) & bound_in(tree, helper.body):
+        raise Refusal(f"{name}() works with variables of its own")
+    if any(isinstance(each, cst.Await) for each in tree.walk(value)):
+        raise Refusal(f"{name}() waits for something else, too")
+    return asked, value
+
+
+class _Marking(cst.CSTTransformer):
+    """Puts an expression in the place of what asks, which may have been copied meanwhile."""
+
+    def __init__(self, asked: cst.BaseExpression, expression: cst.BaseExpression) -> None:
+        super().__init__()
+        self._asked = asked
+        self._expression = expression
+
+    def on_leave(self, original_node: Any, updated_node: Any) -> Any:
+        is_asked = isinstance(original_node, type(self._asked))
+        if is_asked and original_node.deep_equals(self._asked):
+            return self._expression
+        return updated_node
+
+
+def calls_of(tree: ModuleTree, helper: cst.FunctionDef, lines: set[int]) -> Iterator[cst.Call]:
+    """Yield the calls of a function by its name.
+
+    :param lines: those that count; all of them where it is empty.
+    """
+    name = helper.name.value
+    for each in tree.walk():
+        if isinstance(each, cst.Call) and m.matches(each.func, m.Name(name)):
+            function = tree.function_of(each)
+            if function is not None and name in bound_in(tree, function):
+                continue
+            if not lines or tree.first_line(each) in lines:
+                yield each
+
+
+def _check_names(
+    tree: ModuleTree,
+    helper: cst.FunctionDef,
+    asked: Asked,
+    given: cst.BaseExpression,
+    call: cst.Call,
+) -> None:
+    """See to it that what a helper names means the same where it is called.
+
+    :raises Refusal: the caller has a variable of that name.
+    """
+    parameters = {each.name.value for each in helper.params.params}
+    function = tree.function_of(call)
+    own = bound_in(tree, function) if function is not None else set()
+    if ((names_in(given) | _names_of(asked)) - parameters) & own:
+        raise Refusal(f"{helper.name.value}() and what calls it mean different things by a name")
+
+
+def _names_of(asked: Asked) -> set[str]:
+    parts = [each.value for each in asked.root]
+    parts += [each.value for step in asked.steps for each in step.args]
+    parts += [cst.parse_expression(each) for each in (asked.session, asked.query) if each]
+    return {name for each in parts for name in names_in(each)}
+
+
+def arguments_of(
+    helper: cst.FunctionDef, call: cst.Call, *, made: bool = False
+) -> dict[str, cst.BaseExpression]:
+    """Return what each parameter is given by a call.
+
+    :param made: an argument may be made there, since it is used once.
+
+    :raises Refusal: that cannot be seen, or is worked out by calls.
+    """
+    parameters = helper.params
+    names = [each.name.value for each in parameters.params]
+    if parameters.star_kwarg or parameters.kwonly_params or parameters.posonly_params:
+        raise Refusal("the function takes its arguments in a way of its own")
+    if isinstance(parameters.star_arg, cst.Param) or any(each.star for each in call.args):
+        raise Refusal("the function takes its arguments in a way of its own")
+    values = {
+        each.name.value: each.default for each in parameters.params if each.default is not None
+    }
+    for place, argument in enumerate(call.args):
+        name = argument.keyword.value if argument.keyword is not None else names[place]
+        values[name] = argument.value
+    is_plain = made or all(isinstance(each, _PLAIN) for each in values.values())
+    if values.keys() != set(names) or not is_plain:
+        raise Refusal("the function is called with what is worked out there")
+    return values
+
+
+def _moved(
+    tree: ModuleTree,
+    asked: Asked,
+    values: dict[str, cst.BaseExpression],
+    function: cst.FunctionDef | None,
+) -> Asked:
+    """Return what is asked for as the caller would write it."""
+
+    def there(code: str) -> str:
+        return tree.code(substituted(tree, cst.parse_expression(code), values)) if code else code
+
+    def arguments(given: Sequence[cst.Arg]) -> list[cst.Arg]:
+        return [each.with_changes(value=substituted(tree, each.value, values)) for each in given]
+
+    return replace(
+        asked,
+        function=function,
+        session=there(asked.session),
+        query=there(asked.query) if asked.query is not None else None,
+        root=arguments(asked.root),
+        steps=[Step(each.name, arguments(each.args)) for each in asked.steps],
+        gone=(),
+    )

@@ -1,0 +1,116 @@
+"""One select before a loop, and a dictionary, in the place of one select for each turn of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import libcst as cst
+from libcst import matchers as m
+
+from flask_perfkit.audit.patches.code.loops import Loop, innermost_loop, loop_around
+from flask_perfkit.audit.patches.code.module import ModuleTree, bracketed
+from flask_perfkit.audit.patches.code.names import names_in
+from flask_perfkit.audit.patches.code.refusal import Refusal
+from flask_perfkit.audit.patches.code.steps import written_out
+from flask_perfkit.audit.patches.reads.answers import Answer
+from flask_perfkit.audit.patches.reads.asked import Asked
+from flask_perfkit.audit.patches.reads.asking import asked_at
+from flask_perfkit.audit.patches.reads.batches import answer_of
+from flask_perfkit.audit.patches.reads.children import of_children
+from flask_perfkit.audit.patches.reads.gets import Got, asked_by, gots_at, keep_in_session
+from flask_perfkit.audit.patches.reads.helpers import Place, places_of
+from flask_perfkit.audit.patches.reads.keys import Keyed, keyed
+from flask_perfkit.recording.findings import Finding
+
+_TAKES_ALL = (cst.Arg, cst.Assign, cst.If, cst.Return)
+
+
+def prefetch(tree: ModuleTree, lineno: int, finding: Finding) -> None:
+    """Ask before the loop for all keys, and look each up in its turn.
+
+    :raises Refusal: the statement or the loop is not of the plain kind for which that is sure.
+    """
+    gots = gots_at(tree, lineno)
+    if len(gots) == 1:
+        _by_key(tree, gots[0], finding)
+        return
+    try:
+        asked = asked_at(tree, lineno, finding.subject)
+    except Refusal as refusal:
+        if "." in finding.subject:
+            raise Refusal("no loader option can be put on the select") from refusal
+        raise
+    for place in places_of(tree, asked, finding):
+        _prefetch(tree, place)
+
+
+def _by_key(tree: ModuleTree, got: Got, finding: Finding) -> None:
+    asked = asked_by(tree, got)
+    if asked is None:
+        keep_in_session(tree, got)
+        return
+    try:
+        for place in places_of(tree, asked, finding):
+            _prefetch(tree, place)
+    except Refusal:
+        if innermost_loop(tree, got.call) is None:
+            raise
+        keep_in_session(tree, got)
+
+
+def _prefetch(tree: ModuleTree, place: Place) -> None:
+    loop = loop_around(tree, place.node)
+    asked = _in_turn(tree, place, loop)
+    if names_in(cst.parse_expression(asked.session or asked.query or "")) & loop.names:
+        raise Refusal("each turn has a session of its own")
+    split = keyed(tree, asked, loop)
+    loop.check_keys(place.node, [key.value for key in split.keys])
+    answer = answer_of(tree, asked, split, loop.new_name)
+    loop.check_reads(place.node, answer.leaves_alone, answer.told_by)
+    if "with_for_update" in asked.names and loop.is_left_early():
+        raise Refusal("rows would be locked that the loop never comes to")
+    _put(tree, place, loop, asked, split, answer)
+
+
+def _in_turn(tree: ModuleTree, place: Place, loop: Loop) -> Asked:
+    """Return what is asked for, with what the loop's own variables were given."""
+    asked = of_children(tree, place.asked, loop)
+    if not isinstance(loop.node, cst.For):
+        return asked
+    steps = []
+    for step in asked.steps:
+        args = []
+        for each in step.args:
+            value, _ = written_out(tree, each.value, place.node, loop.body)
+            args.append(each.with_changes(value=value))
+        steps.append(step._replace(args=args))
+    return replace(asked, steps=steps)
+
+
+def _put(
+    tree: ModuleTree, place: Place, loop: Loop, asked: Asked, split: Keyed, answer: Answer
+) -> None:
+    if answer.imports:
+        tree.need(answer.imports)
+    name = loop.new_name(answer.name)
+    keys = loop.all_of(split.value(tree))
+    loop.insert_before(answer.fetching(name, keys, loop.new_name, awaits=asked.awaits))
+    found = answer.found(name, split.value(tree))
+    if answer.is_list:
+        found = _listed(tree, place, found)
+    expression = place.around(tree, cst.parse_expression(found))
+    if not isinstance(tree.parent(place.node), _TAKES_ALL):
+        expression = bracketed(expression)
+    tree.replace(place.node, lambda _: expression)
+    for line in place.gone:
+        tree.replace(line, lambda _: cst.RemoveFromParent())
+
+
+def _listed(tree: ModuleTree, place: Place, found: str) -> str:
+    """Return rows as they were: a list of each turn's own, where somebody may change it."""
+    above = tree.parent(place.node)
+    walks = isinstance(above, cst.For | cst.CompFor) and above.iter is place.node
+    counts = isinstance(above, cst.Arg) and m.matches(
+        tree.parent(above) or above, m.Call(m.Name("len"))
+    )
+    return found if place.is_bare and (walks or counts) else f"list({found})"

@@ -1,0 +1,1 @@
+"""Writes of a loop sent as one."""
