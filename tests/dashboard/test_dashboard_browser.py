@@ -124,7 +124,7 @@ def test_a_list_is_filtered_and_its_address_says_how(opened: Open) -> None:
 
 
 def _is_dark(page: Page) -> bool:
-    colour: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    colour: str = page.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
     return all(int(part) < 60 for part in re.findall(r"\d+", colour)[:3])
 
 
@@ -135,6 +135,7 @@ def test_dark_and_light_follow_the_system_and_the_switch(opened: Open, mode: str
     page.get_by_role("button", name="Dark mode").click()
     assert _is_dark(page) is (mode != "dark")
     page.get_by_role("link", name="Findings", exact=True).click()
+    page.wait_for_url("**/findings*")
     assert _is_dark(page) is (mode != "dark")
 
 

