@@ -41,9 +41,11 @@ USERS = 10
 
 def fill(session: Session) -> None:
     """Add ten users, each with one document."""
-    for number in range(1, USERS + 1):
-        session.add(User(id=number, name=f"user {number}"))
-        session.add(Document(id=number, user_id=number, title=f"document {number}"))
+    numbers = range(1, USERS + 1)
+    users = [{"id": n, "name": f"user {n}", "bio": "b", "motto": "m"} for n in numbers]
+    documents = [{"id": n, "user_id": n, "title": f"document {n}"} for n in numbers]
+    session.execute(sa.insert(User.__table__), users)
+    session.execute(sa.insert(Document.__table__), documents)
     session.commit()
 
 

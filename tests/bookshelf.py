@@ -57,20 +57,27 @@ class Tag(Base):
     name: Mapped[str]
 
 
+AUTHORS = range(1, 11)
+BOOKS = [(6 * author - 5 + each, author, each) for author in AUTHORS for each in range(6)]
+ROWS: dict[sa.Table, list[dict[str, object]]] = {
+    Base.metadata.tables["authors"]: [
+        *({"id": n, "name": f"author {n}", "biography": "b" * 500} for n in AUTHORS),
+        {"id": 11, "name": "Editor", "biography": "none"},
+    ],
+    Base.metadata.tables["tags"]: [{"id": n, "name": f"tag {n - 1}"} for n in range(1, 6)],
+    Base.metadata.tables["awards"]: [{"id": n, "author_id": author} for n, author, _ in BOOKS],
+    Base.metadata.tables["books"]: [
+        {"id": n, "title": f"book {each}", "pages": 100, "author_id": author, "editor_id": 11}
+        for n, author, each in BOOKS
+    ],
+    book_tags: [{"book_id": n, "tag_id": tag} for n, _, _ in BOOKS for tag in range(1, 6)],
+}
+
+
 def fill(session: Session) -> None:
     """Add 10 authors, each with 6 books of 100 pages and 6 awards; each book has 5 tags."""
-    tags = [Tag(name=f"tag {number}") for number in range(5)]
-    editor = Author(name="Editor", biography="none", id=11)
-    session.add_all([editor, *tags])
-    session.flush()
-    for number in range(1, 11):
-        author = Author(id=number, name=f"author {number}", biography="b" * 500)
-        author.awards = [Award() for _ in range(6)]
-        author.books = [
-            Book(title=f"book {each}", pages=100, editor_id=editor.id, tags=tags)
-            for each in range(6)
-        ]
-        session.add(author)
+    for table, rows in ROWS.items():
+        session.execute(sa.insert(table), rows)
     session.commit()
 
 

@@ -34,21 +34,19 @@ def ask(connection: sa.Connection, times: int) -> None:
         connection.exec_driver_sql("SELECT name FROM user WHERE id = ?", (number,)).scalar()
 
 
-def test_a_hundred_thousand_statements_are_counted_exactly_in_bounded_memory(
-    connection: sa.Connection,
-) -> None:
+def test_many_statements_are_counted_exactly_in_bounded_memory(connection: sa.Connection) -> None:
     with QueryCounter() as counter:
-        ask(connection, 95_000)
-        assert counter.count == 95_000
+        ask(connection, 20_000)
+        assert counter.count == 20_000
         tracemalloc.start()
         ask(connection, 5_000)
         grown, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
 
-    assert counter.count == 100_000
+    assert counter.count == 25_000
     assert grown < 2_000_000, f"{grown:,} bytes of 5,000 statements more are kept"
     (finding,) = counter.findings
-    assert (finding.kind, finding.count) == ("n_plus_one", 100_000)
+    assert (finding.kind, finding.count) == ("n_plus_one", 25_000)
     assert len(counter.queries) <= MOST_EXECUTIONS + MOST_RECORDS
 
 
