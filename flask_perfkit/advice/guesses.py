@@ -24,7 +24,7 @@ from flask_perfkit.faults import log_once
 _PART = 10
 """One request in so many is counted as one for these values."""
 
-Values = Mapping[BindParameter[Any], Any]
+Values = Mapping[BindParameter[Any], BindParameter[Any]]
 
 
 class Guesses:
@@ -50,7 +50,7 @@ class Guesses:
 
     def _values(self, recorded: RecordedStatement) -> Iterator[Values]:
         """Yield values to ask for, each in the place of a parameter."""
-        found: dict[BindParameter[Any], list[Any]] = {}
+        found: dict[BindParameter[Any], list[BindParameter[Any]]] = {}
         for clause in visitors.iterate(recorded.tree):
             column, bind = _compared(clause) or (None, None)
             if column is None or bind is None:
@@ -58,8 +58,8 @@ class Guesses:
             name = recorded.compiled.bind_names.get(bind)
             varies = recorded.constants.get(name) is VARIES
             values = self._values_of(column, recorded, varies=varies)
-            if values:
-                found[bind] = values
+            if values:  # as the column has them: a number may have been compared with a text
+                found[bind] = [literal(value, column.type) for value in values]
         for number in range(max(map(len, found.values()), default=0)):
             yield {bind: values[min(number, len(values) - 1)] for bind, values in found.items()}
 
@@ -94,7 +94,9 @@ def _asked_for(recorded: RecordedStatement, values: Values) -> RecordedStatement
         if not isinstance(element, BindParameter) or element.expanding:
             return None
         name = names.get(element)
-        value = literal(values.get(element, sample.values.get(name)), element.type)
+        value = values.get(element)
+        if value is None:
+            value = literal(sample.values.get(name), element.type)
         if element in values or recorded.constants.get(name) is VARIES:
             guessed.append(value)
         return value

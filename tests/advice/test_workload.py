@@ -59,6 +59,12 @@ def app(engine: sa.Engine) -> Flask:
             rows = session.scalars(sa.select(Reading).where(Reading.sensor == number))
             return str(len(rows.all()))
 
+    @app.get("/word/<number>")
+    def word(number: str) -> str:
+        with Session(engine) as session:
+            rows = session.scalars(sa.select(Reading).where(Reading.sensor == number))
+            return str(len(rows.all()))
+
     @app.get("/day/<day>")
     def day(day: str) -> str:
         with Session(engine) as session:
@@ -119,6 +125,15 @@ def test_advice_on_sqlite(app: Flask, engine: sa.Engine) -> None:
     assert one.unit == "steps"
     assert one.gain > 50
     assert sa.inspect(engine).get_indexes("reading") == []
+
+
+def test_a_number_may_be_compared_with_a_text(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Workload(app) as workload:
+        assert app.test_client().get("/word/7").text == "40"
+    assert [one.name for one in advise(workload, guessed=True).create] == ["ix_reading_sensor"]
+    assert caplog.records == []
 
 
 def test_a_rewrite_on_sqlite(app: Flask) -> None:
