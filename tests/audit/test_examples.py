@@ -22,6 +22,11 @@ class Company(db.Model):  # type: ignore[name-defined, misc]
     staff: Mapped[list[Worker]] = relationship()
 
 
+class Permit(db.Model):  # type: ignore[name-defined, misc]
+    company_id: Mapped[int] = mapped_column(ForeignKey("company.id"), primary_key=True)
+    trade: Mapped[str] = mapped_column(primary_key=True)
+
+
 class Worker(db.Model):  # type: ignore[name-defined, misc]
     id: Mapped[int] = mapped_column(primary_key=True)
     company_id: Mapped[int] = mapped_column(ForeignKey("company.id"))
@@ -43,6 +48,8 @@ def app() -> Iterator[Flask]:
     with app.app_context():
         db.create_all()
         db.session.add_all(Company(id=number, slug=f"company-{number}") for number in (1, 2, 3))
+        permits = ((1, "roof"), (2, "roof"), (2, "wall"))
+        db.session.add_all(Permit(company_id=key, trade=trade) for key, trade in permits)
         owners = {11: 1, 12: 2, 13: 2, 14: 3, 15: 3, 16: 3}
         db.session.add_all(Worker(id=key, company_id=owner) for key, owner in owners.items())
         sheets = {"a": 11, "b": 12, "c": 12, "d": 14}
@@ -62,9 +69,9 @@ def paths(app: Flask, rule: str) -> list[str | None]:
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
-        # The company with the most workers, and that with the fewest.
-        ("/companies/<int:id>", ["/companies/3", "/companies/1"]),
-        ("/company/<int:company_id>/edit", ["/company/3/edit", "/company/1/edit"]),
+        # The company with the most permits, and that with the fewest.
+        ("/companies/<int:id>", ["/companies/2", "/companies/1"]),
+        ("/company/<int:company_id>/edit", ["/company/2/edit", "/company/1/edit"]),
         ("/workers/<int:pk>", ["/workers/12", "/workers/14"]),
         # A relationship's name names what it leads to.
         ("/staff/<int:id>", ["/staff/12", "/staff/14"]),
