@@ -43,22 +43,32 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
 def _finding(cause: Cause, profile: Profile, wide: list[tuple[float, str]]) -> Finding:
     names = [name for _, name in wide]
     size = sum(width for width, _ in wide) * cause.rows / 1024
-    fix = ", ".join(f"defer({name})" for name in names)
+    cure = _deferring(cause, names)
+    if cure:
+        fix = ", ".join(option.code for option in cure)
+        advice = f"add {fix}, or name what is needed with load_only()"
+    else:
+        fix = advice = f"leave {', '.join(names)} out, with defer() or load_only()"
     message = (
         f"{', '.join(names)} loaded for {cause.rows:,} rows (about {size:,.0f} KB) "
-        f"{place(cause, profile)} and never read; "
-        f"add {fix}, or name what is needed with load_only()"
+        f"{place(cause, profile)} and never read; {advice}"
     )
-    cure = _deferring(cause, names)
     return finding_of(
         "unused_columns", cause, profile, message=message, fix=fix, subject=names[0], cure=cure
     )
 
 
 def _deferring(cause: Cause, names: list[str]) -> tuple[LoaderOption, ...]:
-    """Return the options that leave columns out, where the statement takes them."""
+    """Return the options that leave columns out; none where the code cannot put each there.
+
+    What a loader option brought, by a join or a select of its own, would need the option's way.
+    """
     issued = known(cause.issued)
-    found = [defer_option(issued, name) for name in names] if issued is not None else [None]
+    if issued is None or cause.reason.kind != "statement":
+        return ()
     sent = sent_by(cause)
-    options = tuple(replace(each, sent=sent) for each in found if each is not None)
+    found = [defer_option(issued, name) for name in names]
+    options = tuple(
+        replace(each, sent=sent) for each in found if each is not None and not each.is_of_alias
+    )
     return options if len(options) == len(names) else ()

@@ -127,9 +127,7 @@ def test_advice_on_sqlite(app: Flask, engine: sa.Engine) -> None:
     assert sa.inspect(engine).get_indexes("reading") == []
 
 
-def test_a_number_may_be_compared_with_a_text(
-    app: Flask, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_number_may_be_compared_with_a_text(app: Flask, caplog: pytest.LogCaptureFixture) -> None:
     with Workload(app) as workload:
         assert app.test_client().get("/word/7").text == "40"
     assert [one.name for one in advise(workload, guessed=True).create] == ["ix_reading_sensor"]

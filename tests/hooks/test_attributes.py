@@ -15,6 +15,7 @@ from sqlalchemy.orm import (
     InstrumentedAttribute,
     Mapped,
     Session,
+    aliased,
     defer,
     joinedload,
     lazyload,
@@ -271,6 +272,23 @@ def test_the_fix_ends_it(session: Session, statement: object) -> None:
     with QueryCounter() as counter:
         assert len([author.name for author in session.scalars(statement)]) == 11  # type: ignore[call-overload]
     assert unread(counter) == {}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        select(Book).options(joinedload(Book.author)),
+        select(Book).options(selectinload(Book.author)),
+        select(aliased(Author)),
+    ],
+    ids=["joinedload", "selectinload", "alias"],
+)
+def test_where_defer_alone_is_no_option_of_the_select(session: Session, statement: object) -> None:
+    with QueryCounter() as counter:
+        for found in session.scalars(statement):  # type: ignore[call-overload]
+            assert (found.author if isinstance(found, Book) else found).name
+    (finding,) = unread(counter).values()
+    assert finding.fix == "leave Author.biography out, with defer() or load_only()"
 
 
 def test_a_column_that_was_read_is_none(session: Session) -> None:
