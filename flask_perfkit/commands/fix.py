@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 from flask.cli import with_appcontext
 
 from flask_perfkit.commands.group import asking_options, errors_said, perfkit, progress, watched_app
+
+if TYPE_CHECKING:
+    from flask_perfkit.audit.patches.patch import Patch
 
 
 @perfkit.command("fix")
@@ -25,10 +31,20 @@ def fix_command(
     app = watched_app()
     with errors_said():
         findings = audit(app, paths=paths, headers=headers, login=login, progress=progress).findings
-        failed = False
+        patches = []
         for patch in patched(app, findings, writes=writes):
             click.echo(f"# {patch.message}")
             click.echo(patch.diff)
-            failed = failed or (writes and patch.holds and not patch.written)
-    if failed:
+            patches.append(patch)
+    holding = [patch for patch in patches if patch.holds]
+    click.echo(_summary(holding, writes=writes), err=True)  # what is piped to a file is a diff
+    if writes and not all(patch.written for patch in holding):
         raise click.exceptions.Exit(1)
+
+
+def _summary(holding: Sequence[Patch], *, writes: bool) -> str:
+    """Say in a line how many patches there are, and what comes next."""
+    if writes:
+        written = sum(patch.written for patch in holding)
+        return f"Patches written: {written}." + (" Run your tests." if written else "")
+    return f"Patches that hold: {len(holding)}." + (" --apply writes them." if holding else "")

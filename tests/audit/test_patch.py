@@ -271,10 +271,12 @@ def test_the_command_prints_and_writes(app: Flask, written: Any) -> None:
     assert shown.exit_code == 0, shown.output
     assert "# Document.user: same response, 11 -> 1 queries" in shown.stdout
     assert "+from sqlalchemy.orm import joinedload" in shown.stdout
+    assert shown.stderr.endswith("Patches that hold: 1. --apply writes them.\n")
     assert path.read_text() == HEAD + OPTION
 
     done = app.test_cli_runner().invoke(args=["perfkit", "fix", "--apply"])
     assert done.exit_code == 0, done.output
+    assert done.stderr.endswith("Patches written: 1. Run your tests.\n")
     assert "select(Document).options(joinedload(Document.user))" in path.read_text()
 
 
