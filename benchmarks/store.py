@@ -30,7 +30,7 @@ from flask_perfkit.store.packing import packed
 from flask_perfkit.store.places.place import Place
 from flask_perfkit.store.places.sqlite import SQLitePlace
 from flask_perfkit.store.reading import Period, RequestFilter
-from flask_perfkit.store.store import KeptStore
+from flask_perfkit.store.store import Store
 from flask_perfkit.store.tally import Tally
 from flask_perfkit.store.writer import Writer
 
@@ -90,7 +90,7 @@ def measured(name: str, place: Place, profiles: int) -> Iterator[str]:
     count, size = place.size()
     yield f"{name}: {count:,} profiles, {size / 1e6:.1f} MB"
     yield f"  written in {elapsed:.1f} s: {cpu / profiles * 1e6:,.0f} us of CPU each"
-    store = KeptStore(place, Writer(place, tally, Keeper(keeps_all=False), name), name, profiles)
+    store = Store(place, Writer(place, tally, Keeper(keeps_all=False), name), name, profiles)
     day, hour = Period.last(DAY), Period.last(3_600)
     route = store.routes(day).items[0].key
     readings = {

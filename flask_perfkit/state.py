@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from flask_perfkit.alerts.monitor import Monitor
     from flask_perfkit.cache.cache import Cache
     from flask_perfkit.recording.profile import Profile
-    from flask_perfkit.store.reading import Store
+    from flask_perfkit.store.store import Store
     from flask_perfkit.wsgi import Edge
 
 MOST_REPLAYS = 200

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from flask import Flask
 
-    from flask_perfkit.store.reading import Store
+    from flask_perfkit.store.store import Store
 
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _AGO = re.compile(r"(\d+)([smhd])")

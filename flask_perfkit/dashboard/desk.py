@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flask_perfkit.recording.issued import Issued
     from flask_perfkit.recording.profile import Profile
     from flask_perfkit.state import State
-    from flask_perfkit.store.reading import Store
+    from flask_perfkit.store.store import Store
 
 _MOST_KEPT = 500
 

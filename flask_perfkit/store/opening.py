@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from flask_perfkit.store.keeping import Keeper
 from flask_perfkit.store.looks import CacheLook, Looks, ProcessLook
 from flask_perfkit.store.places.place import Place
-from flask_perfkit.store.store import KeptStore
+from flask_perfkit.store.store import Store
 from flask_perfkit.store.tally import Tally
 from flask_perfkit.store.writer import Writer
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def open_store(
     app: Flask, db: Any, settings: Settings, excludes: Callable[[str], bool], *, counts_all: bool
-) -> KeptStore:
+) -> Store:
     """Open the store of an application; nothing is connected or written yet.
 
     :param excludes: says which endpoints are left out.
@@ -42,7 +42,7 @@ def open_store(
             lambda: (CacheLook(), ProcessLook(app, db)),
         ),
     )
-    return KeptStore(place, writer, shown, limit)
+    return Store(place, writer, shown, limit)
 
 
 def shown_url(url: str) -> str:

@@ -1,4 +1,4 @@
-"""What can be read from a store: the protocol, and plain data for each page that shows it.
+"""What can be read from a store: plain data for each page that shows it.
 
 Moments are seconds since the epoch, durations are seconds. A count that was scaled up from a
 sample is a fraction, and what it belongs to says ``is_estimated``: it is shown with a "~".
@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import time
-from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import Generic, Literal, NamedTuple, TypeVar
 
-from flask_perfkit.recording.findings import SEVERITIES, Finding
+from flask_perfkit.recording.findings import SEVERITIES
 from flask_perfkit.store.histogram import Histogram
 
 T = TypeVar("T")
@@ -119,7 +119,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class StoredFinding:
-    """One finding as one profile had it: a :class:`Finding` without what lives in a process.
+    """One finding as one profile had it: a ``Finding`` without what lives in a process.
 
     ``id`` is the same for all findings of its kind and subject at its line. ``reason`` is why
     the code allows it, None where it does not.
@@ -366,73 +366,3 @@ class StoreInfo:
     limit: int
     size: int
     lost: int
-
-
-class Store(Protocol):
-    """The stored picture of an application, of all processes that write to it.
-
-    Each method may raise :class:`~flask_perfkit.errors.StoreError`, which says what is wrong with
-    the place where it is kept: a server that is gone, a file that cannot be read.
-    """
-
-    def routes(
-        self,
-        period: Period,
-        *,
-        search: str = "",
-        kind: Kind | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> Found[Route]:
-        """Return routes, jobs and commands, the one that time was spent with most first."""
-
-    def route(self, key: RouteKey, period: Period) -> Route | None:
-        """Return one of them; None where nothing of it is known in the period."""
-
-    def findings(
-        self,
-        period: Period,
-        *,
-        search: str = "",
-        route: RouteKey | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> Found[FindingTotals]:
-        """Return what was found, allowed and gone ones too, the most costly first."""
-
-    def requests(
-        self, period: Period, only: RequestFilter, *, limit: int = 50, offset: int = 0
-    ) -> Found[Summary]:
-        """Return stored requests, jobs and commands."""
-
-    def profile(self, profile_id: str) -> StoredProfile | None:
-        """Return a stored profile; None where it is not kept (any more)."""
-
-    def statements(
-        self,
-        period: Period,
-        *,
-        search: str = "",
-        route: RouteKey | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> Found[StatementTotals]:
-        """Return statements, the one that most time was spent with first."""
-
-    def statement(self, fingerprint: str, period: Period) -> StatementTotals | None:
-        """Return one statement; None where it was not sent in the period."""
-
-    def caches(self, period: Period) -> list[CacheTotals]:
-        """Return how often which cache was asked by which route, the most asked first."""
-
-    def drops(self, period: Period) -> list[CacheDrops]:
-        """Return which tables' changes dropped values of which caches, the most frequent first."""
-
-    def system(self, period: Period) -> list[SystemPoint]:
-        """Return the figures of the processes over time."""
-
-    def info(self) -> StoreInfo:
-        """Say what is kept, and what was lost."""
-
-    def living(self, finding_id: str) -> Finding | None:
-        """Return a finding of this process as it was found last, with its cure, if it was here."""

@@ -9,7 +9,8 @@ from textwrap import wrap
 from typing import Any
 
 from flask_perfkit.recording.wording import line, milliseconds, size
-from flask_perfkit.store.reading import FindingTotals, Found, Period, Route, Store
+from flask_perfkit.store.reading import FindingTotals, Found, Period, Route
+from flask_perfkit.store.store import Store
 from flask_perfkit.system.indexes import IndexUse
 
 _WIDTH = 80

@@ -58,8 +58,11 @@ T = TypeVar("T")
 _UNKNOWN = "(no longer known)"
 
 
-class KeptStore:
-    """What all processes wrote to a place; see :class:`flask_perfkit.store.reading.Store`.
+class Store:
+    """The stored picture of an application, of all processes that write to it.
+
+    What reads it may raise :class:`~flask_perfkit.errors.StoreError`, which says what is wrong with
+    the place where it is kept: a server that is gone, a file that cannot be read.
 
     :param url: what is shown of the place; no password in it.
     """
@@ -97,7 +100,7 @@ class KeptStore:
         return Found(page, len(routes))
 
     def route(self, key: RouteKey, period: Period) -> Route | None:
-        """Return one of them."""
+        """Return one of them; None where nothing of it is known in the period."""
         with self._read():
             series = self._series(ROUTES, period)
             kinds = self._kinds_found(self._series(FINDINGS, period))
@@ -114,7 +117,7 @@ class KeptStore:
         limit: int = 50,
         offset: int = 0,
     ) -> Found[FindingTotals]:
-        """Return what was found, the most costly first."""
+        """Return what was found, allowed and gone ones too, the most costly first."""
         with self._read():
             series = self._series(FINDINGS, period)
             routes = self._series(ROUTES, period)
@@ -142,7 +145,7 @@ class KeptStore:
             return self._place.requests(period, only, limit, offset)
 
     def profile(self, profile_id: str) -> StoredProfile | None:
-        """Return a stored profile."""
+        """Return a stored profile; None where it is not kept (any more)."""
         with self._read():
             body = self._place.profile(profile_id)
         return unpacked(body) if body is not None else None
@@ -164,18 +167,18 @@ class KeptStore:
         return Found(found[offset : offset + limit], len(found))
 
     def statement(self, fingerprint: str, period: Period) -> StatementTotals | None:
-        """Return one statement."""
+        """Return one statement; None where it was not sent in the period."""
         with self._read():
             found = statements_of(self._series(STATEMENTS, period), None).get(fingerprint)
             return self._with_sql([found])[0] if found is not None else None
 
     def caches(self, period: Period) -> list[CacheTotals]:
-        """Return how often which cache was asked by which route."""
+        """Return how often which cache was asked by which route, the most asked first."""
         with self._read():
             return caches_of(self._series(CACHES, period))
 
     def drops(self, period: Period) -> list[CacheDrops]:
-        """Return which tables' changes dropped values of which caches."""
+        """Return which tables' changes dropped values of which caches, the most frequent first."""
         with self._read():
             return drops_of(self._series(DROPS, period))
 
@@ -191,7 +194,7 @@ class KeptStore:
         return StoreInfo(self._url, profiles, self._limit, size, self.writer.lost)
 
     def living(self, finding_id: str) -> Finding | None:
-        """Return a finding of this process as it was found last."""
+        """Return a finding of this process as it was found last, with its cure, if it was here."""
         return self.writer.living(finding_id)
 
     @contextmanager

@@ -6,7 +6,8 @@ from typing import Any
 
 from flask import Flask
 
-from flask_perfkit.store.reading import Period, RequestFilter, Store
+from flask_perfkit.store.reading import Period, RequestFilter
+from flask_perfkit.store.store import Store
 
 
 def store_of(app: Flask) -> Store:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from flask_perfkit.advice.shapes.shape import StatementShape
 
 if TYPE_CHECKING:
-    from flask_perfkit.store.reading import Period, Store
+    from flask_perfkit.store.reading import Period
+    from flask_perfkit.store.store import Store
 
 _MOST_STATEMENTS = 5_000
 
