@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from flask_perfkit.cache.process.fork import Lock
@@ -48,43 +49,35 @@ Way = Generator[Step, Any, T]
 
 def walk(way: Way[T]) -> T:
     """Go a way to its end in this thread."""
-    take: Callable[[], Step] = lambda: next(way)  # noqa: E731
-    while True:
-        try:
-            step = take()
-        except StopIteration as end:
-            result: T = end.value
-            return result
-        try:
-            answer = _done(step)
-        except BaseException as error:
-            raised = error
-            take = lambda: way.throw(raised)  # noqa: B023, E731
-        else:
-            sent = answer
-            take = lambda: way.send(sent)  # noqa: B023, E731
+    try:
+        _go(way, _done).send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise RuntimeError("a step in a thread was awaited")
 
 
 async def walk_async(way: Way[T]) -> T:
     """Go a way to its end in this task; its creators return what is to be awaited."""
-    take: Callable[[], Step] = lambda: next(way)  # noqa: E731
+    return await _go(way, _awaited)
+
+
+async def _go(way: Way[T], take: Callable[[Step], Awaitable[Any]]) -> T:
+    go_on: Callable[[], Step] = partial(next, way)
     while True:
         try:
-            step = take()
+            step = go_on()
         except StopIteration as end:
             result: T = end.value
             return result
         try:
-            answer = await _awaited(step)
+            go_on = partial(way.send, await take(step))
         except BaseException as error:
-            raised = error
-            take = lambda: way.throw(raised)  # noqa: B023, E731
-        else:
-            sent = answer
-            take = lambda: way.send(sent)  # noqa: B023, E731
+            go_on = partial(way.throw, error)
 
 
-def _done(step: Step) -> Any:
+async def _done(step: Step) -> Any:
+    """Take a step in this thread: nothing in here waits for an event loop."""
     if isinstance(step, Create):
         return step.creator()
     if isinstance(step, Acquire):
