@@ -108,7 +108,9 @@ def test_tutorial_prints_what_a_reader_gets(tmp_path: Path) -> None:
         timeout=60,
         check=True,
     )
-    assert MEASURED.sub("", result.stderr.strip()) == MEASURED.sub("", promised)
+    # On a machine that is busy with other work the request may be slow as well.
+    (said,) = re.findall(r"^n_plus_one: .*$", result.stderr, re.MULTILINE)
+    assert MEASURED.sub("", said) == MEASURED.sub("", promised)
 
 
 def test_every_page_that_the_readme_links_is_there() -> None:

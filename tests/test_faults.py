@@ -126,7 +126,8 @@ HOOKED = {
         "moving", "operation_of", "reason_of", "path_of", "Cause", "Executions",
     ],
     "recording.fingerprint": ["_shape_of", "Shape", "Comparison"],
-    "detectors.analysis": ["Profile", "detect", "uses_of", "perf_counter_ns"],
+    "detectors.analysis": ["Profile", "uses_of", "perf_counter_ns"],
+    "detectors.detection": ["detect"],
     "recording.profile": ["most_common", "Query"],
     "sinks.headers": ["line", "_quoted"],
 }  # fmt: skip
@@ -239,12 +240,12 @@ def test_a_fault_in_a_block_leaves_the_block_as_it_is(
 def test_a_detector_that_fails_is_passed_over(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from flask_perfkit import detectors
+    from flask_perfkit.detectors import detection
 
     def broken(*_: Any) -> list[Finding]:
         raise Fault
 
-    monkeypatch.setattr(detectors, "DETECTORS", (broken, *detectors.DETECTORS, broken))
+    monkeypatch.setattr(detection, "DETECTORS", (broken, *detection.DETECTORS, broken))
     with archive() as app, profiles(app) as collected:
         add_views(app)
         for _ in range(2):

@@ -15,7 +15,6 @@ from time import perf_counter_ns
 from typing import Any
 
 from flask_perfkit.config import Settings
-from flask_perfkit.detectors import detect
 from flask_perfkit.recording.allowances import Allowance
 from flask_perfkit.recording.causes import Record
 from flask_perfkit.recording.findings import AllowedFinding, Finding, worst_first
@@ -46,6 +45,8 @@ def analyse(recorder: Recorder, settings: Settings, **facts: Any) -> Profile:
 
     :param facts: the fields of :class:`Profile` that the recorder cannot know.
     """
+    from flask_perfkit.detectors.detection import detect
+
     causes, calls = recorder.fold(), recorder.calls
     if calls:
         facts |= _by_use(calls)
@@ -92,6 +93,8 @@ def _unmatched(
     allowances: tuple[Allowance, ...], profile: Profile, settings: Settings
 ) -> tuple[Allowance, ...]:
     """Return those allowances that would match nothing however much data there were."""
+    from flask_perfkit.detectors.detection import detect
+
     matched = {finding.allowance for finding in profile.allowed}
     left = [each for each in allowances if each.kind in _TELLING and each not in matched]
     if not left or (profile.status or 0) >= _FAILED:

@@ -4,7 +4,7 @@ import pytest
 from hand_made import cause, profile
 
 from flask_perfkit.config import Settings
-from flask_perfkit.detectors import detect
+from flask_perfkit.detectors.detection import detect
 
 SETTING = "SELECT value FROM settings WHERE settings.name = ?"
 
