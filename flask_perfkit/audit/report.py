@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from shutil import get_terminal_size
 from textwrap import wrap
 
@@ -31,7 +31,7 @@ def lines_of(audit: Audit) -> Iterator[str]:
         yield from _block(problem)
     away = [visit for visit in audit.visits if visit.was_turned_away]
     known = {visit.address.path for visit in (*away, *audit.failed)}
-    notes = [f"{visit.address.path}: {note}" for visit in audit.visits for note in visit.notes]
+    notes = _notes(audit)
     if audit.no_advice:
         notes.append(f"no advice on indexes: {audit.no_advice}")
     yield from _section("Worth knowing", notes)
@@ -55,13 +55,25 @@ def _block(problem: Problem) -> Iterator[str]:
     yield f"{severity}  {endpoint or path or finding.subject}"
     yield from _wrapped(finding.message)
     if others:
-        shown = ", ".join(path for _, path in others[:_MOST_ADDRESSES])
-        more = len(others) - _MOST_ADDRESSES
-        also = f"also shown by {shown}" + (f" and {more} more" if more > 0 else "")
+        also = f"also shown by {_some([path for _, path in others])}"
         cost = f"; {milliseconds(problem.cost)} in all" if problem.cost else ""
         yield from _wrapped(also + cost)
     if problem.proof is not None:
         yield from _wrapped(problem.proof.message)
+
+
+def _notes(audit: Audit) -> list[str]:
+    """Return what is to be said of addresses, those together of which it is the same."""
+    paths: dict[str, list[str]] = {}
+    for visit in audit.visits:
+        for note in visit.notes:
+            paths.setdefault(note, []).append(str(visit.address.path))
+    return [f"{_some(found)}: {note}" for note, found in paths.items()]
+
+
+def _some(paths: Sequence[str]) -> str:
+    more = len(paths) - _MOST_ADDRESSES
+    return ", ".join(paths[:_MOST_ADDRESSES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _checked(check: Check) -> str:
