@@ -26,10 +26,12 @@ def fix_command(
 ) -> None:
     """Print a patch for each finding whose fix holds; with --apply, write it."""
     from flask_perfkit.audit.audit import audit
+    from flask_perfkit.audit.patches.draft import require_libcst
     from flask_perfkit.audit.patches.patch import patched
 
     app = watched_app()
     with errors_said():
+        require_libcst()  # before each address is asked
         findings = audit(app, paths=paths, headers=headers, login=login, progress=progress).findings
         patches = []
         for patch in patched(app, findings, writes=writes):

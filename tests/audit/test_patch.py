@@ -280,6 +280,16 @@ def test_the_command_prints_and_writes(app: Flask, written: Any) -> None:
     assert "select(Document).options(joinedload(Document.user))" in path.read_text()
 
 
+def test_the_command_asks_nothing_without_libcst(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_perfkit.audit.patches.draft.find_spec", lambda name: None)
+    result = app.test_cli_runner().invoke(args=["perfkit", "fix"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.endswith("install flask-perfkit[fix]\n")
+    assert "GET" not in result.stderr
+
+
 def test_an_async_sleep_is_awaited(app: Flask, written: Any) -> None:
     module = written("""
         import time

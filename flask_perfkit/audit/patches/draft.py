@@ -42,14 +42,19 @@ class Draft:
     saves_time: bool = True
 
 
+def require_libcst() -> None:
+    """Raise ExtraMissing where libcst is not installed, without importing it."""
+    if find_spec("libcst") is None:
+        raise ExtraMissing("flask perfkit fix", "fix")
+
+
 def drafts(app: Flask, findings: tuple[Finding, ...]) -> Iterator[Draft]:
     """Yield the rewrites that may mend findings of one place, the best one first.
 
     :raises Refusal: there is none that is sure.
     :raises ExtraMissing: libcst is not installed.
     """
-    if find_spec("libcst") is None:
-        raise ExtraMissing("flask perfkit fix", "fix")
+    require_libcst()
     refusals = []
     is_any = False
     for way in _ways(app, findings):
