@@ -142,10 +142,11 @@ def test_a_user_of_flask_login(app: Flask) -> None:
             self.id = name
 
     manager = flask_login.LoginManager(app)
+    manager.session_protection = "strong"  # a session from elsewhere is ended
     manager.user_loader(lambda name: Person(name) if name == "7" else None)
 
     @app.get("/mine")
-    @flask_login.login_required
+    @flask_login.fresh_login_required
     def mine() -> str:
         return str(flask_login.current_user.id)
 
