@@ -42,12 +42,12 @@ class ExtraMissing(PerfKitError, ImportError):
     """A feature needs a package that is not installed.
 
     :param feature: what was asked for, as a user would name it.
-    :param extra: the name in ``pip install flask-perfkit[extra]``.
+    :param extra: the name in ``pip install 'flask-perfkit[extra]'``, quoted as some shells want it.
     """
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(
-            f"{feature} needs a package that is not installed: install flask-perfkit[{extra}]"
+            f"{feature} needs a package that is not installed: pip install 'flask-perfkit[{extra}]'"
         )
         self.extra = extra
 

@@ -48,7 +48,7 @@ def test_every_error_is_public() -> None:
 def test_a_missing_extra_names_what_to_install() -> None:
     error = ExtraMissing("Sealed cursors", "sealed")
     assert str(error) == (
-        "Sealed cursors needs a package that is not installed: install flask-perfkit[sealed]"
+        "Sealed cursors needs a package that is not installed: pip install 'flask-perfkit[sealed]'"
     )
     assert error.extra == "sealed"
 

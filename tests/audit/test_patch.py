@@ -286,7 +286,7 @@ def test_the_command_asks_nothing_without_libcst(
     monkeypatch.setattr("flask_perfkit.audit.patches.draft.find_spec", lambda name: None)
     result = app.test_cli_runner().invoke(args=["perfkit", "fix"])
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.endswith("install flask-perfkit[fix]\n")
+    assert result.stderr.endswith("pip install 'flask-perfkit[fix]'\n")
     assert "GET" not in result.stderr
 
 

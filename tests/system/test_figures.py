@@ -258,7 +258,7 @@ def test_without_psutil_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "psutil", None)
     with pytest.raises(
-        ExtraMissing, match=r"System metrics needs .* install flask-perfkit\[system\]"
+        ExtraMissing, match=r"System metrics needs .* install 'flask-perfkit\[system\]"
     ):
         look()
 

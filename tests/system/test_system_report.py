@@ -89,7 +89,7 @@ def test_without_psutil_the_extra_is_named(app: Flask, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "psutil", None)
     result = run(app)
     assert result.exit_code == 1
-    assert result.output.endswith("install flask-perfkit[system]\n")
+    assert result.output.endswith("pip install 'flask-perfkit[system]'\n")
 
 
 @contextmanager

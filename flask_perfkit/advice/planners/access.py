@@ -63,7 +63,7 @@ def _planning_only(connection: Connection, engine: Engine) -> Iterator[Planner]:
     except ExtraMissing as error:
         raise SetupError(
             "others work on this database, and building indexes would hold up what they write: "
-            "install flask-perfkit[ghost] to plan without building, run this on a copy, or "
+            "pip install 'flask-perfkit[ghost]' to plan without building, run this on a copy, or "
             "allow it with method='build' (flask perfkit indexes --method build)"
         ) from error
 
