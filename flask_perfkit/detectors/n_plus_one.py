@@ -13,11 +13,12 @@ from flask_perfkit.cures.selects import (
 from flask_perfkit.detectors.aggregation import aggregate_select, aggregates_by
 from flask_perfkit.detectors.loading import loading_fix
 from flask_perfkit.detectors.usage import Aggregate
-from flask_perfkit.detectors.walking import lets_go
+from flask_perfkit.detectors.walking import lets_go, waits
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.issued import commits_itself, known
 from flask_perfkit.recording.profile import Cause, Profile
-from flask_perfkit.recording.reason import NO_TABLE, is_of_catalog, is_primary_key
+from flask_perfkit.recording.reason import is_primary_key
+from flask_perfkit.recording.tables import NO_TABLE, is_of_catalog
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
 
 _GOING_ON = {"OFFSET", "LIMIT", "<", ">", "<=", ">=", "BETWEEN"}
@@ -105,7 +106,9 @@ def _is_paging(cause: Cause) -> bool:
     if any(operator == "OFFSET" for _, operator in cause.moves):
         return True
     goes_on = any(cause.moves[move] for move in cause.moves if move.operator in _GOING_ON)
-    return goes_on and (cause.most_rows > 1 or _is_window(cause) or _is_poll(cause))
+    if not goes_on:
+        return False
+    return cause.most_rows > 1 or _is_window(cause) or _is_poll(cause) or is_waited_for(cause)
 
 
 def _is_window(cause: Cause) -> bool:
@@ -115,6 +118,15 @@ def _is_window(cause: Cause) -> bool:
     lower = {column for column, operator in cause.moves if operator in (">", ">=", "BETWEEN")}
     upper = {column for column, operator in cause.moves if operator in ("<", "<=", "BETWEEN")}
     return bool(lower & upper)
+
+
+def is_waited_for(cause: Cause) -> bool:
+    """Tell whether a loop asks again and again for what others do meanwhile."""
+    return waits(_lines(cause))
+
+
+def _lines(cause: Cause) -> list[tuple[str | None, int | None]]:
+    return [(cause.filename, cause.lineno), *(each[:2] for each in cause.common_callers)]
 
 
 def _is_poll(cause: Cause) -> bool:
@@ -190,7 +202,7 @@ def _would_batch(cause: Cause, profile: Profile) -> bool:
         return False
     if ("isolation_level", "AUTOCOMMIT") in cause.target or commits_itself(cause.issued):
         return False
-    if lets_go([(cause.filename, cause.lineno), *cause.callers]):
+    if lets_go(_lines(cause)):
         return False
     return not cause.has_between(profile.written)
 

@@ -1,18 +1,21 @@
-"""How code walks the objects whose attribute loads lazily, read from its source."""
+"""How code walks what it asks for, read from its source: the loop around a line."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from flask_perfkit.detectors.usage import parsed
 
 _BRINGS_ITS_OWN = (ast.For, ast.AsyncFor, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_WAITS = {"sleep", "wait", "wait_for"}
+
+Line = tuple[str | None, int | None]
 
 
-def lets_go(lines: Iterable[tuple[str | None, int | None]]) -> bool:
+def lets_go(lines: Iterable[Line]) -> bool:
     """Tell whether code lets each object go before it takes the next one.
 
     A ``while`` loop takes one after the other out of somewhere, and a coroutine that walks nothing
@@ -20,30 +23,41 @@ def lets_go(lines: Iterable[tuple[str | None, int | None]]) -> bool:
 
     :param lines: the line that reads, then those that called it; the first with a loop tells.
     """
-    for filename, lineno in lines:
-        if filename is None or lineno is None:
-            continue
-        answer = _lets_go(filename, lineno)
-        if answer is not None:
-            return answer
-    return False
+    telling = (*_BRINGS_ITS_OWN, ast.While, ast.AsyncFunctionDef)
+    around = (node for line in lines for node in _around(*line) if isinstance(node, telling))
+    return isinstance(next(around, None), ast.While | ast.AsyncFunctionDef)
+
+
+def waits(lines: Iterable[Line]) -> bool:
+    """Tell whether a loop around one of the lines waits, for what others do meanwhile."""
+    return any(_waits(*line) for line in lines)
 
 
 @lru_cache(maxsize=500)
-def _lets_go(filename: str, lineno: int) -> bool | None:
-    """Return what the innermost loop around a line tells; None where there is none."""
+def _waits(filename: str | None, lineno: int | None) -> bool:
+    loops = (node for node in _around(filename, lineno) if not isinstance(node, _FUNCTIONS))
+    return any(_calls_to_wait(node) for loop in loops for node in ast.walk(loop))
+
+
+@lru_cache(maxsize=500)
+def _around(filename: str | None, lineno: int | None) -> tuple[ast.AST, ...]:
+    """Return the loops and functions around a line, from the inside out."""
+    if filename is None or lineno is None:
+        return ()
     module = parsed(filename)
+    nodes: Iterator[ast.AST] = ast.walk(module) if module is not None else iter(())
     around = [
         node
-        for node in (ast.walk(module) if module is not None else ())
+        for node in nodes
         if isinstance(node, (*_BRINGS_ITS_OWN, ast.While, *_FUNCTIONS))
         and node.lineno <= lineno <= (node.end_lineno or 0)
     ]
-    for node in reversed(around):  # the walk goes from the outside in
-        if isinstance(node, ast.While):
-            return True
-        if isinstance(node, _BRINGS_ITS_OWN):
-            return False
-        if isinstance(node, ast.AsyncFunctionDef):
-            return True
-    return None
+    return tuple(reversed(around))  # the walk goes from the outside in
+
+
+def _calls_to_wait(node: ast.AST) -> bool:
+    if not isinstance(node, ast.Call):
+        return False
+    called = node.func
+    name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", None)
+    return name in _WAITS

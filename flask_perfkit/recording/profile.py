@@ -16,7 +16,8 @@ from flask_perfkit.recording.callsite import Span
 from flask_perfkit.recording.findings import AllowedFinding, Finding
 from flask_perfkit.recording.fingerprint import WRITES, Comparison
 from flask_perfkit.recording.issued import Issued
-from flask_perfkit.recording.reason import Reason, Step, table_of
+from flask_perfkit.recording.reason import Reason, Step
+from flask_perfkit.recording.tables import NO_TABLE
 from flask_perfkit.recording.targets import Target
 
 MOST_EXECUTIONS = 1_000
@@ -27,6 +28,12 @@ MOST_VALUES = 10_000
 
 MOST_CALLERS = 10
 """Callers that a finding names."""
+
+ANY_TABLE = ""
+"""Where a statement writes of which that is not known: a procedure, a definition, a setting."""
+
+_READS = ("SELECT", "EXPLAIN", "SHOW", "SAVEPOINT", "RELEASE")
+"""How statements begin that change nothing."""
 
 _MOST_LOOKED_AT = 100
 _SECONDS = 1e-9
@@ -207,6 +214,15 @@ class Cause:
         return following < len(moments) and moments[following] < last
 
     @property
+    def may_do_anything(self) -> bool:
+        """Whether it may change what others read, to which table is not known."""
+        if self.operation in WRITES:
+            return False
+        if self.operation in _READS:
+            return self.reason.volatile and self.reason.subject == NO_TABLE
+        return True
+
+    @property
     def time(self) -> float:
         """Seconds that the executions took, their fetching included."""
         return self.duration + self.fetch_duration
@@ -316,6 +332,12 @@ class Call:
             "count": self.count,
             "duration": self.duration,
         }
+
+
+def _moments(causes: Iterable[Cause]) -> list[int]:
+    """Return when the executions of causes began, in order."""
+    executions = chain.from_iterable(cause.executions for cause in causes)
+    return sorted(chain.from_iterable(map(_started, executions)))
 
 
 def most_common(callers: Mapping[tuple[str, int], int]) -> tuple[tuple[str, int, int], ...]:
@@ -471,18 +493,37 @@ class Profile:
     @kept
     def written(self) -> list[int]:
         """Return the moments at which something was written, in order."""
-        return sorted(chain.from_iterable(self.written_to.values()))
+        return _moments(cause for cause in self.causes if cause.operation in WRITES)
+
+    def is_written_between(self, cause: Cause) -> bool:
+        """Tell whether a table that a cause reads may have been written while it did."""
+        return any(
+            cause.has_between(self._written_to(table))
+            for table in (ANY_TABLE, *cause.reason.tables)
+            if table in self._writers
+        )
 
     @kept
-    def written_to(self) -> dict[str, list[int]]:
-        """Return the moments at which each table was written to, in order."""
-        tables: defaultdict[str, list[int]] = defaultdict(list)
+    def _writers(self) -> dict[str, list[Cause]]:
+        """Return by table the causes that may write to it."""
+        writers: defaultdict[str, list[Cause]] = defaultdict(list)
         for cause in self.causes:
             if cause.operation in WRITES:
-                tables[table_of(cause.sql)] += chain.from_iterable(
-                    some.started for some in cause.executions
-                )
-        return {table: sorted(moments) for table, moments in tables.items()}
+                for table in cause.reason.tables:
+                    writers[table].append(cause)
+            elif cause.may_do_anything:
+                writers[ANY_TABLE].append(cause)
+        return writers
+
+    @kept
+    def _moments_of(self) -> dict[str, list[int]]:
+        return {}
+
+    def _written_to(self, table: str) -> list[int]:
+        moments = self._moments_of.get(table)
+        if moments is None:
+            moments = self._moments_of[table] = _moments(self._writers[table])
+        return moments
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data that JSON can hold."""

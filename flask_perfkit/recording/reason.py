@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from operator import eq
 from typing import Any
 
@@ -37,16 +36,9 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import BinaryExpression
 from sqlalchemy.sql.functions import FunctionElement
 
+from flask_perfkit.recording.tables import table_of, tables_in
 from flask_perfkit.recording.volatility import is_volatile
 
-_TABLE = re.compile(
-    r"\b(?:FROM|INTO|UPDATE)\s+(?:ONLY\s+)?((?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\])"
-    r"(?:\.(?:[\w$]+|\"[^\"]+\"|`[^`]+`|\[[^\]]+\]))?)",
-    re.IGNORECASE,
-)
-_NAMED_QUERY = re.compile(
-    r"(?:\bWITH(?:\s+RECURSIVE)?|,)\s+([\w\"]+)\s*(?:\([^()]*\)\s*)?AS\b", re.IGNORECASE
-)
 _SHORT = 255
 _WIDE = (String, LargeBinary, JSON)
 _AGGREGATES = ("avg", "count", "max", "min", "sum")
@@ -66,13 +58,6 @@ _TOP = re.compile(r"^\s*SELECT\s+(?:DISTINCT\s+)?TOP\b", re.IGNORECASE)
 
 AUTO_BATCH = "perfkit_auto_batch"
 """The execution option that auto-batching gives to its statements."""
-
-NO_TABLE = "(no table)"
-"""What a statement is about that reads none."""
-
-_INNERMOST = re.compile(r"\([^()]*\)")
-_NO_NAMES = ("SELECT", "SET", "LATERAL", "UNNEST")
-_CATALOGS = ("sqlite_", "pg_", "information_schema")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +107,8 @@ class Reason:
     tells that the same question may get another answer: see :mod:`.volatility`. ``one_row``
     tells that the answer is one row of aggregates, whatever is asked for. ``plain_join`` tells
     that a relationship compares its pairs of columns and nothing else, and ``owner_keys`` are, as
-    code, the columns by which the members of such a collection name their owner.
+    code, the columns by which the members of such a collection name their owner. ``tables`` are
+    the names of all that it reads or writes, in small letters: see :mod:`.tables`.
     """
 
     kind: str
@@ -140,6 +126,7 @@ class Reason:
     one_row: bool = False
     plain_join: bool = True
     owner_keys: tuple[str, ...] = ()
+    tables: frozenset[str] = frozenset()
 
     def way_to(self, parents: tuple[str, ...]) -> tuple[Step, ...] | None:
         """Return by which way the statement brings objects of a class; None where it does not.
@@ -180,18 +167,31 @@ def reason_of(compiled: Any, options: Any, sql: str, touched: str | None, expire
     :param touched: the mapped attribute that was being read, if one was.
     :param expired: whether that attribute had been loaded before.
     """
+    reason = _loaded(compiled, options, sql, touched, expired)
+    return replace(reason or _asked(compiled, options, sql), tables=tables_in(compiled, sql))
+
+
+def _loaded(
+    compiled: Any, options: Any, sql: str, touched: str | None, expired: bool
+) -> Reason | None:
+    """Return the reason of what the ORM sent by itself; None where the code asked."""
     statement = getattr(compiled, "statement", None)
-    limited = _is_limited(statement, sql)
-    uniqued = False
     try:
         load = options.get("_sa_orm_load_options")
-        if load is not None:
-            uniqued = load._legacy_uniquing and not _reads_one_table(compiled)
-            reason = _orm_reason(statement, load, touched, expired, limited)
-            if reason is not None:
-                return replace(reason, kind="auto_batch") if AUTO_BATCH in options else reason
+        if load is None:
+            return None
+        reason = _orm_reason(statement, load, touched, expired, _is_limited(statement, sql))
+        if reason is None or AUTO_BATCH not in options:
+            return reason
+        return replace(reason, kind="auto_batch")
     except (AttributeError, IndexError, KeyError, TypeError):
-        pass  # another release keeps it elsewhere: the table still tells what was read
+        return None  # another release keeps it elsewhere: the table still tells what was read
+
+
+def _asked(compiled: Any, options: Any, sql: str) -> Reason:
+    """Return the reason of a statement that the code wrote itself."""
+    statement = getattr(compiled, "statement", None)
+    limited = _is_limited(statement, sql)
     mapper = _subject_mapper(statement, sql)
     volatile = is_volatile(statement, sql)
     if mapper is None:
@@ -205,36 +205,10 @@ def reason_of(compiled: Any, options: Any, sql: str, touched: str | None, expire
         limited=limited,
         eager=(*_others(statement, mapper), *eager),
         of_objects=of_objects,
-        uniqued=uniqued,
+        uniqued=_is_uniqued(compiled, options),
         volatile=volatile,
         one_row=_gives_one_row(statement),
     )
-
-
-def is_of_catalog(sql: str) -> bool:
-    """Tell whether a statement reads the database's catalog, as a migration does."""
-    return table_of(sql).lower().startswith(_CATALOGS)
-
-
-@lru_cache(maxsize=1_000)
-def table_of(sql: str) -> str:
-    """Return the table that a statement is about.
-
-    That is the first one of the outermost select that is no named query's, or else the first.
-    """
-    named = [name.strip('"') for name in _NAMED_QUERY.findall(sql)]
-    outer = sql
-    while _INNERMOST.search(outer):
-        outer = _INNERMOST.sub(" … ", outer)  # no name, so that no word behind is taken for one
-    for text in (outer, sql):
-        for match in _TABLE.finditer(text):
-            schema, _, name = match[1].rpartition(".")
-            if schema.lower() in _CATALOGS:
-                return schema
-            name = name.strip('"`[]')
-            if name not in named and name.upper() not in _NO_NAMES:
-                return name
-    return named[0] if named else NO_TABLE
 
 
 def gives_same(entity: tuple[str, ...], aggregate: str, attribute: str) -> bool:
@@ -356,6 +330,15 @@ def _column_reason(
         loads=loads,
         group=getattr(attribute, "group", None),
     )
+
+
+def _is_uniqued(compiled: Any, options: Any) -> bool:
+    """Tell whether a ``Query`` gives each object once though several rows may bring it."""
+    try:
+        load = options.get("_sa_orm_load_options")
+        return bool(load._legacy_uniquing) and not _reads_one_table(compiled)
+    except AttributeError:
+        return False
 
 
 def _is_of_objects(statement: Any, mapper: Mapper[Any]) -> bool:

@@ -169,8 +169,8 @@ def test_threads_share_a_recorder(tmp_path: Path) -> None:
     engine.dispose()
 
     assert counter.count == 8_000
-    (finding,) = counter.findings
-    assert finding.count == 8_000
+    counts = {finding.kind: finding.count for finding in counter.findings}
+    assert counts["n_plus_one"] == 8_000  # a busy machine makes statements slow as well
 
 
 def test_a_thread_without_the_context_is_not_counted(engine: sa.Engine, tmp_path: Path) -> None:
