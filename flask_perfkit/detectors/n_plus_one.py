@@ -10,7 +10,7 @@ from flask_perfkit.cures.selects import (
     keyed_select,
     written,
 )
-from flask_perfkit.detectors.aggregation import aggregate_select, aggregates_by
+from flask_perfkit.detectors.aggregation import aggregate_columns, aggregates_by
 from flask_perfkit.detectors.loading import loading_fix
 from flask_perfkit.detectors.usage import Aggregate
 from flask_perfkit.detectors.walking import lets_go, waits
@@ -155,7 +155,8 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
     elif aggregates := _only_aggregated(cause):
         model = cause.reason.entity[0].rpartition(".")[2]
         what = f"{cause.reason.subject} loaded {cause.count} times"
-        fix = aggregate_select(model, cause.reason.owner_keys, aggregates)
+        groups, columns = aggregate_columns(model, cause.reason.owner_keys, aggregates)
+        fix = f"select({', '.join([*groups, *columns])}).group_by({', '.join(groups)})"
         origin = loading_fix(cause, profile).origin
         advice = (
             f"its {cause.rows:,} {model} objects are only counted or added up: let the database "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flask_perfkit.config import Settings
 from flask_perfkit.cures.aggregation import aggregation_of
-from flask_perfkit.detectors.aggregation import aggregate_select, aggregates_by
+from flask_perfkit.cures.counting import asking_for
+from flask_perfkit.detectors.aggregation import aggregate_columns, aggregates_by
 from flask_perfkit.detectors.loading import sent_by
 from flask_perfkit.detectors.usage import Aggregate
 from flask_perfkit.recording.findings import Finding
@@ -39,16 +40,15 @@ def _may_be(cause: Cause) -> bool:
 def _finding(cause: Cause, profile: Profile, aggregates: tuple[Aggregate, ...]) -> Finding:
     entity = cause.reason.subject
     aggregate = next((each for each in aggregates if each.attribute is not None), aggregates[0])
-    fix = f"select(func.count()).select_from({entity})"
-    if aggregate.attribute is not None or aggregate.by is not None:
-        fix = aggregate_select(entity, (), [aggregate])
+    groups, columns = aggregate_columns(entity, (), [aggregate])
+    issued = known(cause.issued)
+    fix = asking_for(issued, entity, columns, groups)
     what = "counted" if aggregate.function == "count" else f"put into {aggregate.function}()"
     message = (
         f"{cause.rows:,} rows of {entity} fetched only to be {what} "
         f"({milliseconds(cause.time)}) {place(cause, profile)}; let the database do it: {fix}"
     )
     cure = None
-    issued = known(cause.issued)
     if issued is not None and len(aggregates) == 1 and aggregate.by is None:
         cure = aggregation_of(issued, aggregate.function, aggregate.attribute, sent_by(cause))
     return finding_of("python_aggregation", cause, profile, message=message, fix=fix, cure=cure)

@@ -19,6 +19,7 @@ _AGGREGATES = {"len": "count", "sum": "sum", "max": "max", "min": "min"}
 _ROWS_OF = ("all", "execute", "fetchall", "scalars")
 _STILL_ROWS = ("all", "fetchall", "scalars")
 _LISTS = ("list", "tuple")
+_ALL_NAMES = ("locals", "vars", "eval", "exec")
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Module
 _Comprehension = ast.GeneratorExp | ast.ListComp
@@ -130,6 +131,8 @@ class _Code:
             raise _Used
         if isinstance(self.function, ast.Module):
             raise _Used  # other modules may have it too
+        if any(map(_reads_all_names, ast.walk(self.function))):
+            raise _Used
         target = targets[0]
         found: list[Aggregate] = []
         for node in ast.walk(self.function):
@@ -267,6 +270,11 @@ def _contains(node: ast.stmt | ast.expr, span: Span) -> bool:
     begins = (node.lineno, node.col_offset) <= (span.lineno, span.column)
     ends = (node.end_lineno or 0, node.end_col_offset or 0)
     return begins and (span.end_lineno, span.end_column) <= ends
+
+
+def _reads_all_names(node: ast.AST) -> bool:
+    """Tell whether variables are read that are not named, as in ``render(**locals())``."""
+    return isinstance(node, ast.Name) and node.id in _ALL_NAMES
 
 
 def _is_one(node: ast.expr) -> bool:

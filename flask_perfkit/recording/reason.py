@@ -27,6 +27,7 @@ from sqlalchemy import (
     String,
     Table,
     Time,
+    TypeDecorator,
     Uuid,
 )
 from sqlalchemy.orm import Mapper, RelationshipProperty
@@ -228,7 +229,9 @@ def gives_same(entity: tuple[str, ...], aggregate: str, attribute: str) -> bool:
         return False
     if aggregate == "sum":
         return isinstance(column.type, _EXACT) and not isinstance(column.type, Float)
-    return isinstance(column.type, (*_EXACT, *_ORDERED)) or aggregate == "count"
+    if aggregate == "count":
+        return not isinstance(column.type, TypeDecorator)
+    return isinstance(column.type, (*_EXACT, *_ORDERED))
 
 
 def is_primary_key(entity: tuple[str, ...], column: str) -> bool:
