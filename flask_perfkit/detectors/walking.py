@@ -28,6 +28,14 @@ def lets_go(lines: Iterable[Line]) -> bool:
     return isinstance(next(around, None), ast.While | ast.AsyncFunctionDef)
 
 
+def functions_around(filename: str | None, lineno: int | None) -> list[str]:
+    """Return the names of the functions around a line, from the inside out."""
+    around = _around(filename, lineno)
+    return [
+        node.name for node in around if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+
+
 def waits(lines: Iterable[Line]) -> bool:
     """Tell whether a loop around one of the lines waits, for what others do meanwhile."""
     return any(_waits(*line) for line in lines)
