@@ -7,7 +7,7 @@ from flask_perfkit.cures.aggregation import aggregation_of
 from flask_perfkit.cures.counting import asking_for
 from flask_perfkit.detectors.aggregation import aggregate_columns, aggregates_by
 from flask_perfkit.detectors.loading import sent_by
-from flask_perfkit.detectors.usage import Aggregate
+from flask_perfkit.detectors.usage import Aggregate, are_held
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.issued import known
 from flask_perfkit.recording.profile import Cause, Profile
@@ -20,7 +20,7 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
     """Find selects whose rows the code that asked only counts or adds up."""
     findings = []
     for cause in profile.causes:
-        if _may_be(cause) and not profile.answered[cause.reason.subject]:
+        if _may_be(cause) and not _may_answer(cause, profile):
             aggregates = aggregates_by(cause)
             if aggregates:
                 findings.append(_finding(cause, profile, aggregates))
@@ -35,6 +35,18 @@ def _may_be(cause: Cause) -> bool:
         and not cause.reason.limited
         and not cause.reason.uniqued
     )
+
+
+def _may_answer(cause: Cause, profile: Profile) -> bool:
+    """Tell whether the objects may be there for others, which find them in the session.
+
+    Where nobody notes that, those that a variable holds may.
+    """
+    if profile.touched is not None:
+        return profile.answered[cause.reason.subject] > 0
+    if not cause.reason.of_objects or cause.filename is None:
+        return False
+    return any(are_held(cause.filename, span) for span in cause.spans if span is not None)
 
 
 def _finding(cause: Cause, profile: Profile, aggregates: tuple[Aggregate, ...]) -> Finding:

@@ -47,6 +47,14 @@ def aggregates_of(filename: str, span: Span) -> tuple[Aggregate, ...]:
     return tuple(dict.fromkeys(code.aggregates())) if code.asked is not None else ()
 
 
+@lru_cache(maxsize=500)
+def are_held(filename: str, span: Span) -> bool:
+    """Tell whether a variable holds the rows asked for at a place, and so their objects."""
+    module = parsed(filename)
+    code = _Code(module, span) if module is not None else None
+    return code is None or code.asked is None or code.are_held()
+
+
 @lru_cache(maxsize=50)
 def parsed(filename: str) -> ast.Module | None:
     """Return the tree of a source file; None where there is none."""
@@ -80,6 +88,20 @@ class _Code:
             return list(self._uses(self._rows(self.asked)))
         except _Used:
             return []
+
+    def are_held(self) -> bool:
+        """Tell whether a variable holds the rows."""
+        assert self.asked is not None
+        try:
+            return self._holder(self._rows(self.asked)) is not None
+        except _Used:
+            return True
+
+    def _holder(self, rows: ast.expr) -> ast.Assign | ast.AnnAssign | None:
+        parent = self.parents.get(rows)
+        if isinstance(parent, ast.Assign | ast.AnnAssign) and parent.value is rows:
+            return parent
+        return None
 
     def _rows(self, asked: ast.expr) -> ast.expr:
         """Return the outermost expression that is still these rows, each of them once."""
@@ -119,9 +141,9 @@ class _Code:
         )
 
     def _uses(self, rows: ast.expr) -> Iterator[Aggregate]:
-        parent = self.parents.get(rows)
-        if isinstance(parent, ast.Assign | ast.AnnAssign) and parent.value is rows:
-            yield from self._of_variable(parent)
+        holder = self._holder(rows)
+        if holder is not None:
+            yield from self._of_variable(holder)
         else:
             yield from self._use(rows)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from bookshelf import Author, Base, Book, Tag, fill, findings
 from sqlalchemy import create_engine, func, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from flask_perfkit.detectors.usage import Aggregate, aggregates_of
+from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.recording.callsite import Span
 
 COUNT = "select(func.count()).select_from(Book)"
@@ -19,7 +20,9 @@ THICK = "the same select of {}, without its order and options"
 
 
 @pytest.fixture
-def session(database_url: str) -> Iterator[Session]:
+def session(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.setattr(InstrumentedAttribute, "__get__", InstrumentedAttribute.__get__)
+    watch_attributes()
     engine = create_engine(database_url)
     Base.metadata.create_all(engine)
     with Session(engine) as session:
@@ -332,6 +335,20 @@ class Catalogue:
 )
 def test_rows_that_are_used(session: Session, ask: Callable[[Session], object]) -> None:
     assert findings(ask, session, "python_aggregation") == []
+
+
+def test_objects_that_answer_others_are_none_watched_or_not(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded_ahead(session: Session) -> str:
+        authors = session.scalars(select(Author)).all()
+        names = {book.author.name for book in session.scalars(select(Book))}
+        return f"{len(authors)} authors, {len(names)} with books"
+
+    assert findings(loaded_ahead, session, "python_aggregation") == []
+    monkeypatch.undo()
+    assert findings(loaded_ahead, session, "python_aggregation") == []
+    assert len(findings(length, session, "python_aggregation")) == 1  # nobody holds its objects
 
 
 def test_a_name_in_another_function_is_no_use(tmp_path: Path) -> None:
