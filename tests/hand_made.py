@@ -8,10 +8,12 @@ from typing import Any
 
 from sqlalchemy.dialects import sqlite
 
+from flask_perfkit.recording.cause import Cause, Executions
+from flask_perfkit.recording.eager import Step
 from flask_perfkit.recording.fingerprint import Comparison, shape_of
 from flask_perfkit.recording.issued import Issued, issued_of
-from flask_perfkit.recording.profile import Cause, Executions, Profile
-from flask_perfkit.recording.reason import Reason, Step
+from flask_perfkit.recording.profile import Profile
+from flask_perfkit.recording.reason import Reason
 from flask_perfkit.recording.tables import tables_in
 
 VIEWS = "/srv/shop/views.py"

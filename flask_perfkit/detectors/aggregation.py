@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from flask_perfkit.cures.counting import brings, only_reads
 from flask_perfkit.detectors.usage import Aggregate, aggregates_of
+from flask_perfkit.recording.cause import Cause
+from flask_perfkit.recording.columns import gives_same
 from flask_perfkit.recording.issued import known
-from flask_perfkit.recording.profile import Cause
-from flask_perfkit.recording.reason import gives_same
 
 
 def aggregates_by(cause: Cause) -> tuple[Aggregate, ...]:

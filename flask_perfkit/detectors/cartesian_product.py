@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from flask_perfkit.config import Settings
 from flask_perfkit.cures.loaders import LoaderOption, LoaderStep, loader_step, option_for
+from flask_perfkit.recording.cause import Cause
+from flask_perfkit.recording.eager import Step
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.issued import known
-from flask_perfkit.recording.profile import Cause, Profile
-from flask_perfkit.recording.reason import Step
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.wording import finding_of, milliseconds, place
 
 _FAR_ABOVE = 2

@@ -5,8 +5,9 @@ from __future__ import annotations
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.loading import ONE_COMMIT, forgets_in_loop
 from flask_perfkit.detectors.n_plus_one import is_loop, is_waited_for
+from flask_perfkit.recording.cause import MOST_VALUES, Cause
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.profile import MOST_VALUES, Cause, Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.tables import NO_TABLE, is_of_catalog, table_of
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
 

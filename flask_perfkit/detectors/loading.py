@@ -19,9 +19,11 @@ from flask_perfkit.cures.loaders import (
     option_for,
 )
 from flask_perfkit.cures.selects import primary_key_in
+from flask_perfkit.recording.cause import Cause
+from flask_perfkit.recording.eager import Step
 from flask_perfkit.recording.issued import Issued, known
-from flask_perfkit.recording.profile import Cause, Profile
-from flask_perfkit.recording.reason import Reason, Step
+from flask_perfkit.recording.profile import Profile
+from flask_perfkit.recording.reason import Reason
 from flask_perfkit.recording.wording import line
 
 ONE_COMMIT = "session.commit() once, after the loop"

@@ -14,10 +14,11 @@ from flask_perfkit.detectors.aggregation import aggregate_columns, aggregates_by
 from flask_perfkit.detectors.loading import loading_fix
 from flask_perfkit.detectors.usage import Aggregate
 from flask_perfkit.detectors.walking import lets_go, waits
+from flask_perfkit.recording.cause import Cause
+from flask_perfkit.recording.columns import is_primary_key
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.issued import commits_itself, known
-from flask_perfkit.recording.profile import Cause, Profile
-from flask_perfkit.recording.reason import is_primary_key
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.tables import NO_TABLE, is_of_catalog
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
 
@@ -122,11 +123,7 @@ def _is_window(cause: Cause) -> bool:
 
 def is_waited_for(cause: Cause) -> bool:
     """Tell whether a loop asks again and again for what others do meanwhile."""
-    return waits(_lines(cause))
-
-
-def _lines(cause: Cause) -> list[tuple[str | None, int | None]]:
-    return [(cause.filename, cause.lineno), *(each[:2] for each in cause.common_callers)]
+    return waits([(cause.filename, cause.lineno), *cause.callers])
 
 
 def _is_poll(cause: Cause) -> bool:
@@ -203,7 +200,7 @@ def _would_batch(cause: Cause, profile: Profile) -> bool:
         return False
     if ("isolation_level", "AUTOCOMMIT") in cause.target or commits_itself(cause.issued):
         return False
-    if lets_go(_lines(cause)):
+    if lets_go([(cause.filename, cause.lineno), *cause.callers]):
         return False
     return not cause.has_between(profile.written)
 

@@ -7,10 +7,11 @@ from collections import defaultdict
 from flask_perfkit.config import Settings
 from flask_perfkit.cures.selects import compares_keys_only
 from flask_perfkit.cures.writes import write_advice
+from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.fingerprint import WRITES
 from flask_perfkit.recording.issued import known
-from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.wording import finding_of, milliseconds, place
 
 _FEW_ROWS = 10

@@ -8,9 +8,10 @@ from flask_perfkit.cures.counting import asking_for
 from flask_perfkit.detectors.aggregation import aggregate_columns, aggregates_by
 from flask_perfkit.detectors.loading import sent_by
 from flask_perfkit.detectors.usage import Aggregate, are_held
+from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.issued import known
-from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.wording import finding_of, milliseconds, place
 
 _MANY_ROWS = 10

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import Counter
 
 from flask_perfkit.config import Settings
+from flask_perfkit.recording.calls import Call
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.profile import Call, Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.wording import finding_of, line, place
 
 _LOADERS = {"refused_relationship": "selectinload", "refused_column": "undefer"}

@@ -12,9 +12,10 @@ from flask_perfkit.cures.loaders import LoaderOption, defer_option
 from flask_perfkit.detectors.loading import sent_by
 from flask_perfkit.detectors.touching import is_idle, shows_reads
 from flask_perfkit.detectors.wholes import may_go_whole
+from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.issued import known
-from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.wording import finding_of, place
 
 _MANY_ROWS = 10

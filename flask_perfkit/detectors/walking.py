@@ -10,6 +10,7 @@ from flask_perfkit.detectors.usage import parsed
 
 _BRINGS_ITS_OWN = (ast.For, ast.AsyncFor, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_TELLING = (*_BRINGS_ITS_OWN, ast.While, ast.AsyncFunctionDef)
 _WAITS = {"sleep", "wait", "wait_for"}
 
 Line = tuple[str | None, int | None]
@@ -23,9 +24,18 @@ def lets_go(lines: Iterable[Line]) -> bool:
 
     :param lines: the line that reads, then those that called it; the first with a loop tells.
     """
-    telling = (*_BRINGS_ITS_OWN, ast.While, ast.AsyncFunctionDef)
-    around = (node for line in lines for node in _around(*line) if isinstance(node, telling))
-    return isinstance(next(around, None), ast.While | ast.AsyncFunctionDef)
+    for line in lines:
+        answer = _lets_go(*line)
+        if answer is not None:
+            return answer
+    return False
+
+
+@lru_cache(maxsize=500)
+def _lets_go(filename: str | None, lineno: int | None) -> bool | None:
+    """Return what the innermost loop around a line tells; None where there is none."""
+    loop = next((node for node in _around(filename, lineno) if isinstance(node, _TELLING)), None)
+    return None if loop is None else isinstance(loop, ast.While | ast.AsyncFunctionDef)
 
 
 def functions_around(filename: str | None, lineno: int | None) -> list[str]:

@@ -16,7 +16,8 @@ from typing import NamedTuple
 from flask_perfkit.detectors.usage import parsed
 from flask_perfkit.detectors.walking import functions_around
 from flask_perfkit.recording.callsite import is_application
-from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.cause import Cause
+from flask_perfkit.recording.profile import Profile
 
 
 class _Named(NamedTuple):

@@ -30,9 +30,10 @@ from flask_perfkit.hooks.execution import (
 )
 from flask_perfkit.hooks.refusals import watch_refusals
 from flask_perfkit.recording.callsite import memory, position_of, walk
+from flask_perfkit.recording.columns import may_be_large, texts_of
 from flask_perfkit.recording.fingerprint import WRITES, bounded, operation_of
 from flask_perfkit.recording.joins import MANY_ROWS, Branches, branches_of
-from flask_perfkit.recording.reason import may_be_large, reads_one_row, texts_of
+from flask_perfkit.recording.reason import reads_one_row
 from flask_perfkit.recording.recorder import MOST_RECORDS, Recorder, current
 
 _now = perf_counter_ns

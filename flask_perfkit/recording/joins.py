@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import Join
 
-from flask_perfkit.recording.reason import mapper_of
+from flask_perfkit.recording.mappers import mapper_of
 
 MANY_ROWS = 100
 """Rows from which on it is worth to ask whether a join multiplied them."""

@@ -12,11 +12,11 @@ from time import perf_counter_ns
 from typing import Any
 
 from flask_perfkit.recording.allowances import Allowance, Span, holding, outside
-from flask_perfkit.recording.calls import Calls
+from flask_perfkit.recording.calls import Call, Calls
 from flask_perfkit.recording.callsite import Site
+from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.causes import Causes, Record
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.profile import Call, Cause
 
 MOST_RECORDS = 1_000
 """Records that wait; more are folded into causes, so that a long job stays small."""

@@ -5,7 +5,7 @@ from hand_made import cause, profile
 from flask_perfkit import Finding
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.cartesian_product import detect
-from flask_perfkit.recording.profile import Cause
+from flask_perfkit.recording.cause import Cause
 
 JOIN = "SELECT users.id FROM users JOIN documents ON documents.user_id = users.id"
 

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import sqlite
 from flask_perfkit import Finding
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.n_plus_one_write import detect
-from flask_perfkit.recording.profile import Cause
+from flask_perfkit.recording.cause import Cause
 
 INSERT = "INSERT INTO documents (title) VALUES (?)"
 UPDATE = "UPDATE documents SET title = ? WHERE documents.id = ?"

@@ -13,7 +13,7 @@ from archive import User, database, db, in_threads, line_of
 from sqlalchemy.orm import Session
 
 from flask_perfkit import QueryCounter
-from flask_perfkit.recording.profile import MOST_EXECUTIONS
+from flask_perfkit.recording.cause import MOST_EXECUTIONS
 from flask_perfkit.recording.recorder import MOST_RECORDS, Recorder, current, enter, leave
 
 
