@@ -31,8 +31,10 @@ from flask_perfkit.recording.frames import (
     upwards,
 )
 
+LONGEST_REMEMBERED = 10_000
+"""Characters of a statement whose site is remembered."""
+
 _MOST_KEPT = 1_000
-_LONGEST_KEPT = 10_000
 _MOST_FILES = 10_000
 
 _ITERATES = (opmap["GET_ITER"], opmap["FOR_ITER"])
@@ -226,7 +228,7 @@ def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
         if len(_sites) >= _MOST_KEPT:
             _sites.clear()
         _sites[key, sender] = site
-    if statement is not None and len(statement) <= _LONGEST_KEPT:
+    if statement is not None and len(statement) <= LONGEST_REMEMBERED:
         if len(memory) >= _MOST_KEPT:
             memory.clear()
         if not jumpable or asked is None:

@@ -289,8 +289,9 @@ def test_more_flushes_than_are_kept_are_counted(engine: sa.Engine) -> None:
 def test_large_parameters_are_told_apart_and_not_kept() -> None:
     engine = sa.create_engine("sqlite://")
     with engine.connect() as connection:
-        connection.exec_driver_sql("CREATE TABLE pages (id INTEGER, body TEXT)")
-        pages = sa.table("pages", sa.column("id", sa.Integer), sa.column("body", sa.Text))
+        connection.exec_driver_sql("CREATE TABLE pages (id INTEGER, body TEXT, scan BLOB)")
+        columns = sa.column("body", sa.Text), sa.column("scan", sa.LargeBinary)
+        pages = sa.table("pages", sa.column("id", sa.Integer), *columns)
         tracemalloc.start()
         try:
             with QueryCounter() as counter:
@@ -298,9 +299,26 @@ def test_large_parameters_are_told_apart_and_not_kept() -> None:
                     body = f"{number:02}" * 500_000
                     connection.execute(sa.select(pages.c.id).where(pages.c.body == body)).all()
                     connection.exec_driver_sql("SELECT id FROM pages WHERE body = ?", (body,)).all()
+                    scan = body.encode()
+                    connection.execute(sa.select(pages.c.id).where(pages.c.scan == scan)).all()
                 held, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
     assert held < 10_000_000  # and not 40 times a megabyte
     assert {(each.kind, each.count) for each in counter.findings} == {("n_plus_one", 40)}
-    assert len(counter.findings) == 2
+    assert len(counter.findings) == 3
+
+
+def test_long_statements_do_not_wait_together(connection: sa.Connection) -> None:
+    """Nobody else keeps the text of one that failed."""
+    tracemalloc.start()
+    try:
+        with QueryCounter() as counter:
+            for number in range(40):
+                with pytest.raises(sa.exc.OperationalError):
+                    connection.exec_driver_sql(f"SELECT {number} FROM missing -- {'x' * 1_000_000}")
+            held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 15_000_000
+    assert counter.count == 40
