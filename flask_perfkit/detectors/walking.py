@@ -11,7 +11,8 @@ from flask_perfkit.detectors.usage import parsed
 _BRINGS_ITS_OWN = (ast.For, ast.AsyncFor, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _TELLING = (*_BRINGS_ITS_OWN, ast.While, ast.AsyncFunctionDef)
-_WAITS = {"sleep", "wait", "wait_for"}
+_WAITS = frozenset({"sleep", "wait", "wait_for"})
+_COMMITS = frozenset({"commit"})
 
 Line = tuple[str | None, int | None]
 
@@ -48,13 +49,18 @@ def functions_around(filename: str | None, lineno: int | None) -> list[str]:
 
 def waits(lines: Iterable[Line]) -> bool:
     """Tell whether a loop around one of the lines waits, for what others do meanwhile."""
-    return any(_waits(*line) for line in lines)
+    return any(_calls_in_loop(*line, names=_WAITS) for line in lines)
+
+
+def commits(lines: Iterable[Line]) -> bool:
+    """Tell whether a loop around one of the lines commits."""
+    return any(_calls_in_loop(*line, names=_COMMITS) for line in lines)
 
 
 @lru_cache(maxsize=500)
-def _waits(filename: str | None, lineno: int | None) -> bool:
+def _calls_in_loop(filename: str | None, lineno: int | None, *, names: frozenset[str]) -> bool:
     loops = (node for node in _around(filename, lineno) if not isinstance(node, _FUNCTIONS))
-    return any(_calls_to_wait(node) for loop in loops for node in ast.walk(loop))
+    return any(_called(node) in names for loop in loops for node in ast.walk(loop))
 
 
 @lru_cache(maxsize=500)
@@ -73,9 +79,7 @@ def _around(filename: str | None, lineno: int | None) -> tuple[ast.AST, ...]:
     return tuple(reversed(around))  # the walk goes from the outside in
 
 
-def _calls_to_wait(node: ast.AST) -> bool:
-    if not isinstance(node, ast.Call):
-        return False
-    called = node.func
-    name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", None)
-    return name in _WAITS
+def _called(node: ast.AST) -> str | None:
+    """Return the name of what a node calls, if it calls something that has one."""
+    called = node.func if isinstance(node, ast.Call) else None
+    return called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", None)

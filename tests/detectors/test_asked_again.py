@@ -167,6 +167,16 @@ def test_a_loop_that_waits_for_what_others_do_repeats_nothing(session: Session) 
         assert kinds(ask, session) == []
 
 
+def test_a_loop_that_commits_and_writes_nothing_forgets_as_well(session: Session) -> None:
+    with QueryCounter() as counter:
+        for book in session.scalars(select(Book).limit(8)).all():
+            assert book.title
+            session.commit()
+    (finding,) = counter.findings
+    assert (finding.subject, finding.count) == ("Book.title", 7)
+    assert finding.fix == "session.commit() once, after the loop"
+
+
 # A few keys for each, and batches
 
 
