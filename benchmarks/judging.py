@@ -24,8 +24,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, rela
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.analysis import analyse
 from flask_perfkit.hooks.sqlalchemy import watch_statements
+from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.fingerprint import shape_of
-from flask_perfkit.recording.profile import Cause
 from flask_perfkit.recording.recorder import Recorder, enter, leave
 
 SIZES = (100, 1_000, 10_000)

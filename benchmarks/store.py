@@ -22,8 +22,9 @@ from time import perf_counter, process_time, time
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from flask_perfkit.recording.cause import Cause, Executions
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.profile import Cause, Executions, Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.reason import Reason
 from flask_perfkit.store.keeping import TELLING, Keeper
 from flask_perfkit.store.packing import packed

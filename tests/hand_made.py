@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.dialects import sqlite
 
+from flask_perfkit.recording.cause import Cause, Executions
+from flask_perfkit.recording.eager import Step
 from flask_perfkit.recording.fingerprint import Comparison, shape_of
 from flask_perfkit.recording.issued import Issued, issued_of
-from flask_perfkit.recording.profile import Cause, Executions, Profile
-from flask_perfkit.recording.reason import Reason, Step
+from flask_perfkit.recording.profile import Profile
+from flask_perfkit.recording.reason import Reason
+from flask_perfkit.recording.tables import tables_in
 
 VIEWS = "/srv/shop/views.py"
 """Where the causes lie unless they say another line."""
@@ -64,6 +68,7 @@ def cause(
         "executions": [Executions(moments, ended, nothing, (0,) * count, nothing)],
     }
     reason = reason or Reason("statement", "Document", DOCUMENT)
+    reason = replace(reason, tables=tables_in(None, sql))
     return Cause(sql=shape_of(sql).text, reason=reason, **(values | more))
 
 

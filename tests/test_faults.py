@@ -118,9 +118,11 @@ HOOKED = {
     ],
     "recording.recorder": ["Causes", "Calls"],
     "recording.callsite": [
-        "upwards", "_touched", "_position", "_line", "_source", "function_of", "passes_on",
-        "_is_around", "is_application", "_is_application", "Site", "Line",
+        "upwards", "_touched", "_position", "_line", "source_of", "passes_on",
+        "is_around", "is_application", "_is_application", "Site", "Line",
     ],
+    "recording.frames": ["function_of"],
+    "recording.reason": ["tables_in", "is_volatile", "eager_of", "mapper_of_name"],
     "recording.causes": [
         "shape_of", "_reason", "_by_path", "_add_values", "_flushed", "in_rows", "fingerprints",
         "moving", "operation_of", "reason_of", "path_of", "Cause", "Executions",
@@ -128,7 +130,7 @@ HOOKED = {
     "recording.fingerprint": ["_shape_of", "Shape", "Comparison"],
     "detectors.analysis": ["Profile", "uses_of", "perf_counter_ns"],
     "detectors.detection": ["detect"],
-    "recording.profile": ["most_common", "Query"],
+    "recording.cause": ["most_common", "Query"],
     "sinks.headers": ["line", "_quoted"],
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, Grouping, Label, UnaryExpression
 from sqlalchemy.sql.functions import FunctionElement
 
-from flask_perfkit.recording.reason import mapper_of
+from flask_perfkit.recording.mappers import mapper_of
 
 _BETWEEN = {
     operators.add: "+",

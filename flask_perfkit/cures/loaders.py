@@ -14,8 +14,8 @@ from sqlalchemy.orm import Mapper, RelationshipProperty
 
 from flask_perfkit.cures.entities import entities_of, position_of, takes_joins
 from flask_perfkit.recording.callsite import Span
+from flask_perfkit.recording.eager import Step
 from flask_perfkit.recording.issued import Issued
-from flask_perfkit.recording.reason import Step
 
 Import = tuple[str, str]
 """A module and a name in it."""

@@ -221,6 +221,12 @@ def compared_keys(statement: Any, names: set[str] | None) -> Iterator[tuple[str,
             yield inside.pop(), column
 
 
+def compares_keys_only(issued: Issued | None) -> bool:
+    """Tell whether all conditions of a statement compare a column with one value."""
+    criteria = list(conditions(getattr(issued and issued.statement, "_where_criteria", ())))
+    return bool(criteria) and all(_compared(each) is not None for each in criteria)
+
+
 def _binds(condition: Any) -> set[str]:
     return {each.key for each in visitors.iterate(condition) if isinstance(each, BindParameter)}
 

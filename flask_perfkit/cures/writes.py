@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapper
 from flask_perfkit.cures.code import Unwritable, code_of
 from flask_perfkit.cures.selects import compared_keys, conditions, in_code
 from flask_perfkit.recording.issued import Issued
-from flask_perfkit.recording.reason import mapper_of
+from flask_perfkit.recording.mappers import mapper_of
 
 
 def write_advice(issued: Issued | None, varying: set[int], operation: str, *, flushed: bool) -> str:

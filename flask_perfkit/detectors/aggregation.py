@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from flask_perfkit.cures.counting import brings, only_reads
 from flask_perfkit.detectors.usage import Aggregate, aggregates_of
-from flask_perfkit.recording.profile import Cause
-from flask_perfkit.recording.reason import gives_same
+from flask_perfkit.recording.cause import Cause
+from flask_perfkit.recording.columns import gives_same
+from flask_perfkit.recording.issued import known
 
 
 def aggregates_by(cause: Cause) -> tuple[Aggregate, ...]:
@@ -15,31 +17,37 @@ def aggregates_by(cause: Cause) -> tuple[Aggregate, ...]:
         return ()
     each = [aggregates_of(cause.filename, span) for span in cause.spans if span is not None]
     found = dict.fromkeys(aggregate for aggregates in each for aggregate in aggregates)
-    is_same = all(_is_same(cause.reason.entity, aggregate) for aggregate in found)
+    is_same = all(_is_same(cause, aggregate) for aggregate in found)
     return tuple(found) if each and all(each) and is_same else ()
 
 
-def _is_same(entity: tuple[str, ...], aggregate: Aggregate) -> bool:
-    column = aggregate.attribute is None or gives_same(
-        entity, aggregate.function, aggregate.attribute
+def _is_same(cause: Cause, aggregate: Aggregate) -> bool:
+    entity, issued = cause.reason.entity, known(cause.issued)
+    worked_out = [(aggregate.function, aggregate.attribute), ("count", aggregate.by)]
+    return only_reads(issued, cause.sql) and all(
+        brings(issued, attribute) and gives_same(entity, function, attribute)
+        for function, attribute in worked_out
+        if attribute is not None
     )
-    return column and (aggregate.by is None or gives_same(entity, "count", aggregate.by))
 
 
-def aggregate_select(entity: str, keys: Sequence[str], aggregates: Iterable[Aggregate]) -> str:
-    """Return as code a select that works out aggregates of a class.
+def aggregate_columns(
+    entity: str, keys: Sequence[str], aggregates: Iterable[Aggregate]
+) -> tuple[list[str], list[str]]:
+    """Return as code what to group by, and the aggregates of a class.
 
     :param keys: columns to group by before all others.
     """
     aggregates = tuple(aggregates)
     by = [f"{entity}.{each.by}" for each in aggregates if each.by is not None]
     groups = list(dict.fromkeys([*keys, *by]))
-    computed = dict.fromkeys(_function(entity, each) for each in aggregates)
-    select = f"select({', '.join([*groups, *computed])})"
-    return f"{select}.group_by({', '.join(groups)})" if groups else select
+    computed = dict.fromkeys(_function(entity, each, bool(groups)) for each in aggregates)
+    return groups, list(computed)
 
 
-def _function(entity: str, aggregate: Aggregate) -> str:
+def _function(entity: str, aggregate: Aggregate, grouped: bool) -> str:
     if aggregate.attribute is None:
         return "func.count()"
-    return f"func.{aggregate.function}({entity}.{aggregate.attribute})"
+    code = f"func.{aggregate.function}({entity}.{aggregate.attribute})"
+    # Of no rows, a database's sum is NULL.
+    return f"func.coalesce({code}, 0)" if aggregate.function == "sum" and not grouped else code

@@ -16,10 +16,11 @@ from typing import Any
 
 from flask_perfkit.config import Settings
 from flask_perfkit.recording.allowances import Allowance
+from flask_perfkit.recording.calls import Call
 from flask_perfkit.recording.causes import Record
 from flask_perfkit.recording.findings import AllowedFinding, Finding, worst_first
 from flask_perfkit.recording.joins import MANY_ROWS
-from flask_perfkit.recording.profile import Call, Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.recorder import Recorder
 from flask_perfkit.recording.uses import uses_of
 

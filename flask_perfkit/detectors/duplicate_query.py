@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.loading import ONE_COMMIT, forgets_in_loop
-from flask_perfkit.detectors.n_plus_one import is_loop
+from flask_perfkit.detectors.n_plus_one import is_loop, is_waited_for
+from flask_perfkit.recording.cause import MOST_VALUES, Cause
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.profile import MOST_VALUES, Cause, Profile
-from flask_perfkit.recording.reason import NO_TABLE, is_of_catalog, table_of
+from flask_perfkit.recording.profile import Profile
+from flask_perfkit.recording.tables import NO_TABLE, is_of_catalog, table_of
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
 
 
@@ -29,12 +30,12 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
 def _may_change(cause: Cause, profile: Profile) -> bool:
     """Tell whether the answer may be another each time.
 
-    It may if a function gives another value, and if the table was written in between.
+    It may if a function gives another value, if one of the tables was written in between, and if
+    the code waits for what others write.
     """
-    table = table_of(cause.sql)
-    if table == NO_TABLE or cause.reason.volatile:
+    if table_of(cause.sql) == NO_TABLE or cause.reason.volatile:
         return True
-    return cause.has_between(profile.written_to.get(table, ()))
+    return profile.is_written_between(cause) or is_waited_for(cause)
 
 
 def _finding(cause: Cause, profile: Profile) -> Finding:

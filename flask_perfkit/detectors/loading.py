@@ -19,9 +19,12 @@ from flask_perfkit.cures.loaders import (
     option_for,
 )
 from flask_perfkit.cures.selects import primary_key_in
+from flask_perfkit.detectors.walking import commits
+from flask_perfkit.recording.cause import Cause
+from flask_perfkit.recording.eager import Step
 from flask_perfkit.recording.issued import Issued, known
-from flask_perfkit.recording.profile import Cause, Profile
-from flask_perfkit.recording.reason import Reason, Step
+from flask_perfkit.recording.profile import Profile
+from flask_perfkit.recording.reason import Reason
 from flask_perfkit.recording.wording import line
 
 ONE_COMMIT = "session.commit() once, after the loop"
@@ -167,8 +170,11 @@ def _descends(cause: Cause, source: Cause | None) -> bool:
 def forgets_in_loop(cause: Cause, profile: Profile) -> bool:
     """Tell whether the loop itself makes the session forget, since it commits each time.
 
-    A commit is no statement; that something was written between most executions shows it.
+    A commit is no statement; that something was written between most executions shows it, or the
+    source.
     """
+    if commits([(cause.filename, cause.lineno), *cause.callers]):
+        return True
     started = sorted(chain.from_iterable(some.started for some in cause.executions))
     written = profile.written
     before = [bisect(written, moment) for moment in started]

@@ -10,14 +10,16 @@ from flask_perfkit.cures.selects import (
     keyed_select,
     written,
 )
-from flask_perfkit.detectors.aggregation import aggregate_select, aggregates_by
+from flask_perfkit.detectors.aggregation import aggregate_columns, aggregates_by
 from flask_perfkit.detectors.loading import loading_fix
 from flask_perfkit.detectors.usage import Aggregate
-from flask_perfkit.detectors.walking import lets_go
+from flask_perfkit.detectors.walking import lets_go, waits
+from flask_perfkit.recording.cause import Cause
+from flask_perfkit.recording.columns import is_primary_key
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.issued import commits_itself, known
-from flask_perfkit.recording.profile import Cause, Profile
-from flask_perfkit.recording.reason import NO_TABLE, is_of_catalog, is_primary_key
+from flask_perfkit.recording.profile import Profile
+from flask_perfkit.recording.tables import NO_TABLE, is_of_catalog
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
 
 _GOING_ON = {"OFFSET", "LIMIT", "<", ">", "<=", ">=", "BETWEEN"}
@@ -105,7 +107,9 @@ def _is_paging(cause: Cause) -> bool:
     if any(operator == "OFFSET" for _, operator in cause.moves):
         return True
     goes_on = any(cause.moves[move] for move in cause.moves if move.operator in _GOING_ON)
-    return goes_on and (cause.most_rows > 1 or _is_window(cause) or _is_poll(cause))
+    if not goes_on:
+        return False
+    return cause.most_rows > 1 or _is_window(cause) or _is_poll(cause) or is_waited_for(cause)
 
 
 def _is_window(cause: Cause) -> bool:
@@ -115,6 +119,11 @@ def _is_window(cause: Cause) -> bool:
     lower = {column for column, operator in cause.moves if operator in (">", ">=", "BETWEEN")}
     upper = {column for column, operator in cause.moves if operator in ("<", "<=", "BETWEEN")}
     return bool(lower & upper)
+
+
+def is_waited_for(cause: Cause) -> bool:
+    """Tell whether a loop asks again and again for what others do meanwhile."""
+    return waits([(cause.filename, cause.lineno), *cause.callers])
 
 
 def _is_poll(cause: Cause) -> bool:
@@ -143,7 +152,8 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
     elif aggregates := _only_aggregated(cause):
         model = cause.reason.entity[0].rpartition(".")[2]
         what = f"{cause.reason.subject} loaded {cause.count} times"
-        fix = aggregate_select(model, cause.reason.owner_keys, aggregates)
+        groups, columns = aggregate_columns(model, cause.reason.owner_keys, aggregates)
+        fix = f"select({', '.join([*groups, *columns])}).group_by({', '.join(groups)})"
         origin = loading_fix(cause, profile).origin
         advice = (
             f"its {cause.rows:,} {model} objects are only counted or added up: let the database "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from flask_perfkit.config import Settings
+from flask_perfkit.recording.calls import Call
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.profile import Call, Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.wording import finding_of, milliseconds, place
 
 _TOGETHER = {

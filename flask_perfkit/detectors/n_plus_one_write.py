@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 
 from flask_perfkit.config import Settings
+from flask_perfkit.cures.selects import compares_keys_only
 from flask_perfkit.cures.writes import write_advice
+from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.fingerprint import WRITES
 from flask_perfkit.recording.issued import known
-from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.wording import finding_of, milliseconds, place
+
+_FEW_ROWS = 10
 
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:
@@ -32,9 +36,15 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
 
 
 def _writes_many(cause: Cause) -> bool:
-    """Tell whether each act writes a set of rows, as a purge in batches does."""
+    """Tell whether each act writes a set of rows, as a purge in batches does.
+
+    The few rows of each parent are no such set.
+    """
     # A driver may not tell the rows; in a flush each execution has one at least.
-    return max(cause.rows, cause.count) > 2 * cause.acts
+    rows = max(cause.rows, cause.count)
+    if rows > _FEW_ROWS * cause.acts:
+        return True
+    return rows > 2 * cause.acts and not compares_keys_only(known(cause.issued))
 
 
 def _finding(cause: Cause, profile: Profile) -> Finding:

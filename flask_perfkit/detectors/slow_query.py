@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from flask_perfkit.config import Settings
+from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from flask_perfkit.config import Settings
+from flask_perfkit.recording.answer import LARGE_ANSWER, Answer
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.profile import LARGE_ANSWER, Answer, Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.wording import finding_of_request, size
 
 _TEXTS = ("application/json", "application/javascript", "application/xml", "image/svg+xml")

@@ -11,9 +11,11 @@ from flask_perfkit.config import Settings
 from flask_perfkit.cures.loaders import LoaderOption, defer_option
 from flask_perfkit.detectors.loading import sent_by
 from flask_perfkit.detectors.touching import is_idle, shows_reads
+from flask_perfkit.detectors.wholes import may_go_whole
+from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.issued import known
-from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.wording import finding_of, place
 
 _MANY_ROWS = 10
@@ -35,7 +37,9 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
             ),
             reverse=True,
         )
-        if wide and cause.most_rows >= _MANY_ROWS:
+        if not wide or cause.most_rows < _MANY_ROWS:
+            continue
+        if not may_go_whole(cause, cause.reason.entity, profile):
             findings.append(_finding(cause, profile, wide))
     return findings
 

@@ -13,10 +13,12 @@ from flask_perfkit.config import Settings
 from flask_perfkit.cures.loaders import DropOption, LoaderOption, loader_step, option_for
 from flask_perfkit.detectors.loading import sent_by
 from flask_perfkit.detectors.touching import is_idle, shows_reads
+from flask_perfkit.detectors.wholes import may_go_whole
+from flask_perfkit.recording.cause import Cause
+from flask_perfkit.recording.eager import Step
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.issued import known
-from flask_perfkit.recording.profile import Cause, Profile
-from flask_perfkit.recording.reason import Step
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.wording import finding_of, milliseconds, place
 
 _ALONG = ("joinedload",)
@@ -35,6 +37,12 @@ class _Along(NamedTuple):
 
     def __str__(self) -> str:
         return str(self.steps[-1])
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The class that has the relationship."""
+        parent = self.steps[-1].parent
+        return (f"{parent.__module__}.{parent.__qualname__}",) if parent is not None else ()
 
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:
@@ -55,6 +63,7 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
         and not _answers(cause, along, profile)
         and not any(is_idle(str(step), touched) for step in along.steps[:-1])
         and (not along.by_default or cause.most_rows >= _MANY_ROWS)
+        and not may_go_whole(cause, along.owners, profile)
     ]
 
 

@@ -19,6 +19,7 @@ _AGGREGATES = {"len": "count", "sum": "sum", "max": "max", "min": "min"}
 _ROWS_OF = ("all", "execute", "fetchall", "scalars")
 _STILL_ROWS = ("all", "fetchall", "scalars")
 _LISTS = ("list", "tuple")
+_ALL_NAMES = ("locals", "vars", "eval", "exec")
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Module
 _Comprehension = ast.GeneratorExp | ast.ListComp
@@ -44,6 +45,14 @@ def aggregates_of(filename: str, span: Span) -> tuple[Aggregate, ...]:
         return ()
     code = _Code(module, span)
     return tuple(dict.fromkeys(code.aggregates())) if code.asked is not None else ()
+
+
+@lru_cache(maxsize=500)
+def are_held(filename: str, span: Span) -> bool:
+    """Tell whether a variable holds the rows asked for at a place, and so their objects."""
+    module = parsed(filename)
+    code = _Code(module, span) if module is not None else None
+    return code is None or code.asked is None or code.are_held()
 
 
 @lru_cache(maxsize=50)
@@ -79,6 +88,20 @@ class _Code:
             return list(self._uses(self._rows(self.asked)))
         except _Used:
             return []
+
+    def are_held(self) -> bool:
+        """Tell whether a variable holds the rows."""
+        assert self.asked is not None
+        try:
+            return self._holder(self._rows(self.asked)) is not None
+        except _Used:
+            return True
+
+    def _holder(self, rows: ast.expr) -> ast.Assign | ast.AnnAssign | None:
+        parent = self.parents.get(rows)
+        if isinstance(parent, ast.Assign | ast.AnnAssign) and parent.value is rows:
+            return parent
+        return None
 
     def _rows(self, asked: ast.expr) -> ast.expr:
         """Return the outermost expression that is still these rows, each of them once."""
@@ -118,9 +141,9 @@ class _Code:
         )
 
     def _uses(self, rows: ast.expr) -> Iterator[Aggregate]:
-        parent = self.parents.get(rows)
-        if isinstance(parent, ast.Assign | ast.AnnAssign) and parent.value is rows:
-            yield from self._of_variable(parent)
+        holder = self._holder(rows)
+        if holder is not None:
+            yield from self._of_variable(holder)
         else:
             yield from self._use(rows)
 
@@ -130,6 +153,8 @@ class _Code:
             raise _Used
         if isinstance(self.function, ast.Module):
             raise _Used  # other modules may have it too
+        if any(map(_reads_all_names, ast.walk(self.function))):
+            raise _Used
         target = targets[0]
         found: list[Aggregate] = []
         for node in ast.walk(self.function):
@@ -267,6 +292,11 @@ def _contains(node: ast.stmt | ast.expr, span: Span) -> bool:
     begins = (node.lineno, node.col_offset) <= (span.lineno, span.column)
     ends = (node.end_lineno or 0, node.end_col_offset or 0)
     return begins and (span.end_lineno, span.end_column) <= ends
+
+
+def _reads_all_names(node: ast.AST) -> bool:
+    """Tell whether variables are read that are not named, as in ``render(**locals())``."""
+    return isinstance(node, ast.Name) and node.id in _ALL_NAMES
 
 
 def _is_one(node: ast.expr) -> bool:

@@ -1,9 +1,10 @@
 """Watches what is used of loaded objects.
 
-That is an attribute which the code reads, one for which SQLAlchemy itself would send a statement
-if it were not there (to delete an object, or to replace a collection), and an object that the
-session has already when it is asked for it. Each costs one more function call, so this is for
-debug and tests. It shows which eager loads and which wide columns nobody needs.
+That is an attribute which the code reads or sets (a value that was loaded tells whether there is
+something to write), one for which SQLAlchemy itself would send a statement if it were not there
+(to delete an object, or to replace a collection), all of an object that is pickled or copied, and
+an object that the session has already when it is asked for it. Each costs one more function call,
+so this is for debug and tests. It shows which eager loads and which wide columns nobody needs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from sqlalchemy.orm import Session, attributes
 from sqlalchemy.orm.attributes import InstrumentedAttribute
 from sqlalchemy.orm.base import NO_VALUE, PassiveFlag
-from sqlalchemy.orm.state import AttributeState
+from sqlalchemy.orm.state import AttributeState, InstanceState
 
 from flask_perfkit.recording.callsite import memory
 from flask_perfkit.recording.recorder import current
@@ -35,6 +36,8 @@ def watch_attributes() -> None:
         implementation = getattr(attributes, f"_{name}", None) or getattr(attributes, name, None)
         for method in {"get", "get_history"} & vars(implementation).keys():
             _wrap(implementation, method, _noting_need)
+    _wrap(InstrumentedAttribute, "__set__", _noting_set)
+    _wrap(InstanceState, "__getstate__", _noting_copy)
     _wrap(Session, "_identity_lookup", _noting_lookup)
     AttributeState.loaded_value = property(_loaded_value)  # type: ignore[assignment, method-assign]
     memory.clear()  # there is more to see of each statement now
@@ -65,6 +68,24 @@ def _noting_get(self: Any, instance: Any, owner: Any) -> Any:
     if instance is not None:
         _note(self)
     return _get(self, instance, owner)
+
+
+def _noting_set(method: Callable[..., Any]) -> Callable[..., Any]:
+    def noting(self: Any, instance: Any, value: Any) -> None:
+        if self.key in instance.__dict__:
+            _note(self)
+        method(self, instance, value)
+
+    return noting
+
+
+def _noting_copy(method: Callable[..., Any]) -> Callable[..., Any]:
+    def noting(self: Any) -> Any:
+        for key in self.dict.keys() & self.manager.keys():
+            _note(self.manager[key])
+        return method(self)
+
+    return noting
 
 
 def _noting_need(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,8 +18,9 @@ from flask_perfkit.bypass import is_unjudged
 from flask_perfkit.detectors.analysis import analyse, first_look
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
+from flask_perfkit.recording.answer import LARGE_ANSWER, Answer
 from flask_perfkit.recording.callsite import is_application
-from flask_perfkit.recording.profile import LARGE_ANSWER, Answer, Profile, View
+from flask_perfkit.recording.profile import Profile, View
 from flask_perfkit.recording.recorder import Recorder, current, enter, leave
 from flask_perfkit.signals import request_profiled
 from flask_perfkit.sinks import deliver

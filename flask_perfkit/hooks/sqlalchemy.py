@@ -29,10 +29,11 @@ from flask_perfkit.hooks.execution import (
     pass_on,
 )
 from flask_perfkit.hooks.refusals import watch_refusals
-from flask_perfkit.recording.callsite import memory, position_of, walk
+from flask_perfkit.recording.callsite import LONGEST_REMEMBERED, memory, position_of, walk
+from flask_perfkit.recording.columns import may_be_large, texts_of
 from flask_perfkit.recording.fingerprint import WRITES, bounded, operation_of
 from flask_perfkit.recording.joins import MANY_ROWS, Branches, branches_of
-from flask_perfkit.recording.reason import may_be_large, reads_one_row, texts_of
+from flask_perfkit.recording.reason import reads_one_row
 from flask_perfkit.recording.recorder import MOST_RECORDS, Recorder, current
 
 _now = perf_counter_ns
@@ -210,6 +211,8 @@ def _record_new(
         parameters, seen = _see(way, cursor, parameters, context)
         compiled, options = context.compiled, context.execution_options
         recorder.append((asked, parameters, started, ended, seen, compiled, options))
+        if len(statement) > LONGEST_REMEMBERED:
+            recorder.weigh(statement)
     except Exception:
         log_once("watching a statement")
 
@@ -269,6 +272,7 @@ def _record_rare(
         asked = (statement, walk(None, _getframe(), None))
         compiled, options = context.compiled, context.execution_options
         recorder.append((asked, None, started, ended, seen, compiled, options))
+        recorder.weigh(statement)
         if len(recorder) > MOST_RECORDS:
             recorder.fold()
     except Exception:

@@ -16,8 +16,9 @@ from flask_perfkit.detectors.analysis import analyse
 from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.hooks.sqlalchemy import watch_statements
+from flask_perfkit.recording.cause import Query
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.profile import Profile, Query
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.recorder import Recorder, enter, leave
 from flask_perfkit.state import State
 

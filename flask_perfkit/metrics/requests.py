@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from flask_perfkit.metrics.store.counters import Row
     from flask_perfkit.metrics.store.figures import RowsOfSort
-    from flask_perfkit.recording.profile import Executions
+    from flask_perfkit.recording.cause import Executions
     from flask_perfkit.recording.recorder import Recorder
 
 _SECONDS = 1e-9

@@ -8,11 +8,9 @@ differ does it walk again, so each statement keeps its exact line.
 
 from __future__ import annotations
 
-import dis
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from opcode import opmap
@@ -24,15 +22,22 @@ from sqlalchemy.orm import attributes
 from sqlalchemy.orm.state import InstanceState
 from sqlalchemy.orm.unitofwork import UOWTransaction
 
+from flask_perfkit.recording.frames import (
+    NO_FILE,
+    inherits,
+    is_around,
+    passes_on,
+    source_of,
+    upwards,
+)
+
+LONGEST_REMEMBERED = 10_000
+"""Characters of a statement whose site is remembered."""
+
 _MOST_KEPT = 1_000
-_LONGEST_KEPT = 10_000
 _MOST_FILES = 10_000
 
-_VARARGS, _VARKEYWORDS, _COROUTINE = 0x04, 0x08, 0x80
-_CALL_WITH_ARGUMENTS = opmap["CALL_FUNCTION_EX"]
 _ITERATES = (opmap["GET_ITER"], opmap["FOR_ITER"])
-_INLINE = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>")
-_NO_FILE = "<template>"
 PROMPTS = ("<stdin>", "<console>", "<python-input", "<ipython")
 _ATTRIBUTES = attributes.__file__
 _LOAD_EXPIRED = InstanceState._load_expired.__code__
@@ -211,7 +216,7 @@ def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
         if asked is None:
             asked, asked_at = current, depth
             inner = current
-        elif _is_around(current.f_code, inner.f_code) or _inherits(current, inner):
+        elif is_around(current.f_code, inner.f_code) or inherits(current, inner):
             inner = current
         elif not passes_on(current):
             caller = current
@@ -223,37 +228,13 @@ def walk(statement: str | None, frame: FrameType, note: Any) -> Site:
         if len(_sites) >= _MOST_KEPT:
             _sites.clear()
         _sites[key, sender] = site
-    if statement is not None and len(statement) <= _LONGEST_KEPT:
+    if statement is not None and len(statement) <= LONGEST_REMEMBERED:
         if len(memory) >= _MOST_KEPT:
             memory.clear()
         if not jumpable or asked is None:
             asked_at = ended_at = 0
         memory[statement] = (asked_at, ended_at, key, (statement, site), note)
     return site
-
-
-def upwards(frame: FrameType) -> Iterator[tuple[int, FrameType]]:
-    """Yield the frames above one with their depths; below zero beyond a greenlet's edge.
-
-    An async engine runs SQLAlchemy in a greenlet, whose stack ends there; the line that
-    awaits is in the greenlet's parent.
-    """
-    depth = 0
-    current = frame.f_back
-    greenlet = None
-    while True:
-        while current is not None:
-            depth += 1 if depth >= 0 else -1
-            yield depth, current
-            current = current.f_back
-        if "greenlet" not in sys.modules:
-            return
-        if greenlet is None:
-            greenlet = sys.modules["greenlet"].getcurrent()
-        greenlet = greenlet.parent
-        if greenlet is None or greenlet.gr_frame is None:
-            return
-        depth, current = -abs(depth), greenlet.gr_frame
 
 
 def _touched(frame: FrameType) -> str | None:
@@ -269,9 +250,9 @@ def _position(frame: FrameType | None) -> Position:
     if frame is None:
         return (_NO_CODE, "", 0)
     code, filename, instruction = position_of(frame)
-    if filename == _NO_FILE:
+    if filename == NO_FILE:
         # Templates without a file differ by name; this never agrees with the hook's look.
-        filename = _source(frame)[0]
+        filename = source_of(frame)[0]
     return (code, filename, instruction)
 
 
@@ -284,81 +265,13 @@ def _positions(code: CodeType) -> tuple[Any, ...]:
 def _line(frame: FrameType | None) -> Line | None:
     if frame is None:
         return None
-    filename, lineno, function = _source(frame)
+    filename, lineno, function = source_of(frame)
     line = _lines.get((filename, lineno))
     if line is None:
         if len(_lines) >= _MOST_KEPT:
             _lines.clear()
         line = _lines[filename, lineno] = Line(filename, lineno, function)
     return line
-
-
-def _source(frame: FrameType) -> tuple[str, int, str]:
-    """Return the file, line and function of a frame as the user wrote them."""
-    code = frame.f_code
-    template = frame.f_globals.get("__jinja_template__")
-    if template is None:
-        return (code.co_filename, frame.f_lineno, function_of(code))
-    filename = code.co_filename if code.co_filename != _NO_FILE else template.name or _NO_FILE
-    lineno = int(template.get_corresponding_lineno(frame.f_lineno))
-    return (str(filename), lineno, str(template.name or "template"))
-
-
-def function_of(code: CodeType) -> str:
-    names = code.co_qualname.split(".")
-    while names and names[-1] in (*_INLINE, "<locals>"):
-        names.pop()
-    return ".".join(names).rpartition("<locals>.")[2] or "<module>"
-
-
-def passes_on(frame: FrameType) -> bool:
-    """Tell whether this is a wrapper such as a logging decorator makes.
-
-    It takes ``*args, **kwargs`` and is calling something with these very arguments just now.
-    """
-    code = frame.f_code
-    if not (code.co_flags & _VARARGS and code.co_flags & _VARKEYWORDS):
-        return False
-    calls = (
-        _CALL_WITH_ARGUMENTS in code.co_code[::2]
-        if code.co_flags & _COROUTINE  # it awaits what it called
-        else code.co_code[frame.f_lasti] == _CALL_WITH_ARGUMENTS
-    )
-    return calls and _reads_arguments(code, frame.f_lineno)
-
-
-def _reads_arguments(code: CodeType, lineno: int) -> bool:
-    """Tell whether a line reads the ``*args`` of its function."""
-    name = code.co_varnames[code.co_argcount + code.co_kwonlyargcount]
-    for instruction in dis.get_instructions(code):
-        at = instruction.positions.lineno if instruction.positions is not None else None
-        names = (
-            instruction.argval if isinstance(instruction.argval, tuple) else (instruction.argval,)
-        )
-        if at == lineno and instruction.opname.startswith("LOAD_FAST") and name in names:
-            return True
-    return False
-
-
-def _is_around(code: CodeType, inner: CodeType) -> bool:
-    """Tell whether a function is the one that a comprehension stands in."""
-    return (
-        inner.co_name in _INLINE
-        and code.co_filename == inner.co_filename
-        and inner in code.co_consts
-    )
-
-
-def _inherits(frame: FrameType, inner: FrameType) -> bool:
-    """Tell whether a template's line only says where a block stands, or what is extended.
-
-    Jinja calls a parent template there, and the parent its blocks: nobody's code called.
-    """
-    if "__jinja_template__" not in frame.f_globals or inner.f_back is not frame:
-        return False  # super() of a block goes through Jinja's own code
-    if inner.f_code.co_name.startswith("block_"):
-        return True
-    return frame.f_code.co_name == "root" and frame.f_locals.get("parent_template") is not None
 
 
 @cache
@@ -387,7 +300,7 @@ def is_application(filename: str) -> bool:
 def _is_application(filename: str) -> bool:
     if filename.startswith("<"):
         # Generated code is a library's, but for a prompt's and a template's without a file.
-        return filename.startswith((*PROMPTS, _NO_FILE))
+        return filename.startswith((*PROMPTS, NO_FILE))
     path = os.path.abspath(filename)
     if path.startswith(_ours()):
         return False

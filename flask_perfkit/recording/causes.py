@@ -15,6 +15,7 @@ from typing import Any
 
 from flask_perfkit.recording.allowances import Allowance
 from flask_perfkit.recording.callsite import Asked, Site
+from flask_perfkit.recording.cause import MOST_EXECUTIONS, MOST_VALUES, Cause, CauseKey, Executions
 from flask_perfkit.recording.fingerprint import (
     Shape,
     differing,
@@ -26,13 +27,6 @@ from flask_perfkit.recording.fingerprint import (
     shape_of,
 )
 from flask_perfkit.recording.issued import issued_of
-from flask_perfkit.recording.profile import (
-    MOST_EXECUTIONS,
-    MOST_VALUES,
-    Cause,
-    CauseKey,
-    Executions,
-)
 from flask_perfkit.recording.reason import Reason, path_of, reason_of
 from flask_perfkit.recording.targets import Target, by_target
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from sys import getsizeof
 from typing import Any, NamedTuple
+from uuid import UUID
 
 LONGEST_SHAPE = 4_000
 """Characters of a shape that are kept; statements can be megabytes long."""
@@ -15,7 +18,11 @@ LONGEST_READ = 50_000
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE")
 
-_CONTAINERS = frozenset({list, tuple, set, dict})
+_WHOLE = frozenset(
+    {str, bytes, int, float, bool, type(None), date, datetime, time, timedelta, Decimal, UUID}
+)
+"""Types whose values hold nothing beside themselves."""
+
 LARGEST_KEPT = 10_000
 """Bytes of one set of parameters that are kept until the request is over."""
 
@@ -189,8 +196,8 @@ def operation_of(sql: str) -> str:
 def bounded(parameters: Any) -> Any:
     """Return parameters as they are; if they take much memory, numbers that stand for them."""
     values = parameters.values() if type(parameters) is dict else parameters
-    # Nearly all are small and hold no lists: a few calls into C tell.
-    size = getsizeof if _CONTAINERS.isdisjoint(map(type, values)) else _size
+    # Nearly all hold nothing beside themselves: a few calls into C tell.
+    size = getsizeof if _WHOLE.issuperset(map(type, values)) else _size
     if sum(map(size, values)) <= LARGEST_KEPT:
         return parameters
     marks = marks_of(tuple(values))
@@ -198,11 +205,14 @@ def bounded(parameters: Any) -> Any:
 
 
 def _size(value: Any) -> int:
+    """Return the bytes that a value takes; one that may hold anything is taken for too large."""
     if isinstance(value, dict):
         return sum(map(_size, value.values()))
     if isinstance(value, list | tuple | set):
         return sum(map(_size, value))
-    return getsizeof(value)
+    if isinstance(value, str | bytes | bytearray | int | float) or type(value) in _WHOLE:
+        return getsizeof(value)
+    return LARGEST_KEPT + 1
 
 
 def in_rows(parameters: Sequence[Any]) -> list[Any]:

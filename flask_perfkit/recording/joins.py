@@ -8,7 +8,7 @@ from the first table to the last one of the branch.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapper
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.expression import Join
 
-from flask_perfkit.recording.reason import mapper_of
+from flask_perfkit.recording.mappers import mapper_of
 
 MANY_ROWS = 100
 """Rows from which on it is worth to ask whether a join multiplied them."""
@@ -48,7 +48,7 @@ def branches_of(compiled: Any) -> Branches | None:
         return None
     keys = _key_positions(compiled)
     links = _links(statement)
-    if not keys or len(links) < 2:
+    if not keys or len(links) < 2 or _has_other_rows(statement, keys):
         return None
     ways = _ways(next(iter(keys)), links, keys)
     inner = {name for way in ways for name in way[:-1]}
@@ -57,6 +57,16 @@ def branches_of(compiled: Any) -> Branches | None:
         tuple(tuple(place for name in way for place in keys[name]) for way in leaves),
         tuple(dict.fromkeys(_collections(leaves, links, _tables(statement)))),
     )
+
+
+def _has_other_rows(statement: Any, keys: Collection[str]) -> bool:
+    """Tell whether its rows are other than those of the tables whose keys are read.
+
+    They are groups, or what is read of a table that nothing tells the rows of.
+    """
+    if getattr(statement, "_group_by_clauses", ()):
+        return True
+    return any(not _names(column) <= set(keys) for column in statement.selected_columns)
 
 
 def _key_positions(compiled: Any) -> dict[str, list[int]]:

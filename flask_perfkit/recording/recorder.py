@@ -12,14 +12,17 @@ from time import perf_counter_ns
 from typing import Any
 
 from flask_perfkit.recording.allowances import Allowance, Span, holding, outside
-from flask_perfkit.recording.calls import Calls
+from flask_perfkit.recording.calls import Call, Calls
 from flask_perfkit.recording.callsite import Site
+from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.causes import Causes, Record
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.profile import Call, Cause
 
 MOST_RECORDS = 1_000
 """Records that wait; more are folded into causes, so that a long job stays small."""
+
+MOST_TEXT = 10_000_000
+"""Characters of long statements that wait; more are folded, too."""
 
 _MOST_ALLOWANCES = 100
 _MOST_REPORTED = 1_000
@@ -42,7 +45,8 @@ class Recorder(list[Record]):
     A list, so that a hook pays for one append only. Threads may share it. A plain request
     pays for making one, so that what most never need is made when it is needed. ``touched``
     holds the mapped attributes that were read, by identity; None where nobody notes them.
-    ``has_more`` says that there is more to look at than the waiting records,
+    ``has_more`` says that there is more to look at than the waiting records, ``waiting_text`` how
+    many characters the long statements among these have,
     ``failed_statements`` is the number of its own that ended with an error, and ``elapsed`` the
     nanoseconds until the first look at it.
     """
@@ -56,6 +60,7 @@ class Recorder(list[Record]):
     closed = False
     elapsed = 0
     has_more = False
+    waiting_text = 0
     failed_statements = 0
     touched: dict[int, Any] | None = None
     _causes: Causes | None = None
@@ -144,9 +149,16 @@ class Recorder(list[Record]):
                 del flushes[: len(flushes) // 2 * 2]  # one that is still open goes on
             return tuple(self._causes.values())
 
+    def weigh(self, statement: str) -> None:
+        """Fold what waits if the texts of statements that nobody else keeps become many."""
+        self.waiting_text += len(statement)
+        if self.waiting_text > MOST_TEXT:
+            self.fold()
+
     def _take(self) -> list[Record]:
         """Remove the waiting records; others may arrive meanwhile."""
         records = self[:]
+        self.waiting_text = 0
         del self[: len(records)]
         return records
 

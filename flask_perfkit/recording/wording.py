@@ -6,8 +6,10 @@ import os
 from functools import lru_cache
 from typing import Any
 
+from flask_perfkit.recording.calls import Call
+from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.findings import Finding, allow_covered
-from flask_perfkit.recording.profile import Call, Cause, Profile, View
+from flask_perfkit.recording.profile import Profile, View
 
 
 def finding_of(

@@ -6,13 +6,8 @@ import os
 from collections.abc import Collection, Iterable, Iterator
 from types import CodeType, FrameType
 
-from flask_perfkit.recording.callsite import (
-    PROMPTS,
-    function_of,
-    is_application,
-    passes_on,
-    upwards,
-)
+from flask_perfkit.recording.callsite import PROMPTS, is_application
+from flask_perfkit.recording.frames import function_of, passes_on, upwards
 
 _MODULE = "<module>"
 _SET_UP = {

@@ -10,8 +10,10 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
 
+from flask_perfkit.recording.calls import Call
+from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.findings import AllowedFinding, Finding
-from flask_perfkit.recording.profile import Call, Cause, Profile
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.store.identity import finding_id, fingerprint_of, new_id
 from flask_perfkit.store.reading import (
     Kind,

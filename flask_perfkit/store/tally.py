@@ -35,8 +35,9 @@ from flask_perfkit.store.totals import (
 if TYPE_CHECKING:
     from werkzeug.routing import Rule
 
+    from flask_perfkit.recording.cause import Cause
     from flask_perfkit.recording.findings import Finding
-    from flask_perfkit.recording.profile import Cause, Profile
+    from flask_perfkit.recording.profile import Profile
     from flask_perfkit.store.reading import RouteKey
 
 _FAILED = 500

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from flask_perfkit.recording.profile import Cause
+from flask_perfkit.recording.cause import Cause
 
 Statements = dict[str, int]
 """Statements as :func:`brief` writes them, with how often each was sent."""

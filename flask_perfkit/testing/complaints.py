@@ -6,8 +6,8 @@ import linecache
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
+from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.profile import Cause
 from flask_perfkit.recording.wording import line
 from flask_perfkit.testing.budget import Excess, brief, is_counted
 

@@ -17,8 +17,8 @@ from flask_perfkit.config import Settings
 from flask_perfkit.detectors.analysis import analyse
 from flask_perfkit.faults import log_once
 from flask_perfkit.measuring.block import settings_here
-from flask_perfkit.recording.callsite import upwards
 from flask_perfkit.recording.causes import Record
+from flask_perfkit.recording.frames import upwards
 from flask_perfkit.recording.recorder import Recorder, enter, leave
 
 IsOfTest = Callable[[FrameType], bool]

@@ -10,7 +10,8 @@ import pytest
 
 from flask_perfkit.advice.shapes.file import write_shapes
 from flask_perfkit.advice.shapes.shape import StatementShape
-from flask_perfkit.recording.profile import Cause, Profile
+from flask_perfkit.recording.cause import Cause
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.testing.budget import is_counted
 
 _SENT = "perfkit_recorded"

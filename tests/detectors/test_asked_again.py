@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
+from time import sleep
 
 import pytest
-from bookshelf import Base, Book, fill
-from sqlalchemy import create_engine, func, literal_column, select, text
+from bookshelf import Author, Base, Book, Tag, fill
+from sqlalchemy import Executable, create_engine, func, literal_column, select, text, update
 from sqlalchemy.orm import Session
 
 from flask_perfkit import QueryCounter
@@ -100,6 +102,79 @@ def test_an_unknown_function_of_no_table_is_no_loop(session: Session) -> None:
             session.scalar(select(func.random() + number))
 
     assert kinds(ask, session) == []
+
+
+COUNT = "SELECT count(*) FROM authors a JOIN books b ON b.author_id = a.id"
+
+
+def test_what_is_written_to_any_table_of_a_question_may_change_its_answer(session: Session) -> None:
+    questions: list[Executable] = [
+        select(func.count()).select_from(Author).join(Author.books),
+        select(Author.name).where(Author.id.in_(select(Book.author_id))).limit(1),
+        text(COUNT),
+    ]
+    changes: list[tuple[Executable, bool]] = [
+        (update(Book).where(Book.id == 1).values(pages=Book.pages + 1), True),
+        (text("UPDATE books SET pages = pages + 1 WHERE id = 1"), True),
+        (text("DROP VIEW IF EXISTS newest"), True),
+        (update(Tag).where(Tag.id == 1).values(name="new"), False),
+        (text("UPDATE tags SET name = 'new' WHERE id = 1"), False),
+    ]
+
+    def ask(session: Session) -> None:
+        for _ in range(6):
+            session.execute(change)
+            session.execute(question).all()
+
+    for question, (change, may_differ) in product(questions, changes):
+        assert ("duplicate_query" in kinds(ask, session)) is not may_differ, (question, change)
+
+
+def wait(session: Session) -> None:
+    left = 6
+    while left and session.scalar(select(Book.title).where(Book.id == 1)) != "sold":
+        session.rollback()
+        left -= 1
+        sleep(0)
+
+
+def wait_by_asking_again(session: Session) -> None:
+    book = session.get_one(Book, 1)
+    for _ in range(6):
+        session.refresh(book)
+        sleep(0)
+
+
+def wait_by_a_function(session: Session) -> None:
+    for _ in range(6):
+        if title_of(session) == "sold":
+            break
+        sleep(0)
+
+
+def wait_for_what_is_newer(session: Session) -> None:
+    for pages in range(101, 108):
+        session.scalars(select(Book).where(Book.pages > pages)).all()
+        sleep(0)
+
+
+def title_of(session: Session) -> str | None:
+    return session.scalar(select(Book.title).where(Book.id == 1))
+
+
+def test_a_loop_that_waits_for_what_others_do_repeats_nothing(session: Session) -> None:
+    for ask in (wait, wait_by_asking_again, wait_by_a_function, wait_for_what_is_newer):
+        assert kinds(ask, session) == []
+
+
+def test_a_loop_that_commits_and_writes_nothing_forgets_as_well(session: Session) -> None:
+    with QueryCounter() as counter:
+        for book in session.scalars(select(Book).limit(8)).all():
+            assert book.title
+            session.commit()
+    (finding,) = counter.findings
+    assert (finding.subject, finding.count) == ("Book.title", 7)
+    assert finding.fix == "session.commit() once, after the loop"
 
 
 # A few keys for each, and batches

@@ -5,7 +5,7 @@ from hand_made import DOCUMENT, TO_ONE, USER, cause, lazy, profile
 from flask_perfkit import Finding
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors import duplicate_query, n_plus_one
-from flask_perfkit.recording.profile import Cause
+from flask_perfkit.recording.cause import Cause
 
 SETTING = "SELECT value FROM settings WHERE settings.name = ?"
 

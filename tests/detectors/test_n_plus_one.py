@@ -22,7 +22,7 @@ from sqlalchemy import func, select, text
 from flask_perfkit import Finding
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.n_plus_one import detect
-from flask_perfkit.recording.profile import Cause
+from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.reason import Reason
 
 ONE = select(Document).where(Document.id == 1)

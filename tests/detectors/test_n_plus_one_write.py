@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from archive import Document
 from hand_made import VIEWS, cause, issued, profile
-from sqlalchemy import delete, insert, text, update
+from sqlalchemy import ColumnElement, delete, insert, text, update
 from sqlalchemy.dialects import sqlite
 
 from flask_perfkit import Finding
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.n_plus_one_write import detect
-from flask_perfkit.recording.profile import Cause
+from flask_perfkit.recording.cause import Cause
 
 INSERT = "INSERT INTO documents (title) VALUES (?)"
 UPDATE = "UPDATE documents SET title = ? WHERE documents.id = ?"
@@ -134,3 +134,23 @@ def test_a_driver_that_tells_no_rows_is_believed_to_write_one() -> None:
 
 def test_reads_are_none() -> None:
     assert found(cause("SELECT id FROM documents WHERE id = ?", count=50)) == []
+
+
+@pytest.mark.parametrize(
+    ("condition", "rows", "is_found"),
+    [
+        (Document.user_id == 1, 36, True),
+        (Document.user_id == 1, 360, False),
+        (Document.id.in_([1, 2, 3]), 36, False),
+        (Document.id > 3, 36, False),
+    ],
+    ids=["a few of each", "many of each", "chunks", "range"],
+)
+def test_a_few_rows_of_each_parent_are_no_batch(
+    condition: ColumnElement[bool], rows: int, is_found: bool
+) -> None:
+    statement = issued(delete(Document).where(condition))
+    assert (
+        bool(found(cause("DELETE FROM documents", count=12, rows=rows, issued=statement)))
+        is is_found
+    )

@@ -10,7 +10,7 @@ from bookshelf import Author, Base, Book, fill
 from sqlalchemy import create_engine, select
 from sqlalchemy.exc import InvalidRequestError, MissingGreenlet, StatementError
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from sqlalchemy.orm import Session, defer, raiseload
+from sqlalchemy.orm import Session, aliased, defer, raiseload
 
 from flask_perfkit import Finding, QueryCounter
 
@@ -50,6 +50,19 @@ def test_raiseload_of_a_column(path: Path) -> None:
         path, select(Author).options(defer(Author.biography, raiseload=True)), "biography"
     )
     assert (finding.subject, finding.fix) == ("Author.biography", "undefer(Author.biography)")
+
+
+def test_the_option_goes_in_the_place_of_the_one_that_refuses(path: Path) -> None:
+    finding = refused(path, select(Author).options(raiseload(Author.books)), "books")
+    assert finding.message.endswith(" in the place of the one that refuses it")
+    assert finding.cure.apply(select(Author).options(raiseload(Author.books))) is not None
+
+
+def test_an_alias_gets_words(path: Path) -> None:
+    author = aliased(Author)
+    finding = refused(path, select(author).options(raiseload(author.books)), "books")
+    assert finding.fix.startswith("load Author.books along")
+    assert finding.origin is None
 
 
 # SQLAlchemy leaves the coroutine behind that it was not allowed to await.

@@ -6,7 +6,7 @@ from hand_made import VIEWS, cause, profile
 from flask_perfkit import Finding
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.slow_query import detect
-from flask_perfkit.recording.profile import Cause
+from flask_perfkit.recording.cause import Cause
 
 SEARCH = "SELECT id FROM documents WHERE title LIKE ?"
 

@@ -8,7 +8,9 @@ from hand_made import VIEWS, cause, profile
 from flask_perfkit import Finding
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.slow_request import detect
-from flask_perfkit.recording.profile import Call, Cause, View
+from flask_perfkit.recording.calls import Call
+from flask_perfkit.recording.cause import Cause
+from flask_perfkit.recording.profile import View
 
 
 def found(*causes: Cause, limit: float | None = 1.0, **facts: Any) -> list[Finding]:

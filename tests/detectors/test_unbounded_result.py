@@ -6,7 +6,7 @@ from hand_made import DOCUMENT, TO_MANY, USER, VIEWS, cause, lazy, profile
 from flask_perfkit import Finding
 from flask_perfkit.config import Settings
 from flask_perfkit.detectors.unbounded_result import detect
-from flask_perfkit.recording.profile import Cause
+from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.reason import Reason
 
 ALL = "SELECT id, title FROM documents ORDER BY id"

@@ -7,18 +7,22 @@ from pathlib import Path
 
 import pytest
 from bookshelf import Author, Base, Book, Tag, fill, findings
-from sqlalchemy import create_engine, select
-from sqlalchemy.orm import Session
+from sqlalchemy import create_engine, func, select, text
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from flask_perfkit.detectors.usage import Aggregate, aggregates_of
+from flask_perfkit.hooks.attributes import watch_attributes
 from flask_perfkit.recording.callsite import Span
 
 COUNT = "select(func.count()).select_from(Book)"
-PAGES = "select(func.sum(Book.pages))"
+PAGES = "select(func.coalesce(func.sum(Book.pages), 0))"
+THICK = "the same select of {}, without its order and options"
 
 
 @pytest.fixture
-def session(database_url: str) -> Iterator[Session]:
+def session(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.setattr(InstrumentedAttribute, "__get__", InstrumentedAttribute.__get__)
+    watch_attributes()
     engine = create_engine(database_url)
     Base.metadata.create_all(engine)
     with Session(engine) as session:
@@ -79,6 +83,14 @@ def sum_of_a_query(session: Session) -> int:
     return sum(book.pages for book in session.query(Book))
 
 
+def distinct(session: Session) -> int:
+    return len(session.scalars(select(Book.author_id).distinct()).all())
+
+
+def text_rows(session: Session) -> int:
+    return len(session.execute(text("SELECT title FROM books")).all())
+
+
 def checked_and_summed(session: Session) -> int:
     books = session.scalars(select(Book)).all()
     if not books:
@@ -99,7 +111,7 @@ def many_lines(session: Session) -> int:
     ("ask", "fix", "result"),
     [
         (length, COUNT, 60),
-        (length_of_a_query, COUNT, 60),
+        (length_of_a_query, THICK.format("func.count()"), 60),
         (length_of_a_list, COUNT, 60),
         (length_over_lines, COUNT, 60),
         (counting_loop, COUNT, 60),
@@ -109,7 +121,9 @@ def many_lines(session: Session) -> int:
         (largest, "select(func.max(Book.pages))", 100),
         (sum_of_a_query, PAGES, 6000),
         (checked_and_summed, PAGES, 6000),
-        (many_lines, "select(func.max(Book.pages))", 100),
+        (many_lines, THICK.format("func.max(Book.pages)"), 100),
+        (distinct, "select(func.count()).select_from(statement.subquery())", 10),
+        (text_rows, "SELECT count(*) FROM the same statement as a subquery", 60),
     ],
 )
 def test_rows_for_one_number(
@@ -118,7 +132,7 @@ def test_rows_for_one_number(
     (finding,) = findings(ask, session, "python_aggregation")
     assert (finding.subject, finding.severity, finding.fix) == ("Book", "warning", fix)
     assert finding.function == ask.__name__
-    assert "60 rows of Book fetched only to be " in finding.message
+    assert "rows of Book fetched only to be " in finding.message
     assert ask(session) == result
 
 
@@ -197,6 +211,31 @@ def list_built_up(session: Session) -> list[int]:
     return found
 
 
+def label_of_that_name(session: Session) -> int:
+    return sum(
+        row.pages for row in session.execute(select((Book.pages + 1).label("pages"), Book.id))
+    )
+
+
+def text_of_that_name(session: Session) -> int:
+    rows = session.execute(text("SELECT pages + 1 AS pages FROM books")).all()
+    return sum(row.pages for row in rows)
+
+
+def sum_of_groups(session: Session) -> int:
+    pages = func.max(Book.pages).label("pages")
+    return sum(row.pages for row in session.execute(select(pages).group_by(Book.author_id)))
+
+
+def locked(session: Session) -> int:
+    return len(session.scalars(select(Book).with_for_update()).all())
+
+
+def all_names(session: Session) -> str:
+    books = session.scalars(select(Book)).all()
+    return f"{len(books)}" + "{books[0].title}".format(**locals())
+
+
 def sum_of_an_expression(session: Session) -> int:
     return sum(book.pages * 2 for book in session.scalars(select(Book)))
 
@@ -265,6 +304,11 @@ class Catalogue:
         changed_in_place,
         text_built_up,
         list_built_up,
+        label_of_that_name,
+        text_of_that_name,
+        sum_of_groups,
+        locked,
+        all_names,
         sum_of_an_expression,
         sum_of_lengths,
         conditional_sum,
@@ -291,6 +335,20 @@ class Catalogue:
 )
 def test_rows_that_are_used(session: Session, ask: Callable[[Session], object]) -> None:
     assert findings(ask, session, "python_aggregation") == []
+
+
+def test_objects_that_answer_others_are_none_watched_or_not(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loaded_ahead(session: Session) -> str:
+        authors = session.scalars(select(Author)).all()
+        names = {book.author.name for book in session.scalars(select(Book))}
+        return f"{len(authors)} authors, {len(names)} with books"
+
+    assert findings(loaded_ahead, session, "python_aggregation") == []
+    monkeypatch.undo()
+    assert findings(loaded_ahead, session, "python_aggregation") == []
+    assert len(findings(length, session, "python_aggregation")) == 1  # nobody holds its objects
 
 
 def test_a_name_in_another_function_is_no_use(tmp_path: Path) -> None:

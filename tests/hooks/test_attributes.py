@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 from bookshelf import Author, Award, Base, Book, fill
@@ -227,7 +231,15 @@ def inspect_it(session: Session, authors: list[Author]) -> None:
     assert sum(len(inspect(author).attrs.awards.loaded_value) for author in authors) == 60
 
 
-@pytest.mark.parametrize("use", [read_in_a_pool, replace, delete, inspect_it])
+def pickle_it(session: Session, authors: list[Author]) -> None:
+    assert len(pickle.loads(pickle.dumps(authors))) == 11
+
+
+def copy_one(session: Session, authors: list[Author]) -> None:
+    assert len(copy(authors[0]).awards) == 6
+
+
+@pytest.mark.parametrize("use", [read_in_a_pool, replace, delete, inspect_it, pickle_it, copy_one])
 def test_what_is_used_without_being_read_is_none(
     session: Session, use: Callable[[Session, list[Author]], None]
 ) -> None:
@@ -237,6 +249,30 @@ def test_what_is_used_without_being_read_is_none(
         assert len([author.name for author in authors]) == 11
         use(session, list(authors))
     assert "Author.awards" not in unread(counter)
+
+
+def test_objects_that_code_may_read_as_a_whole_are_not_judged(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = """
+def show(session, statement):
+    return [(author.name, as_dict(author)) for author in session.scalars(statement)]
+
+def as_dict(author):
+    return AS_DICT
+
+def other(author):
+    return vars(author)
+"""
+    monkeypatch.syspath_prepend(tmp_path)
+    loaded = select(Author).options(selectinload(Author.awards), defer(Author.biography))
+    found = []
+    for name, whole in (("by_name", "author.id"), ("whole", "author.__dict__")):
+        (tmp_path / f"{name}.py").write_text(source.replace("AS_DICT", whole))
+        with QueryCounter() as counter:
+            import_module(name).show(session, loaded)
+        found.append("Author.awards" in unread(counter))
+    assert found == [True, False]
 
 
 def test_objects_that_answer_another_relationship_are_none(session: Session) -> None:
@@ -295,6 +331,15 @@ def test_a_column_that_was_read_is_none(session: Session) -> None:
     with QueryCounter() as counter:
         assert sum(len(author.biography) for author in session.scalars(select(Author))) == 5004
     assert unread(counter) == {}
+
+
+def test_a_column_that_is_set_is_none(session: Session) -> None:
+    """What it was tells whether there is something to write."""
+    with QueryCounter() as counter:
+        for author in session.scalars(select(Author)):
+            author.biography = author.name
+    session.rollback()
+    assert "Author.biography" not in unread(counter)
 
 
 def test_a_narrow_column_is_none(session: Session) -> None:

@@ -20,7 +20,7 @@ from flask_perfkit.advice.advice import Advice, Create
 from flask_perfkit.advice.drops import bare
 from flask_perfkit.advice.output.declaration import columns_code, options_code, repr_of
 from flask_perfkit.advice.output.edits import Edits
-from flask_perfkit.recording.reason import mapper_of
+from flask_perfkit.recording.mappers import mapper_of
 
 
 @dataclass(frozen=True)
