@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from flask_perfkit.detectors.sources import Source, source_of
 from flask_perfkit.recording.callsite import Span
 
-_LONGEST_SOURCE = 1_000_000
 _AGGREGATES = {"len": "count", "sum": "sum", "max": "max", "min": "min"}
 _ROWS_OF = ("all", "execute", "fetchall", "scalars")
 _STILL_ROWS = ("all", "fetchall", "scalars")
@@ -40,29 +40,19 @@ class Aggregate(NamedTuple):
 @lru_cache(maxsize=500)
 def aggregates_of(filename: str, span: Span) -> tuple[Aggregate, ...]:
     """Return what the rows asked for at a place are aggregated to; nothing where they are used."""
-    module = parsed(filename)
-    if module is None:
+    source = source_of(filename)
+    if source is None:
         return ()
-    code = _Code(module, span)
+    code = _Code(source, span)
     return tuple(dict.fromkeys(code.aggregates())) if code.asked is not None else ()
 
 
 @lru_cache(maxsize=500)
 def are_held(filename: str, span: Span) -> bool:
     """Tell whether a variable holds the rows asked for at a place, and so their objects."""
-    module = parsed(filename)
-    code = _Code(module, span) if module is not None else None
+    source = source_of(filename)
+    code = _Code(source, span) if source is not None else None
     return code is None or code.asked is None or code.are_held()
-
-
-@lru_cache(maxsize=50)
-def parsed(filename: str) -> ast.Module | None:
-    """Return the tree of a source file; None where there is none."""
-    try:
-        with open(filename, "rb") as file:
-            return ast.parse(file.read(_LONGEST_SOURCE))
-    except (OSError, SyntaxError, ValueError):
-        return None
 
 
 class _Used(Exception):
@@ -72,12 +62,12 @@ class _Used(Exception):
 class _Code:
     """The function around a place, and the expression there that asked for rows."""
 
-    def __init__(self, module: ast.Module, span: Span) -> None:
-        self.function = _around(module, span)
+    def __init__(self, source: Source, span: Span) -> None:
+        self.function = _function_around(source, span)
         self.parents = {
             child: node for node in ast.walk(self.function) for child in ast.iter_child_nodes(node)
         }
-        self.rebound = set(_bound(module))
+        self.rebound = source.bound
         self.asked = _expression_at(self.function, span)
         self.iterated = span.iterated
 
@@ -249,25 +239,12 @@ class _Code:
         return False
 
 
-def _bound(module: ast.Module) -> Iterator[str]:
-    """Yield every name that a module gives a value of its own, wherever it does."""
-    for node in ast.walk(module):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name
-        elif isinstance(node, ast.arg):
-            yield node.arg
-        elif isinstance(node, ast.alias):
-            yield node.asname or node.name
-
-
-def _around(module: ast.Module, span: Span) -> _Function:
+def _function_around(source: Source, span: Span) -> _Function:
     """Return the innermost function that a place lies in."""
-    found: _Function = module
-    for node in ast.walk(module):
+    found: _Function = source.module
+    for node in source.around(span.lineno):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _contains(node, span):
-            found = node  # the walk goes from the outside in
+            found = node
     return found
 
 

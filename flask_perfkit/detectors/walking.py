@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 
-from flask_perfkit.detectors.usage import parsed
+from flask_perfkit.detectors.sources import source_of
 
 _BRINGS_ITS_OWN = (ast.For, ast.AsyncFor, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -68,15 +68,11 @@ def _around(filename: str | None, lineno: int | None) -> tuple[ast.AST, ...]:
     """Return the loops and functions around a line, from the inside out."""
     if filename is None or lineno is None:
         return ()
-    module = parsed(filename)
-    nodes: Iterator[ast.AST] = ast.walk(module) if module is not None else iter(())
-    around = [
-        node
-        for node in nodes
-        if isinstance(node, (*_BRINGS_ITS_OWN, ast.While, *_FUNCTIONS))
-        and node.lineno <= lineno <= (node.end_lineno or 0)
-    ]
-    return tuple(reversed(around))  # the walk goes from the outside in
+    source = source_of(filename)
+    if source is None:
+        return ()
+    telling = (*_BRINGS_ITS_OWN, ast.While, *_FUNCTIONS)
+    return tuple(node for node in source.around(lineno) if isinstance(node, telling))[::-1]
 
 
 def _called(node: ast.AST) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from flask_perfkit.detectors.usage import parsed
+from flask_perfkit.detectors.sources import source_of
 from flask_perfkit.detectors.walking import functions_around
 from flask_perfkit.recording.callsite import is_application
 from flask_perfkit.recording.cause import Cause
@@ -70,9 +70,9 @@ def _files_of(models: Iterable[str]) -> Iterator[str | None]:
 
 @lru_cache(maxsize=500)
 def _functions(filename: str) -> dict[str, _Named]:
-    module = parsed(filename) if is_application(filename) else None
+    source = source_of(filename) if is_application(filename) else None
     found: defaultdict[str, list[_Named]] = defaultdict(list)
-    for node in ast.walk(module) if module is not None else ():
+    for node in ast.walk(source.module) if source is not None else ():
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             inside = list(ast.walk(node))
             names = {getattr(each, "attr", None) or getattr(each, "id", None) for each in inside}
