@@ -47,6 +47,7 @@ class ModuleTree:
         self.replacements: dict[cst.CSTNode, Callable[[Any], Any]] = {}
         self.imports: dict[Import, None] = {}
         self.taken: set[str] = set()
+        self._imported: dict[str, Any] = {}
         self._put: set[tuple[cst.CSTNode, str]] = set()
         self.loops: dict[cst.CSTNode, object] = {}
 
@@ -120,6 +121,11 @@ class ModuleTree:
         """Return the line that a node begins at."""
         return int(self._positions[node].start.line)
 
+    def named_line(self, node: cst.CSTNode) -> int:
+        """Return the line that Python names for a node: of an attribute, its name's."""
+        func = node.func if isinstance(node, cst.Call) else node
+        return self.first_line(func.attr if isinstance(func, cst.Attribute) else node)
+
     def parent(self, node: cst.CSTNode) -> cst.CSTNode | None:
         """Return what a node stands in."""
         return self._parents.get(node)
@@ -161,7 +167,7 @@ class ModuleTree:
     def value(self, node: cst.CSTNode) -> Any:
         """Return what a dotted name means among the module's globals; None where it is no such."""
         if isinstance(node, cst.Name):
-            return vars(self.module).get(node.value)
+            return vars(self.module).get(node.value, self._imported.get(node.value))
         if isinstance(node, cst.Attribute):
             return attribute_of(self.value(node.value), node.attr.value)
         return None
@@ -178,6 +184,7 @@ class ModuleTree:
         for module, name in imports:
             wanted = getattr(import_module(module), name) if name else import_module(module)
             bound = name or module
+            self._imported.setdefault(bound, wanted)
             if bound in vars(self.module):
                 if vars(self.module)[bound] is not wanted:
                     raise Refusal(f"{bound} means something else in {self.module.__name__}")

@@ -45,7 +45,7 @@ class Got:
 
 def gots_at(tree: ModuleTree, lineno: int) -> list[Got]:
     """Return the look-ups by primary key that a line does."""
-    calls = [call for call in tree.around(lineno, cst.Call) if tree.first_line(call) == lineno]
+    calls = [call for call in tree.around(lineno, cst.Call) if tree.named_line(call) == lineno]
     return [got for got in (_got(tree, call) for call in calls) if got is not None]
 
 
