@@ -115,7 +115,8 @@ class Examples:
         a key that nothing refers to they are the last one and the first.
         """
         for counted in (*self._references_to(mapper, column), column):
-            number = sa.func.max(column) if counted.primary_key else sa.func.count()
+            is_key = counted is column and column.primary_key
+            number = sa.func.max(column) if is_key else sa.func.count()
             groups = sa.select(counted).where(counted.is_not(None)).group_by(counted)
             values = [
                 self._ask(groups.order_by(*order).limit(1)).get(str(counted.key))

@@ -34,12 +34,13 @@ def flattened(tree: ModuleTree, asked: Asked) -> Asked | None:
     if [step.name for step in asked.steps] == ["select_from"] and len(asked.steps[0].args) == 1:
         inner = _inner(tree, asked, asked.steps[0].args[0].value)
         return _joined(asked, root, inner) if m.matches(root.value, _COUNTS_ROWS) else None
-    columns: list[Any] = m.findall(root.value, _COLUMN)
+    columns: list[Any] = list(m.findall(root.value, _COLUMN))
     sources = {tree.code(each.value.value): each.value.value for each in columns}
     if asked.steps or len(sources) != 1:
         return None
-    (source,) = sources.values()
-    inner = _inner(tree, asked, source)
+    inner = _inner(tree, asked, *sources.values())
+    if inner is None:
+        return None
     found = {id(each): _column(tree, asked, inner, each.attr.value) for each in columns}
     if None in found.values():
         return None
@@ -63,12 +64,12 @@ def _inner(tree: ModuleTree, asked: Asked, node: cst.BaseExpression) -> _Inner |
     if not isinstance(begin, cst.Call) or not names or names[-1] not in ("subquery", "cte"):
         return None
     selected = tuple(each.value for each in begin.args)
-    models = {
-        tree.code(each): each for each in (_model(tree, asked, one) for one in selected) if each
-    }
-    if not set(names[:-1]) <= _KEEPS_ROWS or len(models) != 1:
+    models = [_model(tree, asked, each) for each in selected]
+    if not set(names[:-1]) <= _KEEPS_ROWS or None in models:
         return None
-    return _Inner(selected, *models.values(), steps[:-1])
+    if len({tree.code(each) for each in models}) != 1:
+        return None
+    return _Inner(selected, models[0], steps[:-1])
 
 
 def _model(tree: ModuleTree, asked: Asked, selected: cst.BaseExpression) -> Any:
@@ -78,10 +79,10 @@ def _model(tree: ModuleTree, asked: Asked, selected: cst.BaseExpression) -> Any:
     return selected.value if is_column and isinstance(selected, cst.Attribute) else None
 
 
-def _column(tree: ModuleTree, asked: Asked, inner: _Inner | None, name: str) -> Any:
+def _column(tree: ModuleTree, asked: Asked, inner: _Inner, name: str) -> Any:
     """Return the model's column that a subquery shows by a name."""
-    for each in inner.selected if inner is not None else ():
-        column = cst.Attribute(each, cst.Name(name)) if each is inner.model else each
+    for each in inner.selected:
+        column: Any = cst.Attribute(each, cst.Name(name)) if each is inner.model else each
         known = column_of(tree, column, asked.function)
         if known is not None and column.attr.value == name == known.name:
             return column

@@ -11,7 +11,7 @@ import libcst as cst
 
 from flask_perfkit.audit.patches.code.loops import innermost_loop
 from flask_perfkit.audit.patches.code.module import ModuleTree
-from flask_perfkit.audit.patches.code.names import value_of
+from flask_perfkit.audit.patches.code.names import given_once, value_of
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.audit.patches.code.source import functions_of
 
@@ -92,11 +92,23 @@ def _use(
             return Use(call, call, owner)
     if owner is None or not isinstance(node, cst.BaseExpression) or "." not in code.co_qualname:
         return None
+    made = _class_of(tree, owner)
+    if made is not None:
+        is_it = call is not None and getattr_static(made, name, None) is function
+        return Use(node, call, owner) if is_it else None
     loop = innermost_loop(tree, node)
     model = loop.walked.model if loop is not None else None
     if loop is None or model is None or tree.code(owner) != tree.code(loop.node.target):
         raise Refusal(f"it cannot be told whose {name} it is")
     return Use(node, call, owner) if _has(model, name, code, called=call is not None) else None
+
+
+def _class_of(tree: ModuleTree, owner: cst.BaseExpression) -> type | None:
+    """Return the class that a variable's object was made of, where that can be seen."""
+    function = tree.function_of(owner)
+    made = given_once(tree, owner.value, function) if isinstance(owner, cst.Name) else None
+    value = value_of(tree, made.func, function) if isinstance(made, cst.Call) else None
+    return value if isinstance(value, type) else None
 
 
 def _has(mapper: Any, name: str, code: CodeType, *, called: bool) -> bool:
