@@ -268,3 +268,23 @@ def test_what_a_property_of_another_module_asks_is_asked_before_the_loop(
     patch = patch_of(app, finding_of(app, module))
     assert (patch.queries_before, patch.queries_after) == (11, 2), patch.reason
     assert "+    return [counts.get(user.id, 0) for user in items]" in changes(patch)
+
+
+@pytest.mark.parametrize(
+    ("shown", "line"),
+    [
+        ("len(user.documents)", "counts.get(user.id, 0)"),
+        ("'some' if user.documents else 'none'", "user.id in existing"),
+        ("sum(each.id for each in user.documents)", "sums.get(user.id, 0)"),
+        ("len(user.documents) + user.documents[0].id", "selectinload(User.documents)"),
+    ],
+    ids=["count", "test", "sum", "used for more"],
+)
+def test_a_collection_is_only_loaded_for_more_than_a_number(
+    app: Flask, written: Any, shown: str, line: str
+) -> None:
+    users = "db.session.scalars(select(User)).all()"
+    module = written(f"def view():\n    return [{shown} for user in {users}]\n")
+    patch = patch_of(app, finding_of(app, module))
+    assert patch.holds, patch.reason
+    assert any(line in each for each in changes(patch)), patch.diff

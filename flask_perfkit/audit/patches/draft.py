@@ -8,7 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from flask_perfkit.audit.patches.code.refusal import Refusal
+from flask_perfkit.audit.patches.code.refusal import Inapplicable, Refusal
 from flask_perfkit.audit.patches.code.source import Source, source_of
 from flask_perfkit.cures.loaders import Import, LoaderOption, ReadAgain
 from flask_perfkit.errors import ExtraMissing
@@ -61,7 +61,7 @@ def drafts(app: Flask, findings: tuple[Finding, ...]) -> Iterator[Draft]:
             is_any = True
             yield draft
     if not is_any:
-        raise refusals[0]
+        raise next((each for each in refusals if type(each) is Refusal), refusals[0])
 
 
 def together(drafts: Sequence[Draft]) -> str:
@@ -123,7 +123,7 @@ def _where_called(finding: Finding) -> tuple[Source, Mend]:
     filename, lineno = finding.filename, finding.lineno
     lines = dict(each[:2] for each in finding.callers)
     if filename is None or lineno is None or len(lines) != 1 or filename in lines:
-        raise Refusal("it is not called by one other module")
+        raise Inapplicable("it is not called by one other module")
     source = source_of(filename, lineno)
     ((calling, line),) = lines.items()
     return source_of(calling, line), lambda tree: prefetch(_tree(source), lineno, finding, tree)

@@ -49,6 +49,11 @@ class Place:
         return bracketed(substituted(tree, self.expression, {_ASKED: answer}))
 
 
+def bare_place(asked: Asked) -> Place:
+    """Return the place where a loop itself asks."""
+    return Place(asked.node, asked, cst.Name(_ASKED), asked.gone)
+
+
 def places_of(
     tree: ModuleTree, asked: Asked, finding: Finding, there: ModuleTree
 ) -> Sequence[Place]:
@@ -58,7 +63,7 @@ def places_of(
     :raises Refusal: no loop does, or its function does more than to ask.
     """
     if innermost_loop(tree, asked.node) is not None and tree is there:
-        return [Place(asked.node, asked, cst.Name(_ASKED), asked.gone)]
+        return [bare_place(asked)]
     lines = {line for name, line, _ in finding.callers if name == there.module.__file__}
     found: list[Place] = []
     if lines or tree is there:

@@ -45,7 +45,7 @@ def prefetch(
             raise Refusal("no loader option can be put on the select") from refusal
         raise
     for place in places_of(tree, asked, finding, there):
-        _prefetch(there, place)
+        prefetch_at(there, place)
 
 
 def _by_key(tree: ModuleTree, got: Got, finding: Finding, there: ModuleTree) -> None:
@@ -57,14 +57,18 @@ def _by_key(tree: ModuleTree, got: Got, finding: Finding, there: ModuleTree) -> 
         raise Refusal("it is not called by one other module")
     try:
         for place in places_of(tree, asked, finding, there):
-            _prefetch(there, place)
+            prefetch_at(there, place)
     except Refusal:
         if tree is not there or innermost_loop(tree, got.call) is None:
             raise
         keep_in_session(tree, got)
 
 
-def _prefetch(tree: ModuleTree, place: Place) -> None:
+def prefetch_at(tree: ModuleTree, place: Place) -> None:
+    """Ask before the loop for what one place in it gets in each turn.
+
+    :raises Refusal: it is not sure to be the same.
+    """
     loop = loop_around(tree, place.node)
     asked = _in_turn(tree, place, loop)
     if names_in(cst.parse_expression(asked.session or asked.query or "")) & loop.names:
