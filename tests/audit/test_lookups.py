@@ -255,6 +255,20 @@ def test_a_helper_that_only_asks_is_followed_to_the_loop(tmp_path: Path, body: s
     assert "counts.get(k, 0) * 2" in made.added
 
 
+def test_what_a_helper_that_does_more_looks_up_is_there_before_the_loop(tmp_path: Path) -> None:
+    helper = """
+        def team_or_none(number):
+            team = db.session.get(Team, number)
+            if team is None:
+                return 'none'
+            return team.name
+    """
+    made = rewriting(
+        tmp_path, "return jsonify([team_or_none(k) for k in ks])", EIGHT, "n_plus_one", helper
+    )
+    assert made.is_the_same_for([EIGHT, ODD]) == [(8, 1), (7, 2)]
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -365,6 +379,16 @@ def test_a_helper_that_only_asks_is_followed_to_the_loop(tmp_path: Path, body: s
                 return 'done'
             """,
             "a row that is deleted may be asked for again",
+        ),
+        (
+            """
+                def name(number):
+                    session = db.session
+                    return getattr(session.get(Team, number), "name", None)
+
+                return jsonify([name(k) for k in ks])
+            """,
+            "works with variables of its own",
         ),
     ],
     ids=lambda value: value.strip().splitlines()[-1],

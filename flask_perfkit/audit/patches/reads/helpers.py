@@ -90,7 +90,8 @@ def _called(
     asked, given = _returned(tree, helper, asked, expression, node)
     for use in uses:
         values = arguments_of(helper, use.call, use.receiver)
-        _check_names(tree, there, helper, asked, given, use.node)
+        names = (names_in(given) | _names_of(asked)) - values.keys() - {_ASKED}
+        check_names(tree, there, helper, names, use.node)
         outer: Any = there.parent(use.node) if helper.asynchronous is not None else use.node
         if helper.asynchronous is not None and not isinstance(outer, cst.Await):
             raise Refusal(f"{helper.name.value}() is called without waiting for it")
@@ -173,20 +174,15 @@ def calls_of(tree: ModuleTree, helper: cst.FunctionDef, lines: set[int]) -> Iter
                 yield each
 
 
-def _check_names(
-    tree: ModuleTree,
-    there: ModuleTree,
-    helper: cst.FunctionDef,
-    asked: Asked,
-    given: cst.BaseExpression,
-    node: cst.CSTNode,
+def check_names(
+    tree: ModuleTree, there: ModuleTree, helper: cst.FunctionDef, names: set[str], node: cst.CSTNode
 ) -> None:
     """See to it that what a helper names means the same where it is called.
 
     :raises Refusal: something else has that name there.
     """
-    parameters = {each.name.value for each in helper.params.params}
-    names = (names_in(given) | _names_of(asked)) - parameters - {_ASKED}
+    if not all(name in vars(tree.module) or _is_builtin(tree, name) for name in names):
+        raise Refusal(f"{helper.name.value}() works with variables of its own")
     function = there.function_of(node)
     if names & (bound_in(there, function) if function is not None else set()):
         raise Refusal(f"{helper.name.value}() and what calls it mean different things by a name")

@@ -17,7 +17,13 @@ from flask_perfkit.audit.patches.reads.asked import Asked
 from flask_perfkit.audit.patches.reads.asking import asked_at
 from flask_perfkit.audit.patches.reads.batches import answer_of
 from flask_perfkit.audit.patches.reads.children import of_children
-from flask_perfkit.audit.patches.reads.gets import Got, asked_by, gots_at, keep_in_session
+from flask_perfkit.audit.patches.reads.gets import (
+    Got,
+    asked_by,
+    gots_at,
+    keep_in_session,
+    keep_where_called,
+)
 from flask_perfkit.audit.patches.reads.helpers import Place, places_of
 from flask_perfkit.audit.patches.reads.keys import Keyed, keyed
 from flask_perfkit.recording.findings import Finding
@@ -50,18 +56,17 @@ def prefetch(
 
 def _by_key(tree: ModuleTree, got: Got, finding: Finding, there: ModuleTree) -> None:
     asked = asked_by(tree, got)
-    if asked is None and tree is there:
-        keep_in_session(tree, got)
-        return
-    if asked is None:
-        raise Refusal("it is not called by one other module")
     try:
-        for place in places_of(tree, asked, finding, there):
-            prefetch_at(there, place)
+        if asked is not None:
+            for place in places_of(tree, asked, finding, there):
+                prefetch_at(there, place)
+            return
     except Refusal:
-        if tree is not there or innermost_loop(tree, got.call) is None:
-            raise
+        pass
+    if tree is there and innermost_loop(tree, got.call) is not None:
         keep_in_session(tree, got)
+    else:
+        keep_where_called(tree, got, finding, there)
 
 
 def prefetch_at(tree: ModuleTree, place: Place) -> None:
