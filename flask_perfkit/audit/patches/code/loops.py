@@ -7,12 +7,15 @@ from typing import Any, cast
 
 import libcst as cst
 from libcst import matchers as m
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
 
 from flask_perfkit.audit.patches.code.effects import check_not_changed, check_only_reads
 from flask_perfkit.audit.patches.code.module import ModuleTree
 from flask_perfkit.audit.patches.code.names import (
     bound_in,
     names_in,
+    value_of,
 )
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.audit.patches.code.steps import statement_of
@@ -79,20 +82,42 @@ class Loop:
         asked: cst.CSTNode,
         besides: frozenset[str] = frozenset(),
         told_by: frozenset[str] | None = None,
+        *,
+        session: str,
     ) -> None:
         """See to it that the loop does not write what it reads.
 
         :param asked: the part of it that a patch replaces.
         :param besides: tables that it may add rows to.
         :param told_by: the attributes that tell which rows are read, if others may change.
+        :param session: the code of what reads them.
         :raises Refusal: it may.
         """
         function = self.function
         for each in self._tree.walk(function) if function is not None else ():
             if isinstance(each, cst.Yield) and self._tree.function_of(each) is function:
-                raise Refusal("the loop is in a generator, which may be left off early")
+                self._check_own(session)
         check_only_reads(self._tree, self.body, asked, besides=besides, told_by=told_by)
         check_not_changed(self._tree, self.body, self.node.iter)
+
+    def _check_own(self, session: str) -> None:
+        """See to it that nobody writes through a generator's session while it waits to go on.
+
+        :raises Refusal: somebody may, or what is read has no end.
+        """
+        for each in self._tree.ancestors(self.node):
+            for item in each.items if isinstance(each, cst.With) else ():
+                name, made = item.asname and item.asname.name, item.item
+                if (
+                    isinstance(name, cst.Name)
+                    and name.value == session
+                    and isinstance(made, cst.Call)
+                ):
+                    kind = value_of(self._tree, made.func, self.function)
+                    own = isinstance(kind, type) and issubclass(kind, Session | AsyncSession)
+                    if own and self.walked.is_finite():
+                        return
+        raise Refusal("the loop is in a generator, which may be left off early")
 
     def all_of(self, key: str, *, is_last: bool = False) -> str:
         """Return a list of the keys of all turns, as code.

@@ -81,7 +81,7 @@ def prefetch_at(tree: ModuleTree, place: Place) -> None:
     split = keyed(tree, asked, loop)
     loop.check_keys(place.node, [key.value for key in split.keys])
     answer = answer_of(tree, asked, split, loop.new_name)
-    loop.check_reads(place.node, answer.leaves_alone, answer.told_by)
+    loop.check_reads(place.node, answer.leaves_alone, answer.told_by, session=asked.session)
     if "with_for_update" in asked.names and loop.is_left_early():
         raise Refusal("rows would be locked that the loop never comes to")
     _put(tree, place, loop, asked, split, answer)
