@@ -246,8 +246,14 @@ class Teams:
             teams = Teams(db.session)
             return jsonify([teams.size(k) for k in ks])
         """,
+        """
+            def inner(team):
+                return Player.query.filter_by(team_id=team).count() * 2
+
+            return jsonify([inner(k) for k in ks])
+        """,
     ],
-    ids=["function", "static method", "repository"],
+    ids=["function", "static method", "repository", "inner function"],
 )
 def test_a_helper_that_only_asks_is_followed_to_the_loop(tmp_path: Path, body: str) -> None:
     made = rewriting(tmp_path, body, EIGHT, "n_plus_one", HELPER)

@@ -9,15 +9,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from importlib import import_module
-from importlib.util import resolve_name
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
 import libcst as cst
-from libcst.codemod import CodemodContext
-from libcst.codemod.visitors import AddImportsVisitor
 from libcst.metadata import MetadataWrapper, PositionProvider
 
+from flask_perfkit.audit.patches.code.imports import from_module, with_imports
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.cures.loaders import Import
 from flask_perfkit.recording.callsite import Span, is_application
@@ -202,9 +200,7 @@ class ModuleTree:
         for node in self._wrapper.module.children:
             for each in node.children if isinstance(node, cst.SimpleStatementLine) else ():
                 if isinstance(each, cst.ImportFrom) and not isinstance(each.names, cst.ImportStar):
-                    path = "." * len(each.relative)
-                    path += self.code(each.module) if each.module is not None else ""
-                    known = resolve_name(path, self.module.__package__)
+                    known = from_module(each, self.module)
                     if name and getattr(sys.modules.get(known), name, None) is wanted:
                         return known
         return None
@@ -217,13 +213,9 @@ class ModuleTree:
     def text(self) -> str:
         """Return the module with all replacements and imports."""
         changed = self._wrapper.module.visit(_Replacing(self.replacements))
-        if not self.imports:
-            return changed.code
-        name, package = self.module.__name__, self.module.__package__
-        context = CodemodContext(full_module_name=name, full_package_name=package)
-        for module, name in self.imports:
-            AddImportsVisitor.add_needed_import(context, module, name or None)
-        return AddImportsVisitor(context).transform_module(changed).code
+        return (
+            with_imports(changed, self.module, self.imports).code if self.imports else changed.code
+        )
 
 
 class _Replacing(cst.CSTTransformer):

@@ -11,7 +11,7 @@ import libcst as cst
 
 from flask_perfkit.audit.patches.code.loops import innermost_loop
 from flask_perfkit.audit.patches.code.module import ModuleTree
-from flask_perfkit.audit.patches.code.names import given_once, value_of
+from flask_perfkit.audit.patches.code.names import bindings, given_once, value_of
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.audit.patches.code.source import functions_of
 
@@ -37,6 +37,10 @@ def uses_of(
     :param lines: those that count; all of them where it is empty.
     :raises Refusal: the function is no plain one, or it cannot be told whether a place means it.
     """
+    outer = tree.function_of(helper)
+    if outer is not None:
+        yield from _local(tree, helper, outer)
+        return
     function = _living(tree, helper)
     name = helper.name.value
     for each in there.walk():
@@ -52,6 +56,20 @@ def uses_of(
         use = _use(there, each, func, function)
         if use is not None:
             yield use
+
+
+def _local(tree: ModuleTree, helper: cst.FunctionDef, outer: cst.FunctionDef) -> Iterator[Use]:
+    """Yield the calls of a function that is made inside of another one, which alone knows it."""
+    name = helper.name.value
+    if helper.decorators or bindings(tree, name, outer) != 1:
+        raise Refusal(f"{name}() is called through a decorator or an object")
+    for each in tree.walk(outer):
+        if (
+            isinstance(each, cst.Call)
+            and isinstance(each.func, cst.Name)
+            and each.func.value == name
+        ):
+            yield Use(each, each, None)
 
 
 def _living(tree: ModuleTree, helper: cst.FunctionDef) -> FunctionType:
