@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import libcst as cst
 from libcst import matchers as m
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from flask_perfkit.audit.patches.code.effects import check_not_changed, check_only_reads
@@ -105,18 +105,14 @@ class Loop:
 
         :raises Refusal: somebody may, or what is read has no end.
         """
-        for each in self._tree.ancestors(self.node):
-            for item in each.items if isinstance(each, cst.With) else ():
-                name, made = item.asname and item.asname.name, item.item
-                if (
-                    isinstance(name, cst.Name)
-                    and name.value == session
-                    and isinstance(made, cst.Call)
-                ):
-                    kind = value_of(self._tree, made.func, self.function)
-                    own = isinstance(kind, type) and issubclass(kind, Session | AsyncSession)
-                    if own and self.walked.is_finite():
-                        return
+        named = m.WithItem(m.Call(), m.AsName(m.Name(session)))
+        for unit in self._tree.ancestors(self.node):
+            items: list[Any] = list(unit.items) if isinstance(unit, cst.With) else []
+            for each in (item for item in items if m.matches(item, named)):
+                kind = value_of(self._tree, each.item.func, self.function)
+                is_session = isinstance(kind, type) and issubclass(kind, _sessions())
+                if is_session and self.walked.is_finite():
+                    return
         raise Refusal("the loop is in a generator, which may be left off early")
 
     def all_of(self, key: str, *, is_last: bool = False) -> str:
@@ -217,6 +213,12 @@ class Loop:
             return cst.FlattenSentinel([*nodes[:-1], *new, nodes[-1]])
 
         self._tree.replace(statement, put)
+
+
+def _sessions() -> tuple[type, ...]:
+    """Return SQLAlchemy's sessions; those of asyncio only where the process has loaded them."""
+    loaded = sys.modules.get("sqlalchemy.ext.asyncio")
+    return (Session,) if loaded is None else (Session, loaded.AsyncSession)
 
 
 def loop_around(tree: ModuleTree, node: cst.CSTNode) -> Loop:
