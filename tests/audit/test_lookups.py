@@ -129,6 +129,42 @@ READS = {
         """,
         1,
     ),
+    "one, and none is an error": (
+        """
+            out = []
+            for k in ks:
+                named = select(Team).where(Team.id == k)
+                try:
+                    out.append(db.session.execute(named).scalar_one().name)
+                except Exception as error:
+                    out.append(type(error).__name__)
+            return jsonify(out)
+        """,
+        1,
+    ),
+    "a count of a subquery, in several lines": (
+        """
+            out = []
+            for k in ks:
+                good = select(Player).where(Player.team_id == k, Player.rating > 2).subquery()
+                out.append(
+                    db.session
+                    .scalar(select(func.count()).select_from(good))
+                )
+            return jsonify(out)
+        """,
+        1,
+    ),
+    "a sum of a CTE": (
+        """
+            out = []
+            for k in ks:
+                good = select(Player.rating, Player.id).where(Player.team_id == k).cte()
+                out.append(db.session.scalar(select(func.sum(good.c.rating))))
+            return jsonify(out)
+        """,
+        1,
+    ),
     "children of what is walked": (
         """
             return jsonify([team.players.filter_by(rating=2).count() for team in Team.query.all()])
@@ -185,15 +221,58 @@ def size(team):
 
 def shown(team):
     return f"{team}: {size(team)}"
+
+class Teams:
+    def __init__(self, session):
+        self._session = session
+
+    def size(self, team):
+        players = select(func.count()).where(Player.team_id == team)
+        return self._session.scalar(players) * 2
+
+    @staticmethod
+    def shown(team):
+        return f"{team}: {size(team)}"
 """
 
 
 @pytest.mark.slow
-def test_a_helper_that_only_asks_is_followed_to_the_loop(tmp_path: Path) -> None:
-    body = "return jsonify([shown(k) for k in ks])"
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return jsonify([shown(k) for k in ks])",
+        "return jsonify([Teams.shown(k) for k in ks])",
+        """
+            teams = Teams(db.session)
+            return jsonify([teams.size(k) for k in ks])
+        """,
+        """
+            def inner(team):
+                return Player.query.filter_by(team_id=team).count() * 2
+
+            return jsonify([inner(k) for k in ks])
+        """,
+    ],
+    ids=["function", "static method", "repository", "inner function"],
+)
+def test_a_helper_that_only_asks_is_followed_to_the_loop(tmp_path: Path, body: str) -> None:
     made = rewriting(tmp_path, body, EIGHT, "n_plus_one", HELPER)
     assert made.is_the_same_for([EIGHT, ODD]) == [(8, 1), (7, 1)]
     assert "counts.get(k, 0) * 2" in made.added
+
+
+def test_what_a_helper_that_does_more_looks_up_is_there_before_the_loop(tmp_path: Path) -> None:
+    helper = """
+        def team_or_none(number):
+            team = db.session.get(Team, number)
+            if team is None:
+                return 'none'
+            return team.name
+    """
+    made = rewriting(
+        tmp_path, "return jsonify([team_or_none(k) for k in ks])", EIGHT, "n_plus_one", helper
+    )
+    assert made.is_the_same_for([EIGHT, ODD]) == [(8, 1), (7, 2)]
 
 
 @pytest.mark.parametrize(
@@ -244,11 +323,11 @@ def test_a_helper_that_only_asks_is_followed_to_the_loop(tmp_path: Path) -> None
             """
                 out = []
                 for k in ks:
-                    team = db.session.execute(select(Team).where(Team.id == k)).scalar_one()
-                    out.append(team.name)
+                    goal = select(Goal).where(Goal.minute == 30 + 3 * k)
+                    out.append(db.session.execute(goal).scalar_one().id)
                 return jsonify(out)
             """,
-            "a row that is missing is an error there",
+            "a second row of one key is an error there",
         ),
         (
             """
@@ -306,6 +385,16 @@ def test_a_helper_that_only_asks_is_followed_to_the_loop(tmp_path: Path) -> None
                 return 'done'
             """,
             "a row that is deleted may be asked for again",
+        ),
+        (
+            """
+                def name(number):
+                    session = db.session
+                    return getattr(session.get(Team, number), "name", None)
+
+                return jsonify([name(k) for k in ks])
+            """,
+            "works with variables of its own",
         ),
     ],
     ids=lambda value: value.strip().splitlines()[-1],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from archive import User
 from flask import Flask
 from patching import changes, finding_of, patch_of
 
@@ -242,3 +243,48 @@ def test_keys_are_scanned(app: Flask, written: Any, redis_url: str) -> None:
         patch = patch_of(app, finding_of(app, module, "redis_keys"))
     assert patch.holds, patch.reason
     assert '    return {"n": len(list(client.scan_iter(match="page:*", count=1000)))}' in patch.diff
+
+
+def test_what_a_property_of_another_module_asks_is_asked_before_the_loop(
+    app: Flask, written: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = written(
+        """
+        class WithSize:
+            @property
+            def size(self):
+                return db.session.scalar(
+                    select(func.count(Document.id)).where(Document.user_id == self.id)
+                )
+        """
+    )
+    monkeypatch.setattr(User, "size", models.WithSize.size, raising=False)
+    module = written(
+        """
+        def view():
+            return [user.size for user in db.session.scalars(select(User)).all()]
+        """
+    )
+    patch = patch_of(app, finding_of(app, module))
+    assert (patch.queries_before, patch.queries_after) == (11, 2), patch.reason
+    assert "+    return [counts.get(user.id, 0) for user in items]" in changes(patch)
+
+
+@pytest.mark.parametrize(
+    ("shown", "line"),
+    [
+        ("len(user.documents)", "counts.get(user.id, 0)"),
+        ("'some' if user.documents else 'none'", "user.id in existing"),
+        ("sum(each.id for each in user.documents)", "sums.get(user.id, 0)"),
+        ("len(user.documents) + user.documents[0].id", "selectinload(User.documents)"),
+    ],
+    ids=["count", "test", "sum", "used for more"],
+)
+def test_a_collection_is_only_loaded_for_more_than_a_number(
+    app: Flask, written: Any, shown: str, line: str
+) -> None:
+    users = "db.session.scalars(select(User)).all()"
+    module = written(f"def view():\n    return [{shown} for user in {users}]\n")
+    patch = patch_of(app, finding_of(app, module))
+    assert patch.holds, patch.reason
+    assert any(line in each for each in changes(patch)), patch.diff

@@ -15,6 +15,7 @@ from flask import Flask
 from sqlalchemy import Engine
 
 from flask_perfkit import Finding, Profile, QueryCounter
+from flask_perfkit.audit.patches.draft import Draft, drafts
 from flask_perfkit.audit.patches.patch import Patch, patch_of
 from flask_perfkit.signals import request_profiled
 
@@ -108,6 +109,12 @@ class Outcomes:
             return patch_of(self._app(view), findings, ask=lambda: (200, view.run(self._app(view))))
         finally:
             seed.reset(self._engine)
+
+    def draft_of(self, view: View, findings: Sequence[Finding]) -> Draft:
+        """Return the first rewrite for findings of one place, which nobody has tried."""
+        app = self._app(view)
+        with app.app_context():
+            return next(drafts(app, tuple(findings)))
 
     def run_text(self, view: View, text: str | None) -> tuple[bytes, int, object]:
         """Run a view with another text of its module, in an application of its own.

@@ -8,7 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from flask_perfkit.audit.patches.code.refusal import Refusal
+from flask_perfkit.audit.patches.code.refusal import Inapplicable, Refusal
 from flask_perfkit.audit.patches.code.source import Source, source_of
 from flask_perfkit.cures.loaders import Import, LoaderOption, ReadAgain
 from flask_perfkit.errors import ExtraMissing
@@ -66,7 +66,7 @@ def drafts(app: Flask, findings: tuple[Finding, ...]) -> Iterator[Draft]:
             is_any = True
             yield draft
     if not is_any:
-        raise refusals[0]
+        raise next((each for each in refusals if type(each) is Refusal), refusals[0])
 
 
 def together(drafts: Sequence[Draft]) -> str:
@@ -108,6 +108,8 @@ def _ways(app: Flask, findings: tuple[Finding, ...]) -> Iterator[Callable[[], tu
         yield from ways_to_load(app, findings)
     else:
         yield partial(_rewritten, findings[0])
+        if findings[0].kind == "n_plus_one":
+            yield partial(_where_called, findings[0])
 
 
 def _rewritten(finding: Finding) -> tuple[Source, Mend]:
@@ -117,3 +119,16 @@ def _rewritten(finding: Finding) -> tuple[Source, Mend]:
         raise Refusal("no line of the application is known to have asked")
     rewrite, lineno = rewrite_for(finding), finding.lineno
     return source_of(finding.filename, lineno), lambda tree: rewrite(tree, lineno, finding)
+
+
+def _where_called(finding: Finding) -> tuple[Source, Mend]:
+    """Return the one other module whose loops call what asks, and what mends them."""
+    from flask_perfkit.audit.patches.reads.lookups import prefetch
+
+    filename, lineno = finding.filename, finding.lineno
+    lines = dict(each[:2] for each in finding.callers)
+    if filename is None or lineno is None or len(lines) != 1 or filename in lines:
+        raise Inapplicable("it is not called by one other module")
+    source = source_of(filename, lineno)
+    ((calling, line),) = lines.items()
+    return source_of(calling, line), lambda tree: prefetch(_tree(source), lineno, finding, tree)

@@ -121,7 +121,8 @@ def grouped(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
             continue
         is_load = finding.kind == "n_plus_one" and isinstance(finding.cure, LoaderOption)
         kind = "option" if is_load else finding.kind
-        place = (finding.endpoint, kind, finding.origin or line)
+        about = finding.subject if finding.kind != "n_plus_one" else ""
+        place = (finding.endpoint, kind, finding.origin or line, about)
         group = groups.setdefault(place, [])
         group.append(finding)
         if finding.kind == "n_plus_one" and not is_load:

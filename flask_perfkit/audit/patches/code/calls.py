@@ -50,7 +50,7 @@ def scan_keys(tree: ModuleTree, lineno: int, finding: Finding) -> None:
 
 def _only(tree: ModuleTree, lineno: int, wanted: m.Call) -> cst.Call:
     calls = [call for call in tree.around(lineno, cst.Call) if m.matches(call, wanted)]
-    near = [call for call in calls if tree.first_line(call) == lineno]
+    near = [call for call in calls if tree.named_line(call) == lineno]
     if len(near) != 1:
         raise Refusal(f"it cannot be told which call at line {lineno} it is")
     return near[0]

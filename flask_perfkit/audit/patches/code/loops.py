@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import libcst as cst
 from libcst import matchers as m
+from sqlalchemy.orm import Session
 
 from flask_perfkit.audit.patches.code.effects import check_not_changed, check_only_reads
 from flask_perfkit.audit.patches.code.module import ModuleTree
 from flask_perfkit.audit.patches.code.names import (
     bound_in,
     names_in,
+    value_of,
 )
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.audit.patches.code.steps import statement_of
@@ -79,20 +82,38 @@ class Loop:
         asked: cst.CSTNode,
         besides: frozenset[str] = frozenset(),
         told_by: frozenset[str] | None = None,
+        *,
+        session: str,
     ) -> None:
         """See to it that the loop does not write what it reads.
 
         :param asked: the part of it that a patch replaces.
         :param besides: tables that it may add rows to.
         :param told_by: the attributes that tell which rows are read, if others may change.
+        :param session: the code of what reads them.
         :raises Refusal: it may.
         """
         function = self.function
         for each in self._tree.walk(function) if function is not None else ():
             if isinstance(each, cst.Yield) and self._tree.function_of(each) is function:
-                raise Refusal("the loop is in a generator, which may be left off early")
+                self._check_own(session)
         check_only_reads(self._tree, self.body, asked, besides=besides, told_by=told_by)
         check_not_changed(self._tree, self.body, self.node.iter)
+
+    def _check_own(self, session: str) -> None:
+        """See to it that nobody writes through a generator's session while it waits to go on.
+
+        :raises Refusal: somebody may, or what is read has no end.
+        """
+        named = m.WithItem(m.Call(), m.AsName(m.Name(session)))
+        for unit in self._tree.ancestors(self.node):
+            items: list[Any] = list(unit.items) if isinstance(unit, cst.With) else []
+            for each in (item for item in items if m.matches(item, named)):
+                kind = value_of(self._tree, each.item.func, self.function)
+                is_session = isinstance(kind, type) and issubclass(kind, _sessions())
+                if is_session and self.walked.is_finite():
+                    return
+        raise Refusal("the loop is in a generator, which may be left off early")
 
     def all_of(self, key: str, *, is_last: bool = False) -> str:
         """Return a list of the keys of all turns, as code.
@@ -192,6 +213,12 @@ class Loop:
             return cst.FlattenSentinel([*nodes[:-1], *new, nodes[-1]])
 
         self._tree.replace(statement, put)
+
+
+def _sessions() -> tuple[type, ...]:
+    """Return SQLAlchemy's sessions; those of asyncio only where the process has loaded them."""
+    loaded = sys.modules.get("sqlalchemy.ext.asyncio")
+    return (Session,) if loaded is None else (Session, loaded.AsyncSession)
 
 
 def loop_around(tree: ModuleTree, node: cst.CSTNode) -> Loop:

@@ -9,15 +9,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from importlib import import_module
-from importlib.util import resolve_name
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
 import libcst as cst
-from libcst.codemod import CodemodContext
-from libcst.codemod.visitors import AddImportsVisitor
 from libcst.metadata import MetadataWrapper, PositionProvider
 
+from flask_perfkit.audit.patches.code.imports import from_module, with_imports
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.cures.loaders import Import
 from flask_perfkit.recording.callsite import Span, is_application
@@ -47,6 +45,7 @@ class ModuleTree:
         self.replacements: dict[cst.CSTNode, Callable[[Any], Any]] = {}
         self.imports: dict[Import, None] = {}
         self.taken: set[str] = set()
+        self._imported: dict[str, Any] = {}
         self._put: set[tuple[cst.CSTNode, str]] = set()
         self.loops: dict[cst.CSTNode, object] = {}
 
@@ -120,6 +119,11 @@ class ModuleTree:
         """Return the line that a node begins at."""
         return int(self._positions[node].start.line)
 
+    def named_line(self, node: cst.CSTNode) -> int:
+        """Return the line that Python names for a node: of an attribute, its name's."""
+        func = node.func if isinstance(node, cst.Call) else node
+        return self.first_line(func.attr if isinstance(func, cst.Attribute) else node)
+
     def parent(self, node: cst.CSTNode) -> cst.CSTNode | None:
         """Return what a node stands in."""
         return self._parents.get(node)
@@ -161,7 +165,7 @@ class ModuleTree:
     def value(self, node: cst.CSTNode) -> Any:
         """Return what a dotted name means among the module's globals; None where it is no such."""
         if isinstance(node, cst.Name):
-            return vars(self.module).get(node.value)
+            return vars(self.module).get(node.value, self._imported.get(node.value))
         if isinstance(node, cst.Attribute):
             return attribute_of(self.value(node.value), node.attr.value)
         return None
@@ -178,6 +182,7 @@ class ModuleTree:
         for module, name in imports:
             wanted = getattr(import_module(module), name) if name else import_module(module)
             bound = name or module
+            self._imported.setdefault(bound, wanted)
             if bound in vars(self.module):
                 if vars(self.module)[bound] is not wanted:
                     raise Refusal(f"{bound} means something else in {self.module.__name__}")
@@ -195,9 +200,7 @@ class ModuleTree:
         for node in self._wrapper.module.children:
             for each in node.children if isinstance(node, cst.SimpleStatementLine) else ():
                 if isinstance(each, cst.ImportFrom) and not isinstance(each.names, cst.ImportStar):
-                    path = "." * len(each.relative)
-                    path += self.code(each.module) if each.module is not None else ""
-                    known = resolve_name(path, self.module.__package__)
+                    known = from_module(each, self.module)
                     if name and getattr(sys.modules.get(known), name, None) is wanted:
                         return known
         return None
@@ -210,13 +213,9 @@ class ModuleTree:
     def text(self) -> str:
         """Return the module with all replacements and imports."""
         changed = self._wrapper.module.visit(_Replacing(self.replacements))
-        if not self.imports:
-            return changed.code
-        name, package = self.module.__name__, self.module.__package__
-        context = CodemodContext(full_module_name=name, full_package_name=package)
-        for module, name in self.imports:
-            AddImportsVisitor.add_needed_import(context, module, name or None)
-        return AddImportsVisitor(context).transform_module(changed).code
+        return (
+            with_imports(changed, self.module, self.imports).code if self.imports else changed.code
+        )
 
 
 class _Replacing(cst.CSTTransformer):

@@ -81,7 +81,7 @@ def argument_at(tree: ModuleTree, lineno: int, parameter: tuple[str, int, str]) 
     """
     function, position, name = parameter
     calls = [each for each in tree.around(lineno, cst.Call) if callee(each) == function]
-    near = [each for each in calls if tree.first_line(each) == lineno] or calls
+    near = [each for each in calls if tree.named_line(each) == lineno] or calls
     for call in near if len(near) == 1 else ():
         given = [each for each in call.args if each.keyword is None]
         by_name = [each for each in call.args if each.keyword and each.keyword.value == name]

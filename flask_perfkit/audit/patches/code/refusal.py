@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class Refusal(Exception):
     """There is no patch; the message says why, for the reader of a report."""
+
+
+class Inapplicable(Refusal):
+    """One way to mend is not meant for such code; another one has the reason to be told."""

@@ -12,8 +12,9 @@ import libcst as cst
 from flask_perfkit.audit.patches.code.callers import Line, is_shared
 from flask_perfkit.audit.patches.code.module import Mend, ModuleTree
 from flask_perfkit.audit.patches.code.places import Place, argument_at, parameter_of, place_of
-from flask_perfkit.audit.patches.code.refusal import Refusal
+from flask_perfkit.audit.patches.code.refusal import Inapplicable, Refusal
 from flask_perfkit.audit.patches.code.source import Source, source_of
+from flask_perfkit.audit.patches.loads.counted import work_out
 from flask_perfkit.audit.patches.loads.options import add_options
 from flask_perfkit.audit.patches.loads.passing import pass_options
 from flask_perfkit.audit.patches.loads.preload import load_before
@@ -29,6 +30,7 @@ Way = Callable[[], tuple[Source, Mend]]
 def ways_to_load(app: Flask, findings: Sequence[Finding]) -> Iterator[Way]:
     """Yield the ways to mend loads of one origin, the best one first."""
     options = combined([each.cure for each in findings if isinstance(each.cure, LoaderOption)])
+    yield partial(_worked_out, findings)
     if options:
         yield partial(_at_origin, app, findings, options)
     yield partial(_before_loop, findings)
@@ -111,3 +113,18 @@ def _before_loop(findings: Sequence[Finding]) -> tuple[Source, Mend]:
     if filename is None or lineno is None or any(each.filename != filename for each in findings):
         raise Refusal("no line of the application is known to have asked")
     return source_of(filename, lineno), lambda tree: load_before(tree, findings)
+
+
+def _worked_out(findings: Sequence[Finding]) -> tuple[Source, Mend]:
+    """Let the database work out what is made of a collection, where that is one number."""
+    filename, lineno = findings[0].filename, findings[0].lineno
+    if filename is None or lineno is None:
+        raise Inapplicable("no line of the application is known to have asked")
+
+    def mend(tree: ModuleTree) -> None:
+        try:
+            work_out(tree, findings)
+        except Refusal as refusal:
+            raise Inapplicable(str(refusal)) from refusal
+
+    return source_of(filename, lineno), mend

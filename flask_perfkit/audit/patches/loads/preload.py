@@ -42,7 +42,7 @@ def load_before(tree: ModuleTree, findings: Sequence[Finding]) -> None:
         select += f".options({', '.join(each.code for each in combined(options))})"
         for each in options:
             tree.need(each.imports)
-    session, awaits = _session(tree, loop)
+    session, awaits = session_of(tree, loop)
     if tree.note(loop.node, select):
         loop.insert_before([f"{awaits}{session}.scalars({select}){'' if awaits else '.all()'}"])
 
@@ -87,7 +87,7 @@ def _select(tree: ModuleTree, loop: Loop, entity: type, *, is_expired: bool) -> 
     return f"select({model}).where({compared}.in_({loop.all_of(key)}))"
 
 
-def _session(tree: ModuleTree, loop: Loop) -> tuple[str, str]:
+def session_of(tree: ModuleTree, loop: Loop) -> tuple[str, str]:
     """Return the session that the function works with, as code, and ``await`` where it takes one.
 
     :raises Refusal: none is seen, or several are.

@@ -18,7 +18,7 @@ class Answer:
     ``row`` is what a row is taken apart to, ``key`` and ``value`` what is kept of it. ``keeps`` is
     ``"each"``, ``"first"``, ``"all"``, ``"keys"`` or ``"single keys"``.
     ``leaves_alone`` are the tables that other rows may be added to meanwhile, ``told_by`` the
-    attributes that may not change.
+    attributes that may not change. ``fails_without`` says that a key without a row is an error.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Answer:
     imports: Sequence[Import] = field(default=())
     leaves_alone: frozenset[str] = frozenset()
     told_by: frozenset[str] | None = None
+    fails_without: bool = False
 
     @property
     def is_list(self) -> bool:

@@ -16,11 +16,12 @@ from flask_perfkit.audit.patches.reads.queries import queried_by
 from flask_perfkit.audit.patches.reads.sent import sent_by
 
 _SENDS = {"scalar", "scalars", "execute"}
-_ENDS = {"all", "first", "one_or_none", "count", "scalar"}
+_ENDS = {"all", "first", "one", "one_or_none", "count", "scalar"}
 _CALLED = m.Call(m.Attribute(attr=m.Name(m.MatchIfTrue({*_SENDS, *_ENDS}.__contains__))))
 _OF_QUERIES = {
     "all": "rows",
     "first": "value",
+    "one": "certain value",
     "one_or_none": "only value",
     "scalar": "only value",
     "count": "count",
@@ -55,8 +56,9 @@ def asked_at(tree: ModuleTree, lineno: int, subject: str) -> Asked:
 def _candidates(tree: ModuleTree, lineno: int) -> Iterator[cst.BaseExpression]:
     """Yield what may ask at a line: calls, and queries that are walked."""
     loops: list[Any] = [*tree.around(lineno, cst.For), *tree.around(lineno, cst.CompFor)]
-    nodes = (*tree.around(lineno, cst.Call), *(loop.iter for loop in loops))
-    yield from (each for each in dict.fromkeys(nodes) if tree.first_line(each) == lineno)
+    calls = [each for each in tree.around(lineno, cst.Call) if tree.named_line(each) == lineno]
+    walked = [loop.iter for loop in loops if tree.first_line(loop.iter) == lineno]
+    yield from dict.fromkeys((*calls, *walked))
 
 
 def _is_in_loop(tree: ModuleTree, asked: Asked) -> bool:

@@ -64,11 +64,9 @@ def answer_of(
 def _kept(asked: Asked, split: Keyed) -> str:
     if asked.use == "rows":
         return "all"
-    if asked.use == "certain value":
-        raise Refusal("a row that is missing is an error there")
     if split.is_unique:
         return "each"
-    if asked.use == "only value":
+    if asked.use in ("only value", "certain value"):
         raise Refusal("a second row of one key is an error there")
     if "order_by" not in asked.names:
         raise Refusal("several rows may have one key, and nothing says which of them comes first")
@@ -114,6 +112,7 @@ def _of_rows(
         imports=imports,
         leaves_alone=tables_left_alone(tree, asked, split),
         told_by=told_by(tree, asked) if of is not None else None,
+        fails_without=asked.use == "certain value",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,8 @@ from flask_perfkit.audit.patches.code.names import bound_in, names_in
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.audit.patches.code.steps import Step, substituted, written_out
 from flask_perfkit.audit.patches.reads.asked import Asked
+from flask_perfkit.audit.patches.reads.uses import uses_of
+from flask_perfkit.cures.loaders import Import
 from flask_perfkit.recording.findings import Finding
 
 _ASKED = "__asked__"
@@ -46,15 +49,25 @@ class Place:
         return bracketed(substituted(tree, self.expression, {_ASKED: answer}))
 
 
-def places_of(tree: ModuleTree, asked: Asked, finding: Finding) -> Sequence[Place]:
-    """Return where loops get what is asked for: there, or where its function is called.
+def bare_place(asked: Asked) -> Place:
+    """Return the place where a loop itself asks."""
+    return Place(asked.node, asked, cst.Name(_ASKED), asked.gone)
 
+
+def places_of(
+    tree: ModuleTree, asked: Asked, finding: Finding, there: ModuleTree
+) -> Sequence[Place]:
+    """Return where loops of a module get what is asked for: there, or where its function is called.
+
+    :param there: the module with the loops, which may be another one.
     :raises Refusal: no loop does, or its function does more than to ask.
     """
-    if innermost_loop(tree, asked.node) is not None:
-        return [Place(asked.node, asked, cst.Name(_ASKED), asked.gone)]
-    lines = {line for name, line, _ in finding.callers if name == finding.filename}
-    found = list(_called(tree, asked, cst.Name(_ASKED), asked.node, lines, _DEPTH))
+    if innermost_loop(tree, asked.node) is not None and tree is there:
+        return [bare_place(asked)]
+    lines = {line for name, line, _ in finding.callers if name == there.module.__file__}
+    found: list[Place] = []
+    if lines or tree is there:
+        found += _called(tree, there, asked, cst.Name(_ASKED), asked.node, lines, _DEPTH)
     if not found:
         raise Refusal("no loop over something known is around it in its function")
     return found
@@ -62,6 +75,7 @@ def places_of(tree: ModuleTree, asked: Asked, finding: Finding) -> Sequence[Plac
 
 def _called(
     tree: ModuleTree,
+    there: ModuleTree,
     asked: Asked,
     expression: cst.BaseExpression,
     node: cst.BaseExpression,
@@ -72,19 +86,21 @@ def _called(
     helper = tree.function_of(node)
     if helper is None or depth == 0:
         return
+    uses = list(uses_of(tree, helper, there, lines))
     asked, given = _returned(tree, helper, asked, expression, node)
-    for call in calls_of(tree, helper, lines):
-        values = arguments_of(helper, call)
-        _check_names(tree, helper, asked, given, call)
-        outer: Any = tree.parent(call) if helper.asynchronous is not None else call
+    for use in uses:
+        values = arguments_of(helper, use.call, use.receiver)
+        names = (names_in(given) | _names_of(asked)) - values.keys() - {_ASKED}
+        check_names(tree, there, helper, names, use.node)
+        outer: Any = there.parent(use.node) if helper.asynchronous is not None else use.node
         if helper.asynchronous is not None and not isinstance(outer, cst.Await):
             raise Refusal(f"{helper.name.value}() is called without waiting for it")
-        there = _moved(tree, asked, values, tree.function_of(call))
-        around = substituted(tree, given, values)
-        if innermost_loop(tree, call) is not None:
-            yield Place(outer, there, around)
+        moved = _moved(there, asked, values, there.function_of(use.node))
+        around = substituted(there, given, values)
+        if innermost_loop(there, use.node) is not None:
+            yield Place(outer, moved, around)
         else:
-            yield from _called(tree, there, around, outer, set(), depth - 1)
+            yield from _called(there, there, moved, around, outer, set(), depth - 1)
 
 
 def _returned(
@@ -96,11 +112,9 @@ def _returned(
 ) -> tuple[Asked, cst.BaseExpression]:
     """Return what a function gives back, around what is asked for.
 
-    :raises Refusal: it does more than to ask, or is none that can be called by its name alone.
+    :raises Refusal: it does more than to ask.
     """
     name = helper.name.value
-    if helper.decorators or not isinstance(tree.parent(helper), cst.Module):
-        raise Refusal(f"{name}() is called through a decorator or an object")
     body: Any = helper.body
     steps = list(body.body)
     last = steps[-1] if steps else None
@@ -156,56 +170,79 @@ def calls_of(tree: ModuleTree, helper: cst.FunctionDef, lines: set[int]) -> Iter
             function = tree.function_of(each)
             if function is not None and name in bound_in(tree, function):
                 continue
-            if not lines or tree.first_line(each) in lines:
+            if not lines or tree.named_line(each) in lines:
                 yield each
 
 
-def _check_names(
-    tree: ModuleTree,
-    helper: cst.FunctionDef,
-    asked: Asked,
-    given: cst.BaseExpression,
-    call: cst.Call,
+def check_names(
+    tree: ModuleTree, there: ModuleTree, helper: cst.FunctionDef, names: set[str], node: cst.CSTNode
 ) -> None:
     """See to it that what a helper names means the same where it is called.
 
-    :raises Refusal: the caller has a variable of that name.
+    :raises Refusal: something else has that name there.
     """
-    parameters = {each.name.value for each in helper.params.params}
-    function = tree.function_of(call)
-    own = bound_in(tree, function) if function is not None else set()
-    if ((names_in(given) | _names_of(asked)) - parameters) & own:
+    if not all(name in vars(tree.module) or _is_builtin(tree, name) for name in names):
+        raise Refusal(f"{helper.name.value}() works with variables of its own")
+    function = there.function_of(node)
+    if names & (bound_in(there, function) if function is not None else set()):
         raise Refusal(f"{helper.name.value}() and what calls it mean different things by a name")
+    if tree is not there:
+        there.need(
+            [_import_of(tree, name) for name in sorted(names) if not _is_builtin(tree, name)]
+        )
+
+
+def _is_builtin(tree: ModuleTree, name: str) -> bool:
+    return tree.is_builtin(cst.Name(name))
+
+
+def _import_of(tree: ModuleTree, name: str) -> Import:
+    """Return what gives another module a name of this one: its home, or this module."""
+    value = tree.value(cst.Name(name))
+    for home in ("sqlalchemy", "sqlalchemy.orm", getattr(value, "__module__", None)):
+        known = sys.modules.get(home) if isinstance(home, str) else None
+        if known is not None and vars(known).get(name, known) is value:
+            return known.__name__, name
+    return tree.module.__name__, name
 
 
 def _names_of(asked: Asked) -> set[str]:
     parts = [each.value for each in asked.root]
     parts += [each.value for step in asked.steps for each in step.args]
-    parts += [cst.parse_expression(each) for each in (asked.session, asked.query) if each]
+    codes = (asked.session, asked.query, asked.select if asked.query is None else "")
+    parts += [cst.parse_expression(each) for each in codes if each]
+    parts += [asked.children] if asked.children is not None else []
     return {name for each in parts for name in names_in(each)}
 
 
 def arguments_of(
-    helper: cst.FunctionDef, call: cst.Call, *, made: bool = False
+    helper: cst.FunctionDef,
+    call: cst.Call | None,
+    receiver: cst.BaseExpression | None = None,
+    *,
+    made: bool = False,
 ) -> dict[str, cst.BaseExpression]:
-    """Return what each parameter is given by a call.
+    """Return what each parameter is given by a call, or by reading a property.
 
+    :param receiver: what comes first, as ``self``.
     :param made: an argument may be made there, since it is used once.
 
     :raises Refusal: that cannot be seen, or is worked out by calls.
     """
     parameters = helper.params
     names = [each.name.value for each in parameters.params]
+    arguments = call.args if call is not None else ()
     if parameters.star_kwarg or parameters.kwonly_params or parameters.posonly_params:
         raise Refusal("the function takes its arguments in a way of its own")
-    if isinstance(parameters.star_arg, cst.Param) or any(each.star for each in call.args):
+    if isinstance(parameters.star_arg, cst.Param) or any(each.star for each in arguments):
         raise Refusal("the function takes its arguments in a way of its own")
     values = {
         each.name.value: each.default for each in parameters.params if each.default is not None
     }
-    for place, argument in enumerate(call.args):
-        name = argument.keyword.value if argument.keyword is not None else names[place]
-        values[name] = argument.value
+    given = [receiver] if receiver is not None else []
+    given += [each.value for each in arguments if each.keyword is None]
+    values |= zip(names, given, strict=False)
+    values |= {each.keyword.value: each.value for each in arguments if each.keyword is not None}
     is_plain = made or all(isinstance(each, _PLAIN) for each in values.values())
     if values.keys() != set(names) or not is_plain:
         raise Refusal("the function is called with what is worked out there")
@@ -234,4 +271,5 @@ def _moved(
         root=arguments(asked.root),
         steps=[Step(each.name, arguments(each.args)) for each in asked.steps],
         gone=(),
+        children=substituted(tree, asked.children, values) if asked.children is not None else None,
     )

@@ -17,7 +17,13 @@ from flask_perfkit.audit.patches.reads.asked import Asked
 from flask_perfkit.audit.patches.reads.asking import asked_at
 from flask_perfkit.audit.patches.reads.batches import answer_of
 from flask_perfkit.audit.patches.reads.children import of_children
-from flask_perfkit.audit.patches.reads.gets import Got, asked_by, gots_at, keep_in_session
+from flask_perfkit.audit.patches.reads.gets import (
+    Got,
+    asked_by,
+    gots_at,
+    keep_in_session,
+    keep_where_called,
+)
 from flask_perfkit.audit.patches.reads.helpers import Place, places_of
 from flask_perfkit.audit.patches.reads.keys import Keyed, keyed
 from flask_perfkit.recording.findings import Finding
@@ -25,14 +31,18 @@ from flask_perfkit.recording.findings import Finding
 _TAKES_ALL = (cst.Arg, cst.Assign, cst.If, cst.Return)
 
 
-def prefetch(tree: ModuleTree, lineno: int, finding: Finding) -> None:
+def prefetch(
+    tree: ModuleTree, lineno: int, finding: Finding, there: ModuleTree | None = None
+) -> None:
     """Ask before the loop for all keys, and look each up in its turn.
 
+    :param there: the module with the loop, where that is another one than asks.
     :raises Refusal: the statement or the loop is not of the plain kind for which that is sure.
     """
+    there = there or tree
     gots = gots_at(tree, lineno)
     if len(gots) == 1:
-        _by_key(tree, gots[0], finding)
+        _by_key(tree, gots[0], finding, there)
         return
     try:
         asked = asked_at(tree, lineno, finding.subject)
@@ -40,25 +50,30 @@ def prefetch(tree: ModuleTree, lineno: int, finding: Finding) -> None:
         if "." in finding.subject:
             raise Refusal("no loader option can be put on the select") from refusal
         raise
-    for place in places_of(tree, asked, finding):
-        _prefetch(tree, place)
+    for place in places_of(tree, asked, finding, there):
+        prefetch_at(there, place)
 
 
-def _by_key(tree: ModuleTree, got: Got, finding: Finding) -> None:
+def _by_key(tree: ModuleTree, got: Got, finding: Finding, there: ModuleTree) -> None:
     asked = asked_by(tree, got)
-    if asked is None:
-        keep_in_session(tree, got)
-        return
     try:
-        for place in places_of(tree, asked, finding):
-            _prefetch(tree, place)
+        if asked is not None:
+            for place in places_of(tree, asked, finding, there):
+                prefetch_at(there, place)
+            return
     except Refusal:
-        if innermost_loop(tree, got.call) is None:
-            raise
+        pass
+    if tree is there and innermost_loop(tree, got.call) is not None:
         keep_in_session(tree, got)
+    else:
+        keep_where_called(tree, got, finding, there)
 
 
-def _prefetch(tree: ModuleTree, place: Place) -> None:
+def prefetch_at(tree: ModuleTree, place: Place) -> None:
+    """Ask before the loop for what one place in it gets in each turn.
+
+    :raises Refusal: it is not sure to be the same.
+    """
     loop = loop_around(tree, place.node)
     asked = _in_turn(tree, place, loop)
     if names_in(cst.parse_expression(asked.session or asked.query or "")) & loop.names:
@@ -66,7 +81,7 @@ def _prefetch(tree: ModuleTree, place: Place) -> None:
     split = keyed(tree, asked, loop)
     loop.check_keys(place.node, [key.value for key in split.keys])
     answer = answer_of(tree, asked, split, loop.new_name)
-    loop.check_reads(place.node, answer.leaves_alone, answer.told_by)
+    loop.check_reads(place.node, answer.leaves_alone, answer.told_by, session=asked.session)
     if "with_for_update" in asked.names and loop.is_left_early():
         raise Refusal("rows would be locked that the loop never comes to")
     _put(tree, place, loop, asked, split, answer)
@@ -95,15 +110,27 @@ def _put(
     name = loop.new_name(answer.name)
     keys = loop.all_of(split.value(tree))
     loop.insert_before(answer.fetching(name, keys, loop.new_name, awaits=asked.awaits))
-    found = answer.found(name, split.value(tree))
-    if answer.is_list:
-        found = _listed(tree, place, found)
-    expression = place.around(tree, cst.parse_expression(found))
+    key = split.value(tree)
+    if answer.fails_without:
+        expression = _or_as_before(tree, place, f"{name}[{key}]", f"{key} in {name}")
+    else:
+        found = answer.found(name, key)
+        found = _listed(tree, place, found) if answer.is_list else found
+        expression = place.around(tree, cst.parse_expression(found))
     if not isinstance(tree.parent(place.node), _TAKES_ALL):
         expression = bracketed(expression)
     tree.replace(place.node, lambda _: expression)
     for line in place.gone:
         tree.replace(line, lambda _: cst.RemoveFromParent())
+
+
+def _or_as_before(tree: ModuleTree, place: Place, found: str, is_there: str) -> cst.BaseExpression:
+    """Return what was found, or ask as before, which fails as before, where no row was."""
+    asking = place.node
+    if place.gone:
+        asking, _ = written_out(tree, asking, asking, tree.block_of(asking))
+    expression = place.around(tree, cst.parse_expression(found))
+    return cst.parse_expression(f"{tree.code(expression)} if {is_there} else {tree.code(asking)}")
 
 
 def _listed(tree: ModuleTree, place: Place, found: str) -> str:

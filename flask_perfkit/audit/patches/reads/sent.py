@@ -14,16 +14,21 @@ from flask_perfkit.audit.patches.code.names import bindings, given_once
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.audit.patches.code.steps import are_only_for, chain_of, written_out
 from flask_perfkit.audit.patches.reads.asked import Asked
+from flask_perfkit.audit.patches.reads.flat import flattened
 from flask_perfkit.audit.patches.reads.queries import is_collection
 
-_OF_RESULTS = {"all", "first", "scalar", "scalar_one", "scalar_one_or_none", "one_or_none"}
+_OF_RESULTS = {
+    *("all", "first", "scalar", "scalar_one", "scalar_one_or_none", "one", "one_or_none"),
+}
 _USES = {
     ("scalar",): "value",
     ("execute", "scalar"): "value",
     ("execute", "scalar_one"): "certain value",
     ("execute", "scalar_one_or_none"): "only value",
+    ("scalars", "one"): "certain value",
     ("scalars", "first"): "value",
     ("scalars", "one_or_none"): "only value",
+    ("execute", "scalars", "one"): "certain value",
     ("execute", "scalars", "first"): "value",
     ("execute", "scalars", "one_or_none"): "only value",
     ("scalars", "all"): "rows",
@@ -57,7 +62,7 @@ def sent_by(tree: ModuleTree, call: cst.Call, sender: cst.Attribute) -> Asked:
         select=tree.code(begin.func),
         gone=(*gone, *named),
     )
-    return _tested(tree, asked) or asked
+    return _tested(tree, asked) or flattened(tree, asked) or asked
 
 
 def _answer(
