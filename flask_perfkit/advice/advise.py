@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from sqlalchemy import Table
@@ -19,10 +19,11 @@ from flask_perfkit.advice.drift import drift_of
 from flask_perfkit.advice.drops import bare, drops_of
 from flask_perfkit.advice.explanation import created, rewrite_of
 from flask_perfkit.advice.guesses import Guesses
-from flask_perfkit.advice.index import Index
+from flask_perfkit.advice.index import Index, schema_and_name
 from flask_perfkit.advice.planners.access import Method, planner_for
+from flask_perfkit.advice.planners.locks import wait_briefly
 from flask_perfkit.advice.planners.planner import Planner
-from flask_perfkit.advice.refusals import refusals_of, small_tables
+from flask_perfkit.advice.refusals import refusals_of, refused_for_locks, small_tables
 from flask_perfkit.advice.rewrites import rewritten_of
 from flask_perfkit.advice.shapes.texts import read_texts
 from flask_perfkit.advice.unlimited import unlimited_of
@@ -75,6 +76,7 @@ def advise(
             refused=(*advice.refused, *found.refused),
             rewrites=(*advice.rewrites, *found.rewrites),
             checks=(*advice.checks, *found.checks),
+            locked=(*advice.locked, *found.locked),
         )
     best_first = tuple(sorted(advice.create, key=lambda one: -one.saved))
     return replace(advice, create=best_first, notes=tuple(notes))
@@ -92,9 +94,14 @@ class _Adviser:
     ) -> None:
         self._planner = planner
         self._engine = engine
-        self._statements = statements
         self._guessed = guessed
         self._writes: Writes = writes_of(statements)
+        every = list(asked_of(statements))
+        planner.hold(self._known(one.tables for one in every))
+        self._unasked = [one for one in every if one.tables & planner.locked]
+        unasked = {one.recorded for one in self._unasked}
+        statements = [one for one in statements if one not in unasked]
+        self._statements = statements
         self._rewritten = [
             found for one in statements if (found := rewritten_of(one, planner)) is not None
         ]
@@ -131,14 +138,17 @@ class _Adviser:
             refused=tuple(self._refusals(choice, failed)),
             rewrites=tuple(self._rewrites(choice)),
             checks=tuple(self._checks(choice)),
+            locked=tuple(sorted(map(schema_and_name, planner.locked))),
         )
 
     def _checks(self, choice: Choice) -> Iterator[Check]:
         yield from unlimited_of(self._statements, self._planner, most=LARGEST_WHOLE)
-        if self._engine.dialect.is_async:
+        if self._engine.dialect.is_async or self._planner.locked:
             return
         advised = {one.name for one in choice.chosen}
         with self._engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                wait_briefly(connection)
             for metadata in {table.metadata for table in self._tables()}:
                 yield from drift_of(connection, metadata, advised=advised)
                 yield from checks_of(connection, metadata)
@@ -151,7 +161,10 @@ class _Adviser:
 
     def _all_tables(self) -> list[Table]:
         """Return all tables that the models of these statements know."""
-        known = {table for one in self._tables() for table in one.metadata.tables.values()}
+        return self._known([self._tables()])
+
+    def _known(self, named: Iterable[Collection[Table]]) -> list[Table]:
+        known = {table for one in set().union(*named) for table in one.metadata.tables.values()}
         return sorted(known, key=lambda table: table.key)
 
     def _candidates(self, chooser: Chooser, small: set[Table]) -> list[Index]:
@@ -196,9 +209,12 @@ class _Adviser:
 
     def _refusals(self, choice: Choice, failed: dict[Index, str]) -> Iterator[Refused]:
         for table in self._all_tables():
+            asked = [*self._asked, *self._unasked]
+            needs = [need for one in asked for need in one.needs if need.table is table]
+            if table in self._planner.locked:
+                yield from refused_for_locks(table, needs, self._engine.dialect)
             facts = self._planner.facts(table)
             if facts is not None:
-                needs = [need for one in self._asked for need in one.needs if need.table is table]
                 yield from refusals_of(
                     table, facts, needs, choice, failed, self._engine.dialect, self._planner.unit
                 )

@@ -60,6 +60,14 @@ class SQLite:
         self._values: dict[tuple[Table, str], float] = {}
         self._known: dict[tuple[RecordedStatement, int, tuple[str, ...]], float | None] = {}
 
+    @property
+    def locked(self) -> frozenset[Table]:
+        """None: nobody else has the copy."""
+        return frozenset()
+
+    def hold(self, tables: Iterable[Table]) -> None:
+        """Do nothing: nobody else has the copy."""
+
     def close(self) -> None:
         """Delete the copy."""
         self._copy.close()
@@ -141,7 +149,7 @@ class SQLite:
         rows = self._rows(f"{sql} ORDER BY count(*) DESC, 1 LIMIT ?", _MOST_COUNTED)
         return [value for (value,) in rows]
 
-    def build(self, indexes: Iterable[Index]) -> Mapping[Index, str]:
+    def build(self, indexes: Collection[Index]) -> Mapping[Index, str]:
         """Build indexes on the copy; what fails is said."""
         refused = {}
         for index in indexes:
