@@ -96,19 +96,22 @@ class _Adviser:
         self._engine = engine
         self._guessed = guessed
         self._writes: Writes = writes_of(statements)
+        # Not by the time that they took: what is advised must not hang on it.
+        statements = sorted(statements, key=lambda one: (-one.count, one.sql, one.place))
         every = list(asked_of(statements))
         planner.hold(self._known(one.tables for one in every))
         self._unasked = [one for one in every if one.tables & planner.locked]
-        unasked = {one.recorded for one in self._unasked}
-        statements = [one for one in statements if one not in unasked]
+        every = [one for one in every if one not in self._unasked]
+        statements = [one.recorded for one in every]
         self._statements = statements
         self._rewritten = [
             found for one in statements if (found := rewritten_of(one, planner)) is not None
         ]
-        instead = {one.original: one.statement for one in self._rewritten}
-        asked = [instead.get(one, one) for one in statements]
-        asked += list(cascades_of(statements, planner))
-        self._asked = list(one_of_each(asked_of(asked)))
+        instead = {one.original for one in self._rewritten}
+        asked = [one for one in every if one.recorded not in instead]
+        asked += asked_of(one.statement for one in self._rewritten)
+        asked += asked_of(cascades_of(statements, planner))
+        self._asked = list(one_of_each(asked))
         if guessed:
             guesses = Guesses(planner)
             guessed_for = [found for one in statements for found in guesses.of(one)]

@@ -82,8 +82,9 @@ class Chooser:
         self._asked = list(asked)
         self._writes = writes
         self._least = LEAST_SAVED[planner.unit]
+        self._known: dict[tuple[RecordedStatement, Move], Outcome | None] = {}
+        self._before = self.costs(self._asked, ())
         recorded = [one.recorded for one in self._asked]
-        self._before = planner.costs(recorded, ())
         there = self._there()
         self._bare = planner.costs(recorded, (), there) if there else self._before
         self._sizes: dict[Index, int] = {}
@@ -105,6 +106,18 @@ class Chooser:
     def before(self) -> dict[RecordedStatement, Outcome]:
         """What each statement costs as things are."""
         return self._before
+
+    def costs(
+        self, asked: Iterable[Asked], shown: Collection[Index]
+    ) -> dict[RecordedStatement, Outcome]:
+        """Ask the planner for costs, once for the indexes that a statement's plan could use."""
+        usable = {one.recorded: frozenset(filter(one.may_use, shown)) for one in asked}
+        missing = [key for key in usable.items() if key not in self._known]
+        if missing:
+            found = self._planner.costs([recorded for recorded, _ in missing], shown)
+            self._known |= {key: found.get(key[0]) for key in missing}
+        known = {recorded: self._known[recorded, move] for recorded, move in usable.items()}
+        return {recorded: outcome for recorded, outcome in known.items() if outcome is not None}
 
     def is_costly(self, asked: Asked) -> bool:
         """Tell whether a statement costs enough for an index to be felt."""
@@ -148,7 +161,7 @@ class Chooser:
         """Return each index alone, and what each statement would use if it could choose freely."""
         moves = {frozenset({index}) for index in built}
         names = {index.name: index for index in built}
-        free = self._planner.costs([one.recorded for one in self._asked], built)
+        free = self.costs(self._asked, built)
         for outcome in free.values():
             move = frozenset(names[name] for name in outcome.used if name in names)
             if len(move) > 1:
@@ -158,7 +171,7 @@ class Chooser:
     def _try(self, move: Move, choice: Choice) -> Trial:
         asked = [one for one in self._asked if any(one.may_use(index) for index in move)]
         shown = [*choice.chosen, *move]
-        costs = self._planner.costs([one.recorded for one in asked], shown)
+        costs = self.costs(asked, shown)
         writes = sum(self.write_cost(index) for index in move)
         trial = Trial(-writes, writes, costs)
         for one in asked:
@@ -227,8 +240,7 @@ class Chooser:
     def _without(self, index: Index, choice: Choice) -> tuple[Trial, Costs]:
         """Return what a chosen index saves beside the others, and the costs without it."""
         left = [one for one in choice.chosen if one is not index]
-        asked = [one.recorded for one in self._asked if one.may_use(index)]
-        costs = self._planner.costs(asked, left)
+        costs = self.costs([one for one in self._asked if one.may_use(index)], left)
         return self._try(frozenset({index}), Choice(left, after={**choice.after, **costs})), costs
 
     def asking(self, table: Table) -> list[Asked]:

@@ -41,7 +41,7 @@ def created(
     :param unit_of_time: what stands behind the number of executions, such as " a day".
     """
     for index in choice.chosen:
-        served = _served(index, choice, chooser, planner)
+        served = _served(index, choice, chooser)
         if not served:
             continue
         best, before, after, _ = max(served, key=lambda one: one.before / max(one.after, 1e-9))
@@ -68,11 +68,11 @@ def created(
         )
 
 
-def _served(index: Index, choice: Choice, chooser: Chooser, planner: Planner) -> list[Served]:
+def _served(index: Index, choice: Choice, chooser: Chooser) -> list[Served]:
     """Return the statements that use an index in the end."""
     asked = chooser.asking(index.table)
     others = [one for one in choice.chosen if one is not index]
-    without = planner.costs([one.recorded for one in asked], others)
+    without = chooser.costs(asked, others)
     found = []
     for one in asked:
         key = one.recorded
