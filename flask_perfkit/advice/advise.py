@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import get_args
 
 from sqlalchemy import Table
 from sqlalchemy.engine import Engine
@@ -28,6 +29,7 @@ from flask_perfkit.advice.rewrites import rewritten_of
 from flask_perfkit.advice.shapes.texts import read_texts
 from flask_perfkit.advice.unlimited import unlimited_of
 from flask_perfkit.advice.workload import RecordedStatement, Workload, database_of
+from flask_perfkit.errors import SettingsError
 
 LARGEST_WHOLE = 1_000
 """The rows of a table from which on the detector of unbounded results finds it by itself."""
@@ -57,10 +59,15 @@ def advise(
     :param guessed: the workload asked by GET for what it found first, as an audit does. So each
         statement is tried for the most common values as well, and a foreign key that says ON
         DELETE counts as used once a day.
+    :raises TypeError: ``workload`` is something else.
+    :raises SettingsError: an option has a value that is not allowed.
     :raises SetupError: the database is neither PostgreSQL nor SQLite, or others work on it and
         there is no way to try indexes that does not disturb them.
     """
+    _check(workload, method, verify=verify, guessed=guessed)
     notes = read_texts(workload.app, workload.statements)
+    if not workload.statements:
+        notes.append("no statement was recorded: make the requests inside of the with block")
     by_database: dict[object, list[RecordedStatement]] = {}
     for recorded in workload.statements:
         by_database.setdefault(database_of(recorded.engine), []).append(recorded)
@@ -80,6 +87,20 @@ def advise(
         )
     best_first = tuple(sorted(advice.create, key=lambda one: -one.saved))
     return replace(advice, create=best_first, notes=tuple(notes))
+
+
+def _check(workload: object, method: object, **flags: object) -> None:
+    if not isinstance(workload, Workload):
+        raise TypeError(
+            f"workload is {workload!r:.100}; allowed is a Workload, which has recorded requests: "
+            "with Workload(app) as workload"
+        )
+    if method not in (None, *get_args(Method)):
+        allowed = " or ".join(map(repr, get_args(Method)))
+        raise SettingsError(f"method is {method!r:.100}; allowed is {allowed}, or None")
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise SettingsError(f"{name} is {value!r:.100}; allowed is True or False")
 
 
 class _Adviser:

@@ -18,14 +18,17 @@ from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.planners.planner import Outcome, Planner
 from flask_perfkit.advice.workload import RecordedStatement
 
-WORTH = 0.1
-"""The part of one statement's cost without indexes that an index must save, or else"""
-
 FELT = {"cost": 1_000.0, "steps": 5_000.0}
-"""so much, in each unit: a millisecond or two of a server, a tenth of one in the process."""
+"""What is felt, in each unit: a millisecond or two of a server, a tenth of one in the process."""
 
 FACTOR = 2.0
-"""How many times cheaper at least one statement must become."""
+"""How many times cheaper at least one statement must become than it is beside those chosen."""
+
+_DECLARED = 1.25
+"""The same for an index of the models: somebody wants it, and the next revision will build it.
+
+A table of a development database is too small to show all that one is for.
+"""
 
 LEAST_SAVED = {"cost": 10.0, "steps": 1_000.0}
 """What must be saved of one statement, in each unit: less is not felt."""
@@ -48,8 +51,8 @@ Costs = Mapping[RecordedStatement, Outcome]
 class Trial:
     """What came of one move: what it saves in all, net of writes, and its best single saving.
 
-    ``best`` is the factor of the statement that gains most, if that is worth an index; ``factor``
-    is the greatest of any statement.
+    ``best`` is the factor of the statement that gains most, if that is felt; ``factor`` is the
+    greatest of any statement.
     """
 
     gain: float
@@ -57,11 +60,13 @@ class Trial:
     costs: dict[RecordedStatement, Outcome]
     best: float = 0.0
     factor: float = 1.0
+    is_declared: bool = False
 
     @property
     def is_worth_it(self) -> bool:
         """Whether one statement at least gets much cheaper, and the writes do not undo it."""
-        return self.gain > 0 and self.best >= FACTOR
+        is_much = self.best >= FACTOR or (self.is_declared and self.factor >= _DECLARED)
+        return self.gain > 0 and is_much
 
 
 @dataclass
@@ -84,23 +89,7 @@ class Chooser:
         self._least = LEAST_SAVED[planner.unit]
         self._known: dict[tuple[RecordedStatement, Move], Outcome | None] = {}
         self._before = self.costs(self._asked, ())
-        recorded = [one.recorded for one in self._asked]
-        there = self._there()
-        self._bare = planner.costs(recorded, (), there) if there else self._before
         self._sizes: dict[Index, int] = {}
-
-    def _there(self) -> frozenset[str]:
-        """Return the indexes that only make statements quicker.
-
-        What another one is worth is judged by the cost without them: what was too little beside an
-        index that is to be created is too little once it is there.
-        """
-        tables = {table for one in self._asked for table in one.tables}
-        known = [facts for table in tables if (facts := self._planner.facts(table)) is not None]
-        indexes = [one for facts in known for one in facts.indexes]
-        return frozenset(
-            one.name for one in indexes if one.valid and not one.unique and not one.pinned
-        )
 
     @property
     def before(self) -> dict[RecordedStatement, Outcome]:
@@ -173,7 +162,8 @@ class Chooser:
         shown = [*choice.chosen, *move]
         costs = self.costs(asked, shown)
         writes = sum(self.write_cost(index) for index in move)
-        trial = Trial(-writes, writes, costs)
+        is_declared = all(index.declared is not None for index in move)
+        trial = Trial(-writes, writes, costs, is_declared=is_declared)
         for one in asked:
             known, now = self._before.get(one.recorded), costs.get(one.recorded)
             if known is None or now is None:
@@ -182,9 +172,7 @@ class Chooser:
             trial.gain += one.count * saved
             factor = choice.after[one.recorded].cost / max(now.cost, 1e-9)
             trial.factor = max(trial.factor, factor)
-            bare = self._bare.get(one.recorded, known)
-            enough = min(WORTH * max(known.cost, bare.cost), FELT[self._planner.unit])
-            if saved >= max(enough, self._least):
+            if saved >= self._least:
                 trial.best = max(trial.best, factor)
         return trial
 
