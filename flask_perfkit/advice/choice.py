@@ -18,9 +18,6 @@ from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.planners.planner import Outcome, Planner
 from flask_perfkit.advice.workload import RecordedStatement
 
-FELT = {"cost": 1_000.0, "steps": 5_000.0}
-"""What is felt, in each unit: a millisecond or two of a server, a tenth of one in the process."""
-
 FACTOR = 2.0
 """How many times cheaper at least one statement must become than it is beside those chosen."""
 
@@ -33,11 +30,15 @@ A table of a development database is too small to show all that one is for.
 LEAST_SAVED = {"cost": 10.0, "steps": 1_000.0}
 """What must be saved of one statement, in each unit: less is not felt."""
 
-_NEARLY = 1.5
 _LITTLE = 0.02
-_UNFELT = 0.1
+"""The part of what a statement costs without indexes that is not felt, if it is no more than"""
+
+MOST_UNFELT = {"cost": 100.0, "steps": 500.0}
+"""so much, in each unit: a tenth of a millisecond or two of a server."""
+
+_NEARLY = 1.5
 """A smaller index stands in for a larger one where no statement gets dearer than by this factor,
-or by this part of what it cost at the beginning, if that is no more than a tenth of what is felt.
+or by what is not felt.
 """
 
 _INVERTED = 10.0
@@ -89,7 +90,25 @@ class Chooser:
         self._least = LEAST_SAVED[planner.unit]
         self._known: dict[tuple[RecordedStatement, Move], Outcome | None] = {}
         self._before = self.costs(self._asked, ())
+        self._bare = self._without_any()
         self._sizes: dict[Index, int] = {}
+
+    def _without_any(self) -> Costs:
+        """Return the costs without the indexes that only make statements quicker.
+
+        What is felt is judged by these too: what was too little beside an index that is to be
+        created is too little once it is there.
+        """
+        tables = {table for one in self._asked for table in one.tables}
+        known = [facts for table in tables if (facts := self._planner.facts(table)) is not None]
+        there = frozenset(
+            one.name
+            for facts in known
+            for one in facts.indexes
+            if one.valid and not one.unique and not one.pinned
+        )
+        recorded = [one.recorded for one in self._asked]
+        return self._planner.costs(recorded, (), there) if there else self._before
 
     @property
     def before(self) -> dict[RecordedStatement, Outcome]:
@@ -172,7 +191,7 @@ class Chooser:
             trial.gain += one.count * saved
             factor = choice.after[one.recorded].cost / max(now.cost, 1e-9)
             trial.factor = max(trial.factor, factor)
-            if saved >= self._least:
+            if saved >= self._unfelt(one.recorded):
                 trial.best = max(trial.best, factor)
         return trial
 
@@ -201,15 +220,15 @@ class Chooser:
 
     def _stands_in(self, costs: Costs, others: Costs) -> bool:
         return all(
-            costs[key].cost <= max(_NEARLY * other.cost, other.cost + self._margin(key))
+            costs[key].cost <= max(_NEARLY * other.cost, other.cost + self._unfelt(key))
             for key, other in others.items()
             if key in costs
         )
 
-    def _margin(self, key: RecordedStatement) -> float:
-        known = self._before.get(key)
-        little = min(_LITTLE * known.cost if known else 0.0, _UNFELT * FELT[self._planner.unit])
-        return max(self._least, little)
+    def _unfelt(self, key: RecordedStatement) -> float:
+        """Return what of a statement's cost is too little to be felt, with whatever is there."""
+        known = max(costs[key].cost for costs in (self._before, self._bare) if key in costs)
+        return max(self._least, min(_LITTLE * known, MOST_UNFELT[self._planner.unit]))
 
     def _bytes(self, move: Move) -> int:
         return sum(self._sizes[index] for index in move)
