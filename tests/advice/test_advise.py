@@ -131,6 +131,12 @@ WANTED: dict[str, tuple[tuple[Ask, ...], str]] = {
         ),
         "customer (postcode)",
     ),
+    "an order behind a NULL": (
+        asking(
+            select(Order.region == 7, Order.paid_at.is_(None)).order_by(newest).limit(20),
+        ),
+        "orders (region, created_at)",
+    ),
     "a cascade": (
         (lambda session: session.execute(sa.delete(Order).where(Order.id == 119_999)),),
         "parcel (order_id)",
@@ -152,6 +158,14 @@ def test_wanted(advised: Callable[..., Advice], name: str) -> None:
     assert one.gain > 1.5
     assert one.name in one.plan_after
     assert one.name not in one.plan_before
+
+
+@pytest.mark.parametrize(("name", "said"), [("a rare state", True), ("equality", False)])
+def test_what_only_plans_for_values_use_is_said(
+    advised: Callable[..., Advice], name: str, said: bool
+) -> None:
+    (one,) = advised(*WANTED[name][0]).create
+    assert ("plan_cache_mode is force_generic_plan" in one.reason) is said
 
 
 def test_few_indexes_serve_many_statements(advised: Callable[..., Advice]) -> None:

@@ -127,5 +127,8 @@ class Planner(Protocol):
     def plan(self, statement: RecordedStatement, shown: Collection[Index]) -> str:
         """Return a plan in words, by its steps and the names in it: conditions show values."""
 
+    def needs_values(self, statement: RecordedStatement, index: Index) -> bool:
+        """Tell whether a plan that is made without a statement's values leaves an index out."""
+
     def answer(self, sample: Sample) -> list[Any]:
         """Execute a SELECT, and return its first rows."""

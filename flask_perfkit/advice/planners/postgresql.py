@@ -234,6 +234,20 @@ class PostgreSQL:
             (plan,) = self._explain(statement.samples[-1])
             return " > ".join(_words(plan))
 
+    def needs_values(self, statement: RecordedStatement, index: Index) -> bool:
+        """Ask for the generic plan, with this index alone; False where there are no parameters."""
+        sample = statement.samples[-1]
+        if not isinstance(sample.parameters, Mapping) or not sample.parameters:
+            return False
+        places = {name: f"${number}" for number, name in enumerate(sample.parameters, start=1)}
+        try:
+            with self._only([index], NO_INDEXES):
+                # The driver's own placeholders are those of Python's %.
+                plan = self._run(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {sample.sql % places}")
+                return all(one.get("Index Name") != index.name for one in _nodes(_loaded(plan)[0]))
+        except (DBAPIError, KeyError, TypeError, ValueError):
+            return False  # before PostgreSQL 16, or a driver that has other placeholders
+
     def answer(self, sample: Sample) -> list[Any]:
         """Execute a statement of its own text, and return its first rows."""
         with self._savepoint():
@@ -244,8 +258,7 @@ class PostgreSQL:
         return self._json(f"EXPLAIN ({options}FORMAT JSON) {sample.sql}", sample.parameters)
 
     def _json(self, sql: str, parameters: Any) -> Any:
-        plan = self._execute(sql, parameters).scalar_one()
-        return json.loads(plan) if isinstance(plan, str) else plan
+        return _loaded(self._execute(sql, parameters))
 
     @contextmanager
     def _only(self, shown: Collection[Index], hidden: Collection[str]) -> Iterator[None]:
@@ -299,6 +312,11 @@ class PostgreSQL:
         name = self._quote.quote(index.name)
         schema = index.table.schema
         return f"{self._quote.quote_schema(schema)}.{name}" if schema else name
+
+
+def _loaded(explained: Any) -> Any:
+    plan = explained.scalar_one()
+    return json.loads(plan) if isinstance(plan, str) else plan
 
 
 def _nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -242,6 +242,10 @@ class SQLite:
         with self._only(shown, NO_INDEXES):
             return " > ".join(self._plan(statement.samples[-1]))
 
+    def needs_values(self, statement: RecordedStatement, index: Index) -> bool:
+        """Say no: it makes one plan, with values or without."""
+        return False
+
     def answer(self, sample: Sample) -> list[Any]:
         """Execute a SELECT on the copy."""
         with self._savepoint():
