@@ -30,16 +30,17 @@ A table of a development database is too small to show all that one is for.
 LEAST_SAVED = {"cost": 10.0, "steps": 1_000.0}
 """What must be saved of one statement, in each unit: less is not felt."""
 
-_LITTLE = 0.02
-"""The part of what a statement costs without indexes that is not felt, if it is no more than"""
+_WORTH = 0.05
+"""The part of what a statement costs without indexes that one more must save, or else"""
 
-MOST_UNFELT = {"cost": 100.0, "steps": 500.0}
-"""so much, in each unit: a tenth of a millisecond or two of a server."""
+FELT = {"cost": 1_000.0, "steps": 5_000.0}
+"""so much, in each unit: a millisecond or two of a server, a tenth of one in the process."""
 
 _NEARLY = 1.5
 """A smaller index stands in for a larger one where no statement gets dearer than by this factor,
-or by what is not felt.
+or by a part of what one more would have to save.
 """
+_UNFELT = 0.4
 
 _INVERTED = 10.0
 """How much dearer an entry of an inverted index is: one value has many."""
@@ -191,7 +192,7 @@ class Chooser:
             trial.gain += one.count * saved
             factor = choice.after[one.recorded].cost / max(now.cost, 1e-9)
             trial.factor = max(trial.factor, factor)
-            if saved >= self._unfelt(one.recorded):
+            if saved >= max(self._least, self._felt(one.recorded)):
                 trial.best = max(trial.best, factor)
         return trial
 
@@ -220,15 +221,16 @@ class Chooser:
 
     def _stands_in(self, costs: Costs, others: Costs) -> bool:
         return all(
-            costs[key].cost <= max(_NEARLY * other.cost, other.cost + self._unfelt(key))
+            costs[key].cost
+            <= max(_NEARLY * other.cost, other.cost + max(self._least, _UNFELT * self._felt(key)))
             for key, other in others.items()
             if key in costs
         )
 
-    def _unfelt(self, key: RecordedStatement) -> float:
-        """Return what of a statement's cost is too little to be felt, with whatever is there."""
+    def _felt(self, key: RecordedStatement) -> float:
+        """Return what must be saved of a statement, whatever is there by now."""
         known = max(costs[key].cost for costs in (self._before, self._bare) if key in costs)
-        return max(self._least, min(_LITTLE * known, MOST_UNFELT[self._planner.unit]))
+        return min(_WORTH * known, FELT[self._planner.unit])
 
     def _bytes(self, move: Move) -> int:
         return sum(self._sizes[index] for index in move)
