@@ -26,6 +26,7 @@ from flask_perfkit import (
     track_memory,
 )
 from flask_perfkit.alerts import P95
+from flask_perfkit.audit import Workload, advise
 from flask_perfkit.cache import Cache
 from flask_perfkit.pagination import page_schema
 
@@ -49,6 +50,14 @@ def used_twice() -> None:
     for _ in range(2):
         with counter:
             pass
+
+
+workload = Workload(Flask("shop", root_path="."))
+
+
+def recorded_twice() -> None:
+    with workload, workload:
+        pass
 
 
 kit: Any = perfkit
@@ -212,6 +221,38 @@ MISUSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: cache_stats.miss("a", "b"),
         ValueError,
         "n is 'b'; all",
+    ),
+    "Workload, a name": (
+        lambda: Workload("shop"),  # type: ignore[arg-type]
+        TypeError,
+        r"app is 'shop'; allowed is a Flask application: Workload\(app\)",
+    ),
+    "Workload, the class": (lambda: Workload(Flask), TypeError, "app is <class 'flask"),  # type: ignore[arg-type]
+    "Workload, opened twice": (recorded_twice, SetupError, "records already"),
+    "Workload, of no statements": (
+        lambda: workload.include(["SELECT 1"]),  # type: ignore[list-item]
+        TypeError,
+        r"a statement is 'SELECT 1'; allowed are those of another workload",
+    ),
+    "Workload, how often": (
+        workload.times(0.5).__enter__,  # type: ignore[arg-type]
+        ValueError,
+        "allowed is a whole number from 1 on",
+    ),
+    "advise, an application": (
+        lambda: advise(workload.app),  # type: ignore[arg-type]
+        TypeError,
+        "workload is <Flask 'shop'>; allowed is a Workload",
+    ),
+    "advise, a way": (
+        lambda: advise(workload, method="hypopg"),  # type: ignore[arg-type]
+        ValueError,
+        "method is 'hypopg'; allowed is 'build' or 'ghost', or None",
+    ),
+    "advise, a text": (
+        lambda: advise(workload, verify="no"),  # type: ignore[arg-type]
+        ValueError,
+        "verify is 'no'; allowed is True or False",
     ),
     "Finding, no kind": (
         lambda: Finding("slow", "a", "b", "c"),

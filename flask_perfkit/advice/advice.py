@@ -102,7 +102,8 @@ class Rewrite:
 class Advice:
     """The advice on a workload, what saves most first, and what its schema shows by itself.
 
-    ``notes`` say what the advice knows nothing of.
+    ``notes`` say what the advice knows nothing of, ``locked`` names the tables on which others
+    held a lock, so that another run may advise more.
     """
 
     create: tuple[Create, ...] = ()
@@ -111,6 +112,7 @@ class Advice:
     rewrites: tuple[Rewrite, ...] = ()
     checks: tuple[Check, ...] = ()
     notes: tuple[str, ...] = ()
+    locked: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data that JSON can hold."""
@@ -121,6 +123,7 @@ class Advice:
             "rewrites": [_plain(one) for one in self.rewrites],
             "checks": [_plain(one) for one in self.checks],
             "notes": list(self.notes),
+            "locked": list(self.locked),
         }
 
 

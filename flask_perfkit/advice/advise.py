@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import get_args
 
 from sqlalchemy import Table
 from sqlalchemy.engine import Engine
@@ -19,14 +20,16 @@ from flask_perfkit.advice.drift import drift_of
 from flask_perfkit.advice.drops import bare, drops_of
 from flask_perfkit.advice.explanation import created, rewrite_of
 from flask_perfkit.advice.guesses import Guesses
-from flask_perfkit.advice.index import Index
+from flask_perfkit.advice.index import Index, schema_and_name
 from flask_perfkit.advice.planners.access import Method, planner_for
+from flask_perfkit.advice.planners.locks import wait_briefly
 from flask_perfkit.advice.planners.planner import Planner
-from flask_perfkit.advice.refusals import refusals_of, small_tables
+from flask_perfkit.advice.refusals import refusals_of, refused_for_locks, small_tables
 from flask_perfkit.advice.rewrites import rewritten_of
 from flask_perfkit.advice.shapes.texts import read_texts
 from flask_perfkit.advice.unlimited import unlimited_of
 from flask_perfkit.advice.workload import RecordedStatement, Workload, database_of
+from flask_perfkit.errors import SettingsError
 
 LARGEST_WHOLE = 1_000
 """The rows of a table from which on the detector of unbounded results finds it by itself."""
@@ -56,10 +59,15 @@ def advise(
     :param guessed: the workload asked by GET for what it found first, as an audit does. So each
         statement is tried for the most common values as well, and a foreign key that says ON
         DELETE counts as used once a day.
+    :raises TypeError: ``workload`` is something else.
+    :raises SettingsError: an option has a value that is not allowed.
     :raises SetupError: the database is neither PostgreSQL nor SQLite, or others work on it and
         there is no way to try indexes that does not disturb them.
     """
+    _check(workload, method, verify=verify, guessed=guessed)
     notes = read_texts(workload.app, workload.statements)
+    if not workload.statements:
+        notes.append("no statement was recorded: make the requests inside of the with block")
     by_database: dict[object, list[RecordedStatement]] = {}
     for recorded in workload.statements:
         by_database.setdefault(database_of(recorded.engine), []).append(recorded)
@@ -75,9 +83,24 @@ def advise(
             refused=(*advice.refused, *found.refused),
             rewrites=(*advice.rewrites, *found.rewrites),
             checks=(*advice.checks, *found.checks),
+            locked=(*advice.locked, *found.locked),
         )
     best_first = tuple(sorted(advice.create, key=lambda one: -one.saved))
     return replace(advice, create=best_first, notes=tuple(notes))
+
+
+def _check(workload: object, method: object, **flags: object) -> None:
+    if not isinstance(workload, Workload):
+        raise TypeError(
+            f"workload is {workload!r:.100}; allowed is a Workload, which has recorded requests: "
+            "with Workload(app) as workload"
+        )
+    if method not in (None, *get_args(Method)):
+        allowed = " or ".join(map(repr, get_args(Method)))
+        raise SettingsError(f"method is {method!r:.100}; allowed is {allowed}, or None")
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise SettingsError(f"{name} is {value!r:.100}; allowed is True or False")
 
 
 class _Adviser:
@@ -92,16 +115,24 @@ class _Adviser:
     ) -> None:
         self._planner = planner
         self._engine = engine
-        self._statements = statements
         self._guessed = guessed
         self._writes: Writes = writes_of(statements)
+        # Not by the time that they took: what is advised must not hang on it.
+        statements = sorted(statements, key=lambda one: (-one.count, one.sql, one.place))
+        every = list(asked_of(statements))
+        planner.hold(self._known(one.tables for one in every))
+        self._unasked = [one for one in every if one.tables & planner.locked]
+        every = [one for one in every if one not in self._unasked]
+        statements = [one.recorded for one in every]
+        self._statements = statements
         self._rewritten = [
             found for one in statements if (found := rewritten_of(one, planner)) is not None
         ]
-        instead = {one.original: one.statement for one in self._rewritten}
-        asked = [instead.get(one, one) for one in statements]
-        asked += list(cascades_of(statements, planner))
-        self._asked = list(one_of_each(asked_of(asked)))
+        instead = {one.original for one in self._rewritten}
+        asked = [one for one in every if one.recorded not in instead]
+        asked += asked_of(one.statement for one in self._rewritten)
+        asked += asked_of(cascades_of(statements, planner))
+        self._asked = list(one_of_each(asked))
         if guessed:
             guesses = Guesses(planner)
             guessed_for = [found for one in statements for found in guesses.of(one)]
@@ -131,14 +162,17 @@ class _Adviser:
             refused=tuple(self._refusals(choice, failed)),
             rewrites=tuple(self._rewrites(choice)),
             checks=tuple(self._checks(choice)),
+            locked=tuple(sorted(map(schema_and_name, planner.locked))),
         )
 
     def _checks(self, choice: Choice) -> Iterator[Check]:
         yield from unlimited_of(self._statements, self._planner, most=LARGEST_WHOLE)
-        if self._engine.dialect.is_async:
+        if self._engine.dialect.is_async or self._planner.locked:
             return
         advised = {one.name for one in choice.chosen}
         with self._engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                wait_briefly(connection)
             for metadata in {table.metadata for table in self._tables()}:
                 yield from drift_of(connection, metadata, advised=advised)
                 yield from checks_of(connection, metadata)
@@ -151,7 +185,10 @@ class _Adviser:
 
     def _all_tables(self) -> list[Table]:
         """Return all tables that the models of these statements know."""
-        known = {table for one in self._tables() for table in one.metadata.tables.values()}
+        return self._known([self._tables()])
+
+    def _known(self, named: Iterable[Collection[Table]]) -> list[Table]:
+        known = {table for one in set().union(*named) for table in one.metadata.tables.values()}
         return sorted(known, key=lambda table: table.key)
 
     def _candidates(self, chooser: Chooser, small: set[Table]) -> list[Index]:
@@ -196,9 +233,12 @@ class _Adviser:
 
     def _refusals(self, choice: Choice, failed: dict[Index, str]) -> Iterator[Refused]:
         for table in self._all_tables():
+            asked = [*self._asked, *self._unasked]
+            needs = [need for one in asked for need in one.needs if need.table is table]
+            if table in self._planner.locked:
+                yield from refused_for_locks(table, needs, self._engine.dialect)
             facts = self._planner.facts(table)
             if facts is not None:
-                needs = [need for one in self._asked for need in one.needs if need.table is table]
                 yield from refusals_of(
                     table, facts, needs, choice, failed, self._engine.dialect, self._planner.unit
                 )

@@ -33,6 +33,7 @@ class Asked:
     recorded: RecordedStatement
     needs: list[Need]
     count: int = 0
+    _usable: dict[Index, bool] = field(default_factory=dict, repr=False)
 
     @cached_property
     def tables(self) -> frozenset[Table]:
@@ -41,6 +42,11 @@ class Asked:
 
     def may_use(self, index: Index) -> bool:
         """Tell whether a plan could begin with an index: its first key or condition is named."""
+        if index not in self._usable:
+            self._usable[index] = self._may_use(index)
+        return self._usable[index]
+
+    def _may_use(self, index: Index) -> bool:
         return any(
             not index.keys[0].columns.isdisjoint(need.named)
             or (index.where is not None and any(one.sql in index.where for one in need.fixed))

@@ -97,7 +97,10 @@ def _key_lists(need: Need, shared: Counter[str], means: Means) -> Iterator[Keys]
     known = {one.term for one in equal}
     ordered = tuple(_ordered(key, means) for key in need.order if key.term not in known)
     grouped = tuple(_ordered(key, means) for key in need.grouped if key.term not in known)
-    for lead in dict.fromkeys([tuple(equals), (*joined, *equals), (*equals, *joined), ()]):
+    # An order goes on behind values only: behind a NULL it is sorted again.
+    valued = tuple(_key(one.term) for one in equal if not one.is_null)
+    leads = [tuple(equals), (*joined, *equals), (*equals, *joined), valued, ()]
+    for lead in dict.fromkeys(leads):
         last = tuple(key for key in listed if key not in lead)
         tails = [(), last, grouped]
         if lead or all(_is_common(one, need, means) for one in equal):

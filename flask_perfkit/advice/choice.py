@@ -18,24 +18,29 @@ from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.planners.planner import Outcome, Planner
 from flask_perfkit.advice.workload import RecordedStatement
 
-WORTH = 0.1
-"""The part of one statement's cost without indexes that an index must save, or else"""
-
-FELT = {"cost": 1_000.0, "steps": 5_000.0}
-"""so much, in each unit: a millisecond or two of a server, a tenth of one in the process."""
-
 FACTOR = 2.0
-"""How many times cheaper at least one statement must become."""
+"""How many times cheaper at least one statement must become than it is beside those chosen."""
+
+_DECLARED = 1.25
+"""The same for an index of the models: somebody wants it, and the next revision will build it.
+
+A table of a development database is too small to show all that one is for.
+"""
 
 LEAST_SAVED = {"cost": 10.0, "steps": 1_000.0}
 """What must be saved of one statement, in each unit: less is not felt."""
 
+_WORTH = 0.05
+"""The part of what a statement costs without indexes that one more must save, or else"""
+
+FELT = {"cost": 1_000.0, "steps": 5_000.0}
+"""so much, in each unit: a millisecond or two of a server, a tenth of one in the process."""
+
 _NEARLY = 1.5
-_LITTLE = 0.02
-_UNFELT = 0.1
 """A smaller index stands in for a larger one where no statement gets dearer than by this factor,
-or by this part of what it cost at the beginning, if that is no more than a tenth of what is felt.
+or by a part of what one more would have to save.
 """
+_UNFELT = 0.4
 
 _INVERTED = 10.0
 """How much dearer an entry of an inverted index is: one value has many."""
@@ -48,8 +53,8 @@ Costs = Mapping[RecordedStatement, Outcome]
 class Trial:
     """What came of one move: what it saves in all, net of writes, and its best single saving.
 
-    ``best`` is the factor of the statement that gains most, if that is worth an index; ``factor``
-    is the greatest of any statement.
+    ``best`` is the factor of the statement that gains most, if that is felt; ``factor`` is the
+    greatest of any statement.
     """
 
     gain: float
@@ -57,11 +62,13 @@ class Trial:
     costs: dict[RecordedStatement, Outcome]
     best: float = 0.0
     factor: float = 1.0
+    is_declared: bool = False
 
     @property
     def is_worth_it(self) -> bool:
         """Whether one statement at least gets much cheaper, and the writes do not undo it."""
-        return self.gain > 0 and self.best >= FACTOR
+        is_much = self.best >= FACTOR or (self.is_declared and self.factor >= _DECLARED)
+        return self.gain > 0 and is_much
 
 
 @dataclass
@@ -82,29 +89,44 @@ class Chooser:
         self._asked = list(asked)
         self._writes = writes
         self._least = LEAST_SAVED[planner.unit]
-        recorded = [one.recorded for one in self._asked]
-        self._before = planner.costs(recorded, ())
-        there = self._there()
-        self._bare = planner.costs(recorded, (), there) if there else self._before
+        self._known: dict[tuple[RecordedStatement, Move], Outcome | None] = {}
+        self._before = self.costs(self._asked, ())
+        self._bare = self._without_any()
         self._sizes: dict[Index, int] = {}
 
-    def _there(self) -> frozenset[str]:
-        """Return the indexes that only make statements quicker.
+    def _without_any(self) -> Costs:
+        """Return the costs without the indexes that only make statements quicker.
 
-        What another one is worth is judged by the cost without them: what was too little beside an
-        index that is to be created is too little once it is there.
+        What is felt is judged by these too: what was too little beside an index that is to be
+        created is too little once it is there.
         """
         tables = {table for one in self._asked for table in one.tables}
         known = [facts for table in tables if (facts := self._planner.facts(table)) is not None]
-        indexes = [one for facts in known for one in facts.indexes]
-        return frozenset(
-            one.name for one in indexes if one.valid and not one.unique and not one.pinned
+        there = frozenset(
+            one.name
+            for facts in known
+            for one in facts.indexes
+            if one.valid and not one.unique and not one.pinned
         )
+        recorded = [one.recorded for one in self._asked]
+        return self._planner.costs(recorded, (), there) if there else self._before
 
     @property
     def before(self) -> dict[RecordedStatement, Outcome]:
         """What each statement costs as things are."""
         return self._before
+
+    def costs(
+        self, asked: Iterable[Asked], shown: Collection[Index]
+    ) -> dict[RecordedStatement, Outcome]:
+        """Ask the planner for costs, once for the indexes that a statement's plan could use."""
+        usable = {one.recorded: frozenset(filter(one.may_use, shown)) for one in asked}
+        missing = [key for key in usable.items() if key not in self._known]
+        if missing:
+            found = self._planner.costs([recorded for recorded, _ in missing], shown)
+            self._known |= {key: found.get(key[0]) for key in missing}
+        known = {recorded: self._known[recorded, move] for recorded, move in usable.items()}
+        return {recorded: outcome for recorded, outcome in known.items() if outcome is not None}
 
     def is_costly(self, asked: Asked) -> bool:
         """Tell whether a statement costs enough for an index to be felt."""
@@ -148,7 +170,7 @@ class Chooser:
         """Return each index alone, and what each statement would use if it could choose freely."""
         moves = {frozenset({index}) for index in built}
         names = {index.name: index for index in built}
-        free = self._planner.costs([one.recorded for one in self._asked], built)
+        free = self.costs(self._asked, built)
         for outcome in free.values():
             move = frozenset(names[name] for name in outcome.used if name in names)
             if len(move) > 1:
@@ -158,9 +180,10 @@ class Chooser:
     def _try(self, move: Move, choice: Choice) -> Trial:
         asked = [one for one in self._asked if any(one.may_use(index) for index in move)]
         shown = [*choice.chosen, *move]
-        costs = self._planner.costs([one.recorded for one in asked], shown)
+        costs = self.costs(asked, shown)
         writes = sum(self.write_cost(index) for index in move)
-        trial = Trial(-writes, writes, costs)
+        is_declared = all(index.declared is not None for index in move)
+        trial = Trial(-writes, writes, costs, is_declared=is_declared)
         for one in asked:
             known, now = self._before.get(one.recorded), costs.get(one.recorded)
             if known is None or now is None:
@@ -169,9 +192,7 @@ class Chooser:
             trial.gain += one.count * saved
             factor = choice.after[one.recorded].cost / max(now.cost, 1e-9)
             trial.factor = max(trial.factor, factor)
-            bare = self._bare.get(one.recorded, known)
-            enough = min(WORTH * max(known.cost, bare.cost), FELT[self._planner.unit])
-            if saved >= max(enough, self._least):
+            if saved >= max(self._least, self._felt(one.recorded)):
                 trial.best = max(trial.best, factor)
         return trial
 
@@ -200,15 +221,16 @@ class Chooser:
 
     def _stands_in(self, costs: Costs, others: Costs) -> bool:
         return all(
-            costs[key].cost <= max(_NEARLY * other.cost, other.cost + self._margin(key))
+            costs[key].cost
+            <= max(_NEARLY * other.cost, other.cost + max(self._least, _UNFELT * self._felt(key)))
             for key, other in others.items()
             if key in costs
         )
 
-    def _margin(self, key: RecordedStatement) -> float:
-        known = self._before.get(key)
-        little = min(_LITTLE * known.cost if known else 0.0, _UNFELT * FELT[self._planner.unit])
-        return max(self._least, little)
+    def _felt(self, key: RecordedStatement) -> float:
+        """Return what must be saved of a statement, whatever is there by now."""
+        known = max(costs[key].cost for costs in (self._before, self._bare) if key in costs)
+        return min(_WORTH * known, FELT[self._planner.unit])
 
     def _bytes(self, move: Move) -> int:
         return sum(self._sizes[index] for index in move)
@@ -227,8 +249,7 @@ class Chooser:
     def _without(self, index: Index, choice: Choice) -> tuple[Trial, Costs]:
         """Return what a chosen index saves beside the others, and the costs without it."""
         left = [one for one in choice.chosen if one is not index]
-        asked = [one.recorded for one in self._asked if one.may_use(index)]
-        costs = self._planner.costs(asked, left)
+        costs = self.costs([one for one in self._asked if one.may_use(index)], left)
         return self._try(frozenset({index}), Choice(left, after={**choice.after, **costs})), costs
 
     def asking(self, table: Table) -> list[Asked]:

@@ -41,7 +41,7 @@ def created(
     :param unit_of_time: what stands behind the number of executions, such as " a day".
     """
     for index in choice.chosen:
-        served = _served(index, choice, chooser, planner)
+        served = _served(index, choice, chooser)
         if not served:
             continue
         best, before, after, _ = max(served, key=lambda one: one.before / max(one.after, 1e-9))
@@ -52,7 +52,12 @@ def created(
             name=index.name,
             sql=index.create(dialect),
             table=schema_and_name(index.table),
-            reason=_reason(index, [one.asked for one in served], unit_of_time),
+            reason=_reason(
+                index,
+                [one.asked for one in served],
+                unit_of_time,
+                needs_values=planner.needs_values(best.recorded, index),
+            ),
             before=before,
             after=after,
             unit="seconds" if verify else planner.unit,
@@ -68,11 +73,11 @@ def created(
         )
 
 
-def _served(index: Index, choice: Choice, chooser: Chooser, planner: Planner) -> list[Served]:
+def _served(index: Index, choice: Choice, chooser: Chooser) -> list[Served]:
     """Return the statements that use an index in the end."""
     asked = chooser.asking(index.table)
     others = [one for one in choice.chosen if one is not index]
-    without = planner.costs([one.recorded for one in asked], others)
+    without = chooser.costs(asked, others)
     found = []
     for one in asked:
         key = one.recorded
@@ -84,7 +89,7 @@ def _served(index: Index, choice: Choice, chooser: Chooser, planner: Planner) ->
     return found
 
 
-def _reason(index: Index, served: list[Asked], unit_of_time: str) -> str:
+def _reason(index: Index, served: list[Asked], unit_of_time: str, *, needs_values: bool) -> str:
     count = sum(one.count for one in served if not one.recorded.is_guess)
     places = dict.fromkeys(_place(one) for one in sorted(served, key=lambda one: -one.count))
     shown = [place for place in places if place][:_MOST_PLACES]
@@ -99,6 +104,11 @@ def _reason(index: Index, served: list[Asked], unit_of_time: str) -> str:
         notes.append("answers from the index alone, which needs autovacuum to keep up")
     if any(key.operators == TRIGRAMS for key in index.keys):
         notes.append("needs the extension pg_trgm")
+    if needs_values:
+        notes.append(
+            "is used by plans that are made for the values, so not where plan_cache_mode is"
+            " force_generic_plan"
+        )
     if index.shorter:
         notes.append(f"does the work of {' and '.join(index.shorter)} too")
     return "; ".join([said, *notes])

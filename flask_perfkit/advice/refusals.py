@@ -40,8 +40,7 @@ def refusals_of(
     reached = {one.columns[0] for one in facts.indexes if one.unique and one.columns}
     reached |= {column.name for column in list(table.primary_key.columns)[:1]}
     for name in _obvious(table, needs):
-        quoted = dialect.identifier_preparer.quote(name)
-        index = Index(table, (IndexKey(quoted, name, frozenset({name})),))
+        index = _single(table, name, dialect)
         if name in reached or index in chosen:
             continue
         reason = _reason(name, index, facts, needs, chosen, choice, unit)
@@ -49,6 +48,18 @@ def refusals_of(
     for index, why in failed.items():
         if index.table is table:
             yield Refused(index.create(dialect), schema_and_name(table), f"not built: {why}")
+
+
+def refused_for_locks(table: Table, needs: Sequence[Need], dialect: Dialect) -> Iterator[Refused]:
+    """Yield the single columns of a table of which nothing could be asked: it was locked."""
+    for name in _obvious(table, needs):
+        reason = "locked: others held the table, so that nothing could be tried; run it again"
+        yield Refused(_single(table, name, dialect).create(dialect), schema_and_name(table), reason)
+
+
+def _single(table: Table, name: str, dialect: Dialect) -> Index:
+    quoted = dialect.identifier_preparer.quote(name)
+    return Index(table, (IndexKey(quoted, name, frozenset({name})),))
 
 
 def _obvious(table: Table, needs: Sequence[Need]) -> list[str]:

@@ -10,17 +10,16 @@ from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flask import current_app, has_app_context, has_request_context, request
+from flask import Flask, current_app, has_app_context, has_request_context, request
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import TextClause
 
-from flask_perfkit.errors import SettingsError
+from flask_perfkit.errors import SettingsError, SetupError
 from flask_perfkit.faults import log_once
 from flask_perfkit.hooks.execution import Listener, ListenerOrder, listen, pass_on, stop_listening
 from flask_perfkit.recording.callsite import walk
 
 if TYPE_CHECKING:
-    from flask import Flask
     from sqlalchemy.engine import Engine
 
 MOST_STATEMENTS = 5_000
@@ -121,9 +120,12 @@ class Workload:
     in requests or beside them.
 
     :param app: the application whose requests are recorded; it needs no other set-up.
+    :raises TypeError: it is no application.
     """
 
     def __init__(self, app: Flask) -> None:
+        if not isinstance(app, Flask):
+            raise TypeError(f"app is {app!r:.100}; allowed is a Flask application: Workload(app)")
         self.app = app
         self._times = 1
         self._statements: dict[object, RecordedStatement] = {}
@@ -135,11 +137,23 @@ class Workload:
         return tuple(sorted(self._statements.values(), key=lambda one: -one.seconds))
 
     def include(self, statements: Iterable[RecordedStatement]) -> None:
-        """Add statements that were recorded elsewhere."""
+        """Add statements that were recorded elsewhere.
+
+        :raises TypeError: it is something else.
+        """
+        if not isinstance(statements, Iterable):
+            raise TypeError(f"statements is {statements!r:.100}; allowed are recorded statements")
         for one in statements:
+            if not isinstance(one, RecordedStatement):
+                raise TypeError(
+                    f"a statement is {one!r:.100}; allowed are those of another workload: "
+                    "include(other.statements)"
+                )
             self._statements[database_of(one.engine), one.sql, one.place] = one
 
     def __enter__(self) -> Workload:
+        if self in _open:
+            raise SetupError("this workload records already: each statement would count twice")
         _open.append(self)
         listen(ListenerOrder.WORKLOAD, _LISTENERS)
         return self

@@ -89,6 +89,11 @@ class Audit:
         """The addresses that failed, or that were asked for by name and are not there."""
         return tuple(visit for visit in self.visits if visit.has_failed or visit.is_gone)
 
+    @property
+    def locked(self) -> tuple[str, ...]:
+        """The tables that get no advice, as others held a lock on them."""
+        return self.advice.locked if self.advice is not None else ()
+
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data that JSON can hold."""
         return {

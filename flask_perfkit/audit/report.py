@@ -9,6 +9,7 @@ from textwrap import wrap
 from click import style
 
 from flask_perfkit.advice.check import Check
+from flask_perfkit.advice.output.report import locked_words
 from flask_perfkit.audit.audit import Audit, Problem
 from flask_perfkit.audit.checklist import CHECKS, checklist
 from flask_perfkit.recording.wording import milliseconds
@@ -34,6 +35,8 @@ def lines_of(audit: Audit) -> Iterator[str]:
     notes = _notes(audit)
     if audit.no_advice:
         notes.append(f"no advice on indexes: {audit.no_advice}")
+    if audit.locked:
+        notes.append(locked_words(audit.locked))
     yield from _section("Worth knowing", notes)
     yield from _section("Seen without measuring", map(_checked, audit.checks))
     yield from _section(_AWAY, [f"{visit.address.path}: {visit.status}" for visit in away])

@@ -40,7 +40,9 @@ _MOST_NAMED = 5
     help="Exit with 1 if a finding is as bad as this or worse.",
 )
 @click.option(
-    "--allow-errors", is_flag=True, help="Exit with 0 though an address failed or is not there."
+    "--allow-errors",
+    is_flag=True,
+    help="Exit with 0 though an address failed or is not there, or a table was locked.",
 )
 @click.option(
     "--prove", "prove_fixes", is_flag=True, help="Try each loader option that is advised."
@@ -113,6 +115,8 @@ def audit_command(
 
 def _exit_after(result: Audit, fail_on: str | None, *, allow_errors: bool) -> None:
     """End with 1 on what a gate must not let through, and with 130 after Ctrl-C as shells do."""
+    from flask_perfkit.advice.output.report import locked_words
+
     if result.interrupted:
         raise click.exceptions.Exit(130)
     if result.failed and not allow_errors:
@@ -122,6 +126,9 @@ def _exit_after(result: Audit, fail_on: str | None, *, allow_errors: bool) -> No
             f"({paths}); --allow-errors leaves them out",
             err=True,
         )
+        raise click.exceptions.Exit(1)
+    if result.locked and not allow_errors:
+        click.echo(f"audit failed: {locked_words(result.locked)}", err=True)
         raise click.exceptions.Exit(1)
     bad = _SEVERITIES[: _SEVERITIES.index(fail_on) + 1] if fail_on else ()
     if any(finding.severity in bad for finding in result.findings):

@@ -94,6 +94,9 @@ def indexes_command(
         else:
             lines = report.statements_of(advice) if as_sql else report.lines_of(advice)
             click.echo("\n".join(lines))
+        if advice.locked:
+            # Advice on a part would look like all of it: neither written nor a success.
+            raise click.ClickException(report.locked_words(advice.locked))
         if migration:
             _write_migration(app, advice, apply=apply)
 

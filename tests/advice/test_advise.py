@@ -1,13 +1,13 @@
 """Labelled cases on PostgreSQL: what is wanted, refused, to drop and to keep.
 
-Every label of an index that is wanted is proven by building it and asking for the time, in
-``test_each_label_is_proven``.
+Every label of an index that is wanted is proven by building it and asking for the time.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime
 from itertools import count, permutations
 from typing import Any
@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from advised_shop import Article, Country, Customer, Log, Order, Parcel
+from flask import Flask
 from sqlalchemy.orm import Session
 
 from flask_perfkit import SetupError
 from flask_perfkit.advice.advice import Advice
+from flask_perfkit.audit import Workload, advise
 
 Ask = Callable[[Session], Any]
 
@@ -129,6 +131,12 @@ WANTED: dict[str, tuple[tuple[Ask, ...], str]] = {
         ),
         "customer (postcode)",
     ),
+    "an order behind a NULL": (
+        asking(
+            select(Order.region == 7, Order.paid_at.is_(None)).order_by(newest).limit(20),
+        ),
+        "orders (region, created_at)",
+    ),
     "a cascade": (
         (lambda session: session.execute(sa.delete(Order).where(Order.id == 119_999)),),
         "parcel (order_id)",
@@ -143,12 +151,21 @@ def created(advice: Advice) -> list[str]:
 @pytest.mark.parametrize("name", WANTED)
 def test_wanted(advised: Callable[..., Advice], name: str) -> None:
     asks, label = WANTED[name]
-    advice = advised(*asks)
+    advice = advised(*asks, verify=True)
     assert created(advice) == [label]
     (one,) = advice.create
-    assert one.gain >= 2
+    assert one.unit == "seconds"
+    assert one.gain > 1.5
     assert one.name in one.plan_after
     assert one.name not in one.plan_before
+
+
+@pytest.mark.parametrize(("name", "said"), [("a rare state", True), ("equality", False)])
+def test_what_only_plans_for_values_use_is_said(
+    advised: Callable[..., Advice], name: str, said: bool
+) -> None:
+    (one,) = advised(*WANTED[name][0]).create
+    assert ("plan_cache_mode is force_generic_plan" in one.reason) is said
 
 
 def test_few_indexes_serve_many_statements(advised: Callable[..., Advice]) -> None:
@@ -250,18 +267,6 @@ def test_keeps_a_replica_identity(advised: Callable[..., Advice], shop: sa.Engin
 
 
 @pytest.mark.slow
-def test_each_label_is_proven(advised: Callable[..., Advice], shop: sa.Engine) -> None:
-    """Build each wanted index by its label's own words, and measure: at least twice as quick."""
-    slow = []
-    for name, (asks, label) in WANTED.items():
-        (one,) = advised(*asks, verify=True, method="build").create
-        assert f"{one.table} {one.index}" == label
-        if one.before < 1.5 * one.after:
-            slow.append(f"{name}: {one.before} -> {one.after}")
-    assert slow == []
-
-
-@pytest.mark.slow
 def test_the_same_advice_by_ghost_copy(advised: Callable[..., Advice]) -> None:
     asks = [ask for asks, _ in WANTED.values() for ask in asks]
     built, planned = advised(*asks), advised(*asks, method="ghost")
@@ -287,32 +292,27 @@ def test_a_database_in_use_is_not_built_in(
 
 
 @pytest.mark.slow
-def test_a_thousand_statements_in_a_minute(advised: Callable[..., Advice], shop: sa.Engine) -> None:
+def test_a_thousand_statements_are_few_questions(app: Flask, shop: sa.Engine) -> None:
+    """Each question to the planner is a millisecond's work: there is a number to keep to."""
     columns = [Order.customer_id, Order.carrier_id, Order.amount, Order.priority, Order.region]
-    statements = [
-        select(one == 7, other > n).order_by(third).limit(1 + n).offset(0)
-        for n, (one, other, third) in zip(range(60), permutations(columns, 3), strict=False)
-    ]
-    asks = asking(
-        *(
-            statement.with_only_columns(Order.id, sa.literal_column(str(number)))
-            for statement in statements
-            for number in range(17)
-        )
-    )
-    assert len(asks) >= 1000
+    workload = Workload(app)
+    with app.app_context(), Session(shop) as session, workload:
+        for n, (one, other, third) in enumerate(permutations(columns, 3)):
+            session.execute(select(one == 7, other > n).order_by(third).limit(1 + n)).all()
+    asked = workload.statements
+    workload.include(replace(one, place=f"page {n}") for one in asked for n in range(17))
+    assert len(workload.statements) > 1000
     sent = []
 
     @sa.event.listens_for(shop, "before_cursor_execute")
     def count_sent(connection: Any, cursor: Any, sql: str, *rest: Any) -> None:
-        sent.append(sql.startswith("EXPLAIN"))
+        sent.append(sql)
 
     try:
-        advice = advised(*asks)
+        advice = advise(workload)
     finally:
         sa.event.remove(shop, "before_cursor_execute", count_sent)
-    print("SENT", sum(sent), len(sent), [str(c.index) for c in advice.create])
-    assert sum(sent) < 15_000  # each is a millisecond's work
+    assert len(sent) < 8_000
     assert 0 < len(advice.create) <= 10
 
 
@@ -323,10 +323,3 @@ def test_leaves_nothing_behind(advised: Callable[..., Advice], shop: sa.Engine) 
     assert created(advised(*WANTED["a part of a text"][0])) != []
     with shop.connect() as connection:
         assert connection.exec_driver_sql(count).scalar() == before
-
-
-def test_verified_advice_says_seconds(advised: Callable[..., Advice]) -> None:
-    advice = advised(*WANTED["equality"][0], verify=True)
-    (one,) = advice.create
-    assert one.unit == "seconds"
-    assert one.before > one.after > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import fill
 
 from flask_perfkit.advice.advice import Advice, Create, Drop
@@ -36,9 +36,18 @@ def lines_of(advice: Advice) -> Iterator[str]:
         yield from ("", "NOT ADVISED")
         for refused in advice.refused:
             yield from _wrapped(f"{_without_name(refused.sql)}: {refused.reason}")
+    if advice.locked:
+        yield ""
+        yield from _wrapped(locked_words(advice.locked))
     if advice.notes:
         yield ""
         yield from advice.notes
+
+
+def locked_words(locked: Sequence[str]) -> str:
+    """Say which tables were locked, and what to do."""
+    names = ", ".join(locked)
+    return f"LOCKED: others held {names} while indexes were to be tried: run it again"
 
 
 def statements_of(advice: Advice) -> Iterator[str]:

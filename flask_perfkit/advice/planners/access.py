@@ -8,8 +8,10 @@ from typing import Literal
 
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
+from flask_perfkit.advice.planners.locks import is_locked
 from flask_perfkit.advice.planners.planner import Planner
 from flask_perfkit.advice.planners.postgresql import PostgreSQL
 from flask_perfkit.advice.planners.sqlite import SQLite
@@ -28,7 +30,8 @@ def planner_for(engine: Engine, *, harmless: bool, method: Method | None) -> Ite
 
     :param harmless: building indexes there disturbs nobody, as in debug and tests.
     :param method: insist on one way for PostgreSQL.
-    :raises SetupError: the database is of another kind, or nothing harmless is possible.
+    :raises SetupError: the database is of another kind, nothing harmless is possible, or others
+        came between with a lock.
     """
     name = engine.dialect.name
     if name not in ("postgresql", "sqlite"):
@@ -41,7 +44,14 @@ def planner_for(engine: Engine, *, harmless: bool, method: Method | None) -> Ite
         else:
             opened = _planning_only(connection, engine)
         with opened as planner:
-            yield planner
+            try:
+                yield planner
+            except DBAPIError as error:
+                if not is_locked(error):
+                    raise
+                raise SetupError(
+                    "others held a lock on the database while indexes were tried: run it again"
+                ) from error
 
 
 def _may_build(

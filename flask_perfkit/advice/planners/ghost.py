@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.pool import NullPool
 
 from flask_perfkit.advice.index import Index
+from flask_perfkit.advice.planners import locks
 from flask_perfkit.advice.planners.planner import some_rows
 from flask_perfkit.advice.planners.postgresql import PostgreSQL
 from flask_perfkit.advice.workload import RecordedStatement, Sample
@@ -73,9 +74,8 @@ class Ghost(PostgreSQL):
         """
         raise SetupError("a ghost copy has no rows to measure on: leave out verify, or build")
 
-    def build(self, indexes: Iterable[Index]) -> Mapping[Index, str]:
+    def build(self, indexes: Collection[Index]) -> Mapping[Index, str]:
         """Build empty indexes, and lengthen their files to what they would have."""
-        indexes = list(indexes)
         tables = {index.table for index in indexes}
         known = {table: self._sizes(table) for table in tables}
         refused = super().build(indexes)
@@ -159,8 +159,9 @@ def _copy(engine: Engine, real: Connection, url: URL, programs: Path) -> None:
     source = engine.url.set(drivername="postgresql")
     environment = {**os.environ, "PGPASSWORD": str(source.password or "")}
     shown = source.set(password=None).render_as_string()
+    options = ("--no-data", "--statistics", "--no-owner", "--no-acl")
     dumped = subprocess.run(
-        [programs / "pg_dump", "--no-data", "--statistics", "--no-owner", "--no-acl", shown],
+        [programs / "pg_dump", *options, f"--lock-wait-timeout={locks.TIMEOUT}", shown],
         env=environment,
         capture_output=True,
         check=False,

@@ -76,6 +76,13 @@ class Planner(Protocol):
     entry: float
     """What one entry of a B-tree index costs, in that unit, when a row is written."""
 
+    @property
+    def locked(self) -> frozenset[Table]:
+        """The tables on which others held a lock for too long: nothing is known of them."""
+
+    def hold(self, tables: Iterable[Table]) -> None:
+        """See to it that no statement waits for these tables later; some may be locked."""
+
     def close(self) -> None:
         """Leave nothing behind of what was built."""
 
@@ -94,7 +101,7 @@ class Planner(Protocol):
     def by_frequency(self, table: Table, column: str) -> list[Any]:
         """Return a column's most common values as the driver has them, the first most common."""
 
-    def build(self, indexes: Iterable[Index]) -> Mapping[Index, str]:
+    def build(self, indexes: Collection[Index]) -> Mapping[Index, str]:
         """Try to have these indexes; returns those that cannot be, with the reason."""
 
     def existing(self, table: Table) -> tuple[ExistingIndex, ...]:
@@ -119,6 +126,9 @@ class Planner(Protocol):
 
     def plan(self, statement: RecordedStatement, shown: Collection[Index]) -> str:
         """Return a plan in words, by its steps and the names in it: conditions show values."""
+
+    def needs_values(self, statement: RecordedStatement, index: Index) -> bool:
+        """Tell whether a plan that is made without a statement's values leaves an index out."""
 
     def answer(self, sample: Sample) -> list[Any]:
         """Execute a SELECT, and return its first rows."""

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from flask_perfkit.advice.index import Index
+from flask_perfkit.advice.planners import locks
 from flask_perfkit.advice.planners.catalog import existing_indexes
 from flask_perfkit.advice.planners.planner import (
     MOST_ROWS,
@@ -23,7 +24,6 @@ from flask_perfkit.advice.planners.planner import (
 )
 from flask_perfkit.advice.workload import RecordedStatement, Sample
 
-_LOCK_TIMEOUT = "2s"
 _STATEMENT_TIMEOUT = "60s"
 _RUNS = 3
 _NAMES = ("Index Name", "Relation Name")
@@ -54,11 +54,12 @@ class PostgreSQL:
         self._quote = connection.dialect.identifier_preparer
         self._built: list[Index] = []
         self._facts: dict[Table, TableFacts | None] = {}
+        self._locked: set[Table] = set()
         self._broken: set[RecordedStatement] = set()
         self._sound: set[RecordedStatement] = set()
         is_superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
         self._is_superuser = bool(self._run(is_superuser).scalar())
-        self._run(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+        locks.wait_briefly(connection)
         self._run(f"SET LOCAL statement_timeout = '{_STATEMENT_TIMEOUT}'")
         self._run("SET LOCAL jit = off")
         self._run("SET LOCAL max_parallel_workers_per_gather = 0")
@@ -67,8 +68,22 @@ class PostgreSQL:
         """Roll everything back."""
         self._connection.rollback()
 
+    @property
+    def locked(self) -> frozenset[Table]:
+        """The tables on which others held a lock for too long."""
+        return frozenset(self._locked)
+
+    def hold(self, tables: Iterable[Table]) -> None:
+        """Lock tables as a reader does, so that no statement waits for one later."""
+        self._locked |= {table for table in tables if not self._lock(table, "ACCESS SHARE")}
+
+    def _lock(self, table: Table, mode: str) -> bool:
+        return locks.lock(self._connection, self._name(table), mode)
+
     def facts(self, table: Table) -> TableFacts | None:
         """Return size and indexes, read once."""
+        if table in self._locked:
+            return None
         if table not in self._facts:
             self._facts[table] = self._read_facts(table)
         return self._facts[table]
@@ -111,6 +126,8 @@ class PostgreSQL:
 
     def some(self, table: Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
         """Return values of the first, the least and the greatest row."""
+        if table in self._locked:
+            return []
         return [tuple(row) for row in self._run(some_rows(table, columns, self._quote)).all()]
 
     def by_frequency(self, table: Table, column: str) -> list[Any]:
@@ -121,10 +138,15 @@ class PostgreSQL:
             found = self._statistic(f"most_common_vals::text::{kind}[]", table, column)
         return list(found or ())
 
-    def build(self, indexes: Iterable[Index]) -> Mapping[Index, str]:
+    def build(self, indexes: Collection[Index]) -> Mapping[Index, str]:
         """Build indexes one after the other; what fails is undone and said."""
         refused = {}
+        tables = dict.fromkeys(index.table for index in indexes)
+        self._locked |= {table for table in tables if not self._lock(table, "SHARE")}
         for index in indexes:
+            if index.table in self._locked:
+                refused[index] = "others hold a lock on the table"
+                continue
             try:
                 with self._savepoint(keep=True):
                     if index.extension:
@@ -177,7 +199,9 @@ class PostgreSQL:
         try:
             with self._savepoint():
                 outcome = self._planned(statement)
-        except DBAPIError:
+        except DBAPIError as error:
+            if locks.is_locked(error):
+                raise
             self._broken.add(statement)
             return None
         self._sound.add(statement)
@@ -210,6 +234,20 @@ class PostgreSQL:
             (plan,) = self._explain(statement.samples[-1])
             return " > ".join(_words(plan))
 
+    def needs_values(self, statement: RecordedStatement, index: Index) -> bool:
+        """Ask for the generic plan, with this index alone; False where there are no parameters."""
+        sample = statement.samples[-1]
+        if not isinstance(sample.parameters, Mapping) or not sample.parameters:
+            return False
+        places = {name: f"${number}" for number, name in enumerate(sample.parameters, start=1)}
+        try:
+            with self._only([index], NO_INDEXES):
+                # The driver's own placeholders are those of Python's %.
+                plan = self._run(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {sample.sql % places}")
+                return all(one.get("Index Name") != index.name for one in _nodes(_loaded(plan)[0]))
+        except (DBAPIError, KeyError, TypeError, ValueError):
+            return False  # before PostgreSQL 16, or a driver that has other placeholders
+
     def answer(self, sample: Sample) -> list[Any]:
         """Execute a statement of its own text, and return its first rows."""
         with self._savepoint():
@@ -220,8 +258,7 @@ class PostgreSQL:
         return self._json(f"EXPLAIN ({options}FORMAT JSON) {sample.sql}", sample.parameters)
 
     def _json(self, sql: str, parameters: Any) -> Any:
-        plan = self._execute(sql, parameters).scalar_one()
-        return json.loads(plan) if isinstance(plan, str) else plan
+        return _loaded(self._execute(sql, parameters))
 
     @contextmanager
     def _only(self, shown: Collection[Index], hidden: Collection[str]) -> Iterator[None]:
@@ -275,6 +312,11 @@ class PostgreSQL:
         name = self._quote.quote(index.name)
         schema = index.table.schema
         return f"{self._quote.quote_schema(schema)}.{name}" if schema else name
+
+
+def _loaded(explained: Any) -> Any:
+    plan = explained.scalar_one()
+    return json.loads(plan) if isinstance(plan, str) else plan
 
 
 def _nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -60,6 +60,14 @@ class SQLite:
         self._values: dict[tuple[Table, str], float] = {}
         self._known: dict[tuple[RecordedStatement, int, tuple[str, ...]], float | None] = {}
 
+    @property
+    def locked(self) -> frozenset[Table]:
+        """None: nobody else has the copy."""
+        return frozenset()
+
+    def hold(self, tables: Iterable[Table]) -> None:
+        """Do nothing: nobody else has the copy."""
+
     def close(self) -> None:
         """Delete the copy."""
         self._copy.close()
@@ -141,7 +149,7 @@ class SQLite:
         rows = self._rows(f"{sql} ORDER BY count(*) DESC, 1 LIMIT ?", _MOST_COUNTED)
         return [value for (value,) in rows]
 
-    def build(self, indexes: Iterable[Index]) -> Mapping[Index, str]:
+    def build(self, indexes: Collection[Index]) -> Mapping[Index, str]:
         """Build indexes on the copy; what fails is said."""
         refused = {}
         for index in indexes:
@@ -233,6 +241,10 @@ class SQLite:
         """Return the plan for the last set of parameters."""
         with self._only(shown, NO_INDEXES):
             return " > ".join(self._plan(statement.samples[-1]))
+
+    def needs_values(self, statement: RecordedStatement, index: Index) -> bool:
+        """Say no: it makes one plan, with values or without."""
+        return False
 
     def answer(self, sample: Sample) -> list[Any]:
         """Execute a SELECT on the copy."""

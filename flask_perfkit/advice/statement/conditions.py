@@ -12,8 +12,10 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import (
     BinaryExpression,
     BooleanClauseList,
+    CollectionAggregate,
     ColumnClause,
     ExpressionClauseList,
+    Null,
     UnaryExpression,
 )
 
@@ -51,6 +53,11 @@ class Condition(NamedTuple):
     term: Term
     fixed: str | None
     clause: Any
+
+    @property
+    def is_null(self) -> bool:
+        """Whether it asks for NULL: which planners find, and yet do not know to be one value."""
+        return self.clause.__visit_name__ == "binary" and isinstance(self.clause.right, Null)
 
 
 _COMPARED = {
@@ -150,8 +157,8 @@ def _read_binary(
             return
         left, right, operator = right, left, _TURNED[operator]
     others = _places(right)
-    if occurrence in others:
-        return
+    if occurrence in others or isinstance(left, CollectionAggregate):
+        return  # ANY of a column is no key
     kind = _kind(operator, left, right, scope)
     yield (Kind.JOINED if others and kind is Kind.EQUAL else kind), left
 
@@ -162,7 +169,7 @@ def _kind(operator: Any, left: Any, right: Any, scope: Scope) -> Kind:
         return Kind.CONTAINS
     if operator is operators.like_op:
         return _kind_of_pattern(right, scope)
-    if operator is operators.eq and right.__visit_name__ == "collection_aggregate":
+    if operator is operators.eq and isinstance(right, CollectionAggregate):
         return Kind.LISTED
     if operator is operators.contains_op and not isinstance(left.type, sqltypes.String):
         return Kind.CONTAINS

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Table, literal
 from sqlalchemy.engine import Dialect
+from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import (
@@ -24,6 +25,7 @@ from sqlalchemy.sql.selectable import Select, SelectBase
 from flask_perfkit.advice.workload import VARIES
 
 _LONGEST_LITERAL = 100
+_COMPILER = DefaultDialect().statement_compiler(DefaultDialect(), None)
 _LITERALS = (bool, int, float, str, Enum)
 
 
@@ -151,10 +153,15 @@ def table_of(occurrence: Any) -> Table | None:
 
 
 def froms_of(select: Select[Any]) -> Sequence[Any]:
-    """Return what a SELECT reads; what SQLAlchemy warns of by the way, it has told already."""
+    """Return what a SELECT reads; what SQLAlchemy warns of by the way, it has told already.
+
+    It is ``get_final_froms``, which compiles the whole statement by the way: this does not.
+    """
+    state: Any = select._compile_state_factory(select, _COMPILER)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SAWarning)
-        return select.get_final_froms()
+        froms: Sequence[Any] = state._get_display_froms()
+    return froms
 
 
 def column_of(column: Any) -> str | None:
