@@ -20,7 +20,7 @@ from flask_perfkit.advice.drops import bare, drops_of
 from flask_perfkit.advice.explanation import created, rewrite_of
 from flask_perfkit.advice.guesses import Guesses
 from flask_perfkit.advice.index import Index
-from flask_perfkit.advice.planners.access import Method, planner_for
+from flask_perfkit.advice.planners.access import Method, check_method, planner_for
 from flask_perfkit.advice.planners.planner import Planner
 from flask_perfkit.advice.refusals import refusals_of, small_tables
 from flask_perfkit.advice.rewrites import rewritten_of
@@ -58,7 +58,12 @@ def advise(
         DELETE counts as used once a day.
     :raises SetupError: the database is neither PostgreSQL nor SQLite, or others work on it and
         there is no way to try indexes that does not disturb them.
+    :raises TypeError: it is no workload.
+    :raises SettingsError: there is no such method.
     """
+    if not isinstance(workload, Workload):
+        raise TypeError(f"workload is {workload!r:.100}; allowed is a Workload(app)")
+    check_method(method)
     notes = read_texts(workload.app, workload.statements)
     by_database: dict[object, list[RecordedStatement]] = {}
     for recorded in workload.statements:

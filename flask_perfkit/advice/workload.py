@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from sys import _getframe
 from threading import Lock
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from flask import current_app, has_app_context, has_request_context, request
+from flask import Flask, current_app, has_app_context, has_request_context, request
 from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.sql.elements import TextClause
 
@@ -20,7 +20,6 @@ from flask_perfkit.hooks.execution import Listener, ListenerOrder, listen, pass_
 from flask_perfkit.recording.callsite import walk
 
 if TYPE_CHECKING:
-    from flask import Flask
     from sqlalchemy.engine import Engine
 
 MOST_STATEMENTS = 5_000
@@ -121,9 +120,12 @@ class Workload:
     in requests or beside them.
 
     :param app: the application whose requests are recorded; it needs no other set-up.
+    :raises TypeError: it is no application.
     """
 
     def __init__(self, app: Flask) -> None:
+        if not isinstance(app, Flask):
+            raise TypeError(f"Workload is given {app!r:.100}; allowed is a Flask application")
         self.app = app
         self._times = 1
         self._statements: dict[object, RecordedStatement] = {}
@@ -149,8 +151,7 @@ class Workload:
         if not _open:
             stop_listening(ListenerOrder.WORKLOAD)
 
-    @contextmanager
-    def times(self, per_day: int) -> Iterator[None]:
+    def times(self, per_day: int) -> AbstractContextManager[None]:
         """Say how often a day the requests inside come: once, where nothing is said.
 
         :raises SettingsError: ``per_day`` is no whole number above zero.
@@ -159,6 +160,10 @@ class Workload:
             raise SettingsError(
                 f"Workload.times({per_day!r}): allowed is a whole number from 1 on, such as 200"
             )
+        return self._taken_for(per_day)
+
+    @contextmanager
+    def _taken_for(self, per_day: int) -> Iterator[None]:
         before, self._times = self._times, per_day
         try:
             yield

@@ -79,7 +79,9 @@ class TestBlock(WatchedBlock):
 
     def make_recorder(self) -> Recorder:
         """Make what judges each call from the test into other code by itself."""
-        return TestRecorder(TestCode(self._item))
+        recorder = TestRecorder(TestCode(self._item))
+        self.around.enter_context(recorder.libraries.counted())
+        return recorder
 
 
 class TestCode:

@@ -2,14 +2,14 @@
 
 What a loop is, is told by the frame that its executions share. A call from a test's own code into
 other code is such a frame, so that each of these calls is judged by itself: what one call sends
-again and again is a loop of the code that was called. What only several calls send again is a loop
-of the test.
+again and again is a loop of the code that was called, or of a library that this code called once.
+What only several calls send again is a loop of the test.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -19,7 +19,9 @@ from flask_perfkit.faults import log_once
 from flask_perfkit.measuring.block import settings_here
 from flask_perfkit.recording.callsite import upwards
 from flask_perfkit.recording.causes import Record
-from flask_perfkit.recording.recorder import Recorder, enter, leave
+from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.recorder import Recorder, current, enter, leave
+from flask_perfkit.testing.libraries import LibraryCalls
 
 IsOfTest = Callable[[FrameType], bool]
 """Tells whether a frame is of a test's own code."""
@@ -36,6 +38,7 @@ class TestRecorder(Recorder):
         self._called: FrameType | None = None
         self._call: Recorder | None = None
         self._settings = Settings()
+        self.libraries = LibraryCalls(self._scope_of)
 
     def append(self, record: Record) -> None:
         """Take the record of a statement."""
@@ -49,6 +52,11 @@ class TestRecorder(Recorder):
         """Note that the session has written."""
         if self._call is not None:
             self._call.end_flush()
+
+    def report(self, findings: Iterable[Finding]) -> None:
+        """Take findings of a call, request or command, but for those of a library's own loops."""
+        threshold = settings_here().n_plus_one_threshold
+        super().report(self.libraries.take_out(findings, threshold))
 
     def close(self) -> None:
         """End the recording."""
@@ -65,6 +73,11 @@ class TestRecorder(Recorder):
             self._settings = settings_here()
             self._call = self._begin_call()
         return self._call
+
+    def _scope_of(self, frame: FrameType) -> object:
+        """Return what is judged by itself: the request that is recorded, or the call."""
+        recorder = current()
+        return self._frame_called(frame) if recorder is self else recorder
 
     def _frame_called(self, frame: FrameType) -> FrameType | None:
         """Return the frame that the test's own code has called; None where a thread has none."""

@@ -269,7 +269,7 @@ def test_the_command_prints_and_writes(app: Flask, written: Any) -> None:
 
     shown = app.test_cli_runner().invoke(args=["perfkit", "fix"])
     assert shown.exit_code == 0, shown.output
-    assert "# Document.user: same response, 11 -> 1 queries" in shown.stdout
+    assert "# Document.user: same response, 11 -> 1 query" in shown.stdout
     assert "+from sqlalchemy.orm import joinedload" in shown.stdout
     assert path.read_text() == HEAD + OPTION
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from typing import Literal
+from typing import Literal, get_args
 
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Connection, Engine
@@ -13,13 +13,23 @@ from sqlalchemy.pool import NullPool, QueuePool
 from flask_perfkit.advice.planners.planner import Planner
 from flask_perfkit.advice.planners.postgresql import PostgreSQL
 from flask_perfkit.advice.planners.sqlite import SQLite
-from flask_perfkit.errors import ExtraMissing, SetupError
+from flask_perfkit.errors import ExtraMissing, SettingsError, SetupError
 
 Method = Literal["build", "ghost"]
 _OTHERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend'
 """
+
+
+def check_method(method: Method | None) -> None:
+    """Refuse a way that is none.
+
+    :raises SettingsError: there is no such way.
+    """
+    if method is not None and method not in get_args(Method):
+        allowed = ", ".join(map(repr, get_args(Method)))
+        raise SettingsError(f"method is {method!r:.100}; allowed is {allowed}, or None")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from flask_perfkit.audit.trial.comparison import compare
 from flask_perfkit.cures.loaders import LoaderOption
 from flask_perfkit.errors import SetupError
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.wording import milliseconds
+from flask_perfkit.recording.wording import milliseconds, queries
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -52,7 +52,7 @@ class Patch:
         if not self.holds:
             return f"no patch for {about}: {self.reason}"
         return (
-            f"{about}: same response, {self.queries_before} -> {self.queries_after} queries, "
+            f"{about}: same response, {self.queries_before} -> {queries(self.queries_after or 0)}, "
             f"{milliseconds(self.time_before or 0)} -> {milliseconds(self.time_after or 0)}"
         )
 
