@@ -3,7 +3,8 @@
 What a loop is, is told by the frame that its executions share. A call from a test's own code into
 other code is such a frame, so that each of these calls is judged by itself: what one call sends
 again and again is a loop of the code that was called, or of a library that this code called once.
-What only several calls send again is a loop of the test.
+What only several calls send again is a loop of the test. A call that builds an application is its
+set-up, which a server does once.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class TestRecorder(Recorder):
         super().__init__()
         self._is_of_test = is_of_test
         self._called: FrameType | None = None
+        self._building: FrameType | None = None
         self._call: Recorder | None = None
         self._settings = Settings()
         self.libraries = LibraryCalls(self._scope_of)
@@ -43,6 +45,10 @@ class TestRecorder(Recorder):
     def append(self, record: Record) -> None:
         """Take the record of a statement."""
         self._call_at(sys._getframe(1)).append(record)
+
+    def note_building(self, frame: FrameType) -> None:
+        """Note that the call which a frame is part of builds an application."""
+        self._building = self._frame_called(frame)
 
     def begin_flush(self) -> None:
         """Note that a session begins to write what has changed in it."""
@@ -96,11 +102,14 @@ class TestRecorder(Recorder):
         return call
 
     def _end_call(self) -> None:
-        call, self._call, self._called = self._call, None, None
+        call, called = self._call, self._called
+        self._call = self._called = None
         if call is None:
             return
         try:
             call.close()
+            if called is not None and called is self._building:
+                return
             profile = analyse(call, self._settings)
             self.report((*profile.findings, *profile.allowed))
         except Exception:

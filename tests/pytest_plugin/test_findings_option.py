@@ -444,3 +444,41 @@ def test_days_by_request(app, client):
     result.assert_outcomes(passed=2, failed=2)
     for name in ("days", "days_by_request"):
         result.stdout.fnmatch_lines([f"FAILED test_shop.py::test_{name} *"])
+
+
+def test_building_an_application_is_set_up(run: Run) -> None:
+    result = run(
+        "--perfkit",
+        grown="""
+import shop
+
+def create_app():
+    app = shop.create_app(with_perfkit=False)
+    with app.app_context():
+        shop.fill()
+        fill_one_by_one()
+    return app
+
+def fill_one_by_one():
+    for name in "abcdefg":
+        shop.db.session.add(shop.User(name=name))
+        shop.db.session.commit()
+""",
+        test_shop="""
+import grown, shop
+
+def test_set_up():
+    app = grown.create_app()
+    with app.app_context():
+        shop.db.engine.dispose()
+
+def test_work():
+    app = grown.create_app()
+    with app.app_context():
+        grown.fill_one_by_one()
+        shop.db.engine.dispose()
+""",
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["FAILED test_shop.py::test_work *"])
