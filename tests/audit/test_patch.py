@@ -278,6 +278,17 @@ def test_the_command_prints_and_writes(app: Flask, written: Any) -> None:
     assert "select(Document).options(joinedload(Document.user))" in path.read_text()
 
 
+def test_what_is_a_decision_is_said_in_words(app: Flask, written: Any) -> None:
+    app.config["PERFKIT_UNBOUNDED_ROWS"] = 3
+    module = written(
+        "def view():\n    return str(len(db.session.scalars(select(Document)).all()))\n"
+    )
+    finding = finding_of(app, module, "unbounded_result")
+    patch = patch_of(app, finding)
+    assert patch.message == f"Document: unbounded_result is mended by hand: {finding.fix}"
+    assert (patch.diff, patch.is_by_hand) == ("", True)
+
+
 def test_an_async_sleep_is_awaited(app: Flask, written: Any) -> None:
     module = written("""
         import time
