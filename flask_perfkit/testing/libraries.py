@@ -76,7 +76,8 @@ class LibraryCalls:
             self._scope = scope
             self._calls.clear()
             self._latest.clear()
-        called, library, line = frame, None, (None, None)
+        called, library = frame, None
+        line: tuple[str | None, int | None] = None, None
         for _, each in upwards(frame):
             filename = each.f_code.co_filename
             if is_application(filename):
