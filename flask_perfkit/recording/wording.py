@@ -60,7 +60,8 @@ def place(cause: Cause | Call, profile: Profile) -> str:
     if cause.filename is None:
         view = profile.view
         if view is None:
-            return f"in {library}" if library else "outside of the application's code"
+            where = f"in {library}" if library else "outside of the application's code"
+            return f"{where}, for {profile.endpoint}" if profile.endpoint else where
         who = library or "what makes the response"
         return f"in {who}, of what {line(view.filename, view.lineno)} in {view.function} returned"
     text = f"at {line(cause.filename, cause.lineno)} in {cause.function}"
