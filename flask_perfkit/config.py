@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flask_perfkit.errors import ExtraMissing, SettingsError
+from flask_perfkit.given import CALLED, is_called
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -98,13 +99,13 @@ _PATH = _Check(
 _BUCKETS = _Check("a tuple of at most 50 seconds above zero, in ascending order", _is_buckets)
 _CALLABLE = _Check("a callable", callable)
 _NAMESPACE = _Check(
-    "a text, a callable that returns plain data, or None",
-    lambda value: value is None or isinstance(value, str) or callable(value),
+    f"a text, {CALLED} and returns plain data, or None",
+    lambda value: value is None or isinstance(value, str) or is_called(value),
 )
 _ON_FINDING = _Check(
-    '"log", "raise", "ignore" or a callable that gets each Finding',
+    f'"log", "raise", "ignore" or {CALLED}, which gets each Finding',
     lambda value: (
-        value in ("log", "raise", "ignore") if isinstance(value, str) else callable(value)
+        value in ("log", "raise", "ignore") if isinstance(value, str) else is_called(value)
     ),
 )
 _SECRET = _Check(
@@ -126,6 +127,20 @@ _REDIS_URL = _Check(
     "a URL that starts with " + ", ".join(f"{scheme}://" for scheme in _REDIS_SCHEMES),
     lambda value: _is_url(value, _REDIS_SCHEMES),
 )
+
+
+def check_redis_url(url: str, name: str) -> None:
+    """Refuse what names no Redis.
+
+    :param name: what the user gave it as.
+    :raises SettingsError: it is no URL of Redis.
+    """
+    if not _REDIS_URL.accepts(url):
+        raise SettingsError(
+            f"{name} is {_shown(url, secret=False)}; allowed is {_REDIS_URL.allowed}"
+        )
+
+
 _STORAGE_URL = _Check("a URL such as " + ", ".join(_STORES), _is_storage_url)
 
 

@@ -61,7 +61,7 @@ class PerfKit:
 
         What changes in ``app.config``, and debug and testing, is looked at until the first request.
 
-        :raises TypeError: what is given is no Flask application.
+        :raises TypeError: what is given is no Flask application, or no database.
         :raises SettingsError: a key is unknown or has a value that is not allowed.
         :raises SetupError: the application is watched already.
         :raises ExtraMissing: ``PERFKIT_REDIS_URL`` is set and redis-py is not installed.
@@ -73,6 +73,8 @@ class PerfKit:
             )
         if isinstance(db, Flask):
             raise TypeError(f"db is the application {db.name!r}: write PerfKit(app, db)")
+        if db is not None and "engine" not in dir(db):  # which may not be asked for here
+            raise TypeError(f"db is {db!r:.100}; allowed is the Flask-SQLAlchemy object, or None")
         if "perfkit" in app.extensions:
             raise SetupError(
                 f"PerfKit watches the application {app.name!r} already: call init_app once, "
@@ -151,10 +153,10 @@ class PerfKit:
         """
         from flask_perfkit.audit.proof import prove
 
-        _demand_application("prove")
+        app = _demand_application("prove")
         if not isinstance(finding, Finding):
             raise TypeError(f"finding is {finding!r:.100}; allowed is a Finding of a profile")
-        return prove(current_app._get_current_object(), finding)  # type: ignore[attr-defined]
+        return prove(app, finding)
 
     @staticmethod
     def patch(finding: Finding, *, ask: Ask | None = None) -> Patch:
@@ -166,12 +168,12 @@ class PerfKit:
         """
         from flask_perfkit.audit.patches.patch import patch
 
-        _demand_application("patch")
+        app = _demand_application("patch")
         if not isinstance(finding, Finding):
             raise TypeError(f"finding is {finding!r:.100}; allowed is a Finding of a profile")
         if ask is not None and not callable(ask):
             raise TypeError(f"ask is {ask!r:.100}; allowed is a function that asks once, or None")
-        return patch(current_app._get_current_object(), finding, ask=ask)  # type: ignore[attr-defined]
+        return patch(app, finding, ask=ask)
 
     def watch(self, name: str) -> Watch:
         """Watch a piece of work that is no request, under a name of its own.
@@ -199,9 +201,12 @@ class PerfKit:
                 return state
         apps = list(self._apps)
         if len(apps) != 1:
+            cure = (
+                "write it inside of with app.app_context():" if apps else "call init_app(app) first"
+            )
             raise SetupError(
                 f"watch() is used outside of an application context, and this PerfKit watches "
-                f"{len(apps)} applications: write it inside of with app.app_context():"
+                f"{len(apps)} applications: {cure}"
             )
         own: State = apps[0].extensions["perfkit"]
         return own
@@ -254,22 +259,27 @@ def _decorating(name: str, decorate: Callable[..., Any], function: Any) -> Any:
     return decorate(function)
 
 
-def _demand_application(what: str) -> None:
+def _demand_application(what: str) -> Flask:
+    """Return the application that is active here.
+
+    :raises SetupError: none is, or PerfKit does not watch it.
+    """
     if not has_app_context():
         raise SetupError(
             f"perfkit.{what} belongs to an application, and none is active here: use it in a "
             "request or a command, or inside of `with app.app_context():`"
         )
+    if "perfkit" not in current_app.extensions:
+        raise SetupError(
+            f"PerfKit does not watch the application {current_app.name!r}, so perfkit.{what} has "
+            "nothing to work with: call perfkit.init_app(app) first"
+        )
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+    return app
 
 
 def _current_cache() -> Cache:
-    _demand_application("cache")
-    state: State | None = current_app.extensions.get("perfkit")
-    if state is None:
-        raise SetupError(
-            f"PerfKit does not watch the application {current_app.name!r}, so it has no cache: "
-            "call perfkit.init_app(app) first"
-        )
+    state: State = _demand_application("cache").extensions["perfkit"]
     return state.cache
 
 

@@ -27,7 +27,7 @@ PLAN = """
     config  wsgi
     errors
     recording
-    bypass  faults  signals  standin
+    bypass  faults  given  signals  standin
 """
 MOST_FLOORS = 14
 

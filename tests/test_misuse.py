@@ -17,8 +17,10 @@ from flask_perfkit import (
     PaginationParams,
     PerfKit,
     QueryCounter,
+    SettingsError,
     SetupError,
     cache_stats,
+    detector,
     memory_tracker,
     paginate,
     timeit,
@@ -27,8 +29,10 @@ from flask_perfkit import (
 )
 from flask_perfkit.alerts import P95
 from flask_perfkit.audit import Workload, advise
+from flask_perfkit.batching import auto_batch
 from flask_perfkit.cache import Cache
 from flask_perfkit.pagination import page_schema
+from flask_perfkit.testing.assertions import Assertions
 
 db = SQLAlchemy()
 perfkit = PerfKit()
@@ -37,6 +41,9 @@ found = Finding("n_plus_one", "User.documents", "n_plus_one: found", "selectinlo
 
 def view() -> str:
     return "ok"
+
+
+async def later(*_: Any) -> None: ...
 
 
 def twice() -> None:
@@ -73,6 +80,11 @@ MISUSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: PerfKit(Flask("shop", root_path="."), Flask("till", root_path=".")),
         TypeError,
         "db is the application 'till'",
+    ),
+    "no database": (
+        lambda: PerfKit(Flask("shop", root_path="."), "db"),
+        TypeError,
+        "db is 'db'; al",
     ),
     "set up twice": (twice, SetupError, "watches the application 'shop' already"),
     "cached, by place": (lambda: kit.cached(60), TypeError, r"cached is given 60, .*\(ttl=60\)"),
@@ -235,9 +247,9 @@ MISUSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         r"a statement is 'SELECT 1'; allowed are those of another workload",
     ),
     "Workload, how often": (
-        workload.times(0.5).__enter__,  # type: ignore[arg-type]
+        lambda: workload.times(0.5),  # type: ignore[arg-type]
         ValueError,
-        "allowed is a whole number from 1 on",
+        r"Workload.times\(0.5\): allowed is a whole number from 1 on",
     ),
     "advise, an application": (
         lambda: advise(workload.app),  # type: ignore[arg-type]
@@ -253,6 +265,41 @@ MISUSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: advise(workload, verify="no"),  # type: ignore[arg-type]
         ValueError,
         "verify is 'no'; allowed is True or False",
+    ),
+    "Finding, no text": (
+        lambda: Finding("n_plus_one", 5, "b", "c"),  # type: ignore[arg-type]
+        TypeError,
+        "subject is 5; allowed is text",
+    ),
+    "timeit, a class": (lambda: timeit(Finding), TypeError, "put on the class Finding, which"),
+    "watch, a class": (
+        lambda: kit.watch("a")(Finding),
+        TypeError,
+        r"watch\('a'\) is put on the cl",
+    ),
+    "allow, no function": (lambda: kit.allow("slow_query")(5), TypeError, "is put on 5; allowed"),
+    "detector, no function": (lambda: detector("a_kind")(5), TypeError, "is put on 5; allowed"),  # type: ignore[arg-type]
+    "detector, async": (lambda: detector("a_kind")(later), TypeError, "that is no async function"),  # type: ignore[arg-type]
+    "alert, async": (
+        lambda: kit.alert(when=P95(over=1), then=later),
+        ValueError,
+        "then is <function later .*; allowed is a callable that is no async function",
+    ),
+    "on_result, async": (lambda: timer("a", on_result=later), TypeError, "on_result is <function"),
+    "QueryCounter, below zero": (lambda: QueryCounter(-1), ValueError, "a whole number from 0, or"),
+    "invalidate, nothing": (cache.invalidate, TypeError, r"invalidate\(\) names nothing"),
+    "keys that are none": (lambda: cache.get_many(None), TypeError, "keys is None; allowed"),
+    "a cache of no Redis": (
+        lambda: Cache.from_url("http://user:secret@host"),
+        SettingsError,
+        r"url is 'http://\*\*\*@host'; allowed is a URL that starts with redis://",
+    ),
+    "auto_batch, bare": (lambda: auto_batch(view), TypeError, "auto_batch is given <function"),  # type: ignore[arg-type]
+    "advise, a list": (lambda: advise([]), TypeError, r"workload is \[\]; allowed is a Workload"),  # type: ignore[arg-type]
+    "assert_no_findings, a text": (
+        lambda: Assertions().assert_no_findings("n_plus_one"),
+        TypeError,
+        "kinds is 'n_plus_one'; allowed is a list",
     ),
     "Finding, no kind": (
         lambda: Finding("slow", "a", "b", "c"),
@@ -273,11 +320,17 @@ def test_an_error_speaks_of_what_was_written(
 def test_the_cache_of_an_application_that_is_not_watched_says_so() -> None:
     with (
         Flask("shop", root_path=".").app_context(),
-        pytest.raises(
-            SetupError, match="does not watch the application 'shop', so it has no cache"
-        ),
+        pytest.raises(SetupError, match="does not watch the application 'shop', so perfkit"),
     ):
         _ = perfkit.cache
+
+
+@pytest.mark.parametrize("key", ["PERFKIT_ON_FINDING", "PERFKIT_CACHE_NAMESPACE"])
+def test_a_function_that_nobody_would_await_is_refused(key: str) -> None:
+    app = Flask("shop", root_path=".")
+    app.config[key] = later
+    with pytest.raises(SettingsError, match=f"{key} is <function later .* no async function"):
+        PerfKit(app)
 
 
 def test_only_a_finding_can_be_proved() -> None:

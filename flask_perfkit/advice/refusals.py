@@ -14,6 +14,7 @@ from flask_perfkit.advice.planners.planner import Planner, TableFacts
 from flask_perfkit.advice.statement.conditions import Condition, Kind
 from flask_perfkit.advice.statement.needs import Need
 from flask_perfkit.advice.statement.order import OrderKey
+from flask_perfkit.recording.wording import counted
 
 LEAST_ROWS = 1_000
 LEAST_PAGES = 10
@@ -84,7 +85,7 @@ def _reason(
         if there.columns[:1] == (name,) and there.method == "btree":
             return f"covered by {there.name}, which is there"
     if is_small(facts):
-        return f"the table is small ({facts.rows:.0f} rows): it is read whole as quickly"
+        return f"the table is small ({counted(facts.rows, 'row')}): it is read whole as quickly"
     for one in chosen:
         if one.keys[0].column == name and one.where is None and one.method == "btree":
             return f"covered by {one.name} {one}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from sys import _getframe
 from threading import Lock
@@ -163,8 +163,7 @@ class Workload:
         if not _open:
             stop_listening(ListenerOrder.WORKLOAD)
 
-    @contextmanager
-    def times(self, per_day: int) -> Iterator[None]:
+    def times(self, per_day: int) -> AbstractContextManager[None]:
         """Say how often a day the requests inside come: once, where nothing is said.
 
         :raises SettingsError: ``per_day`` is no whole number above zero.
@@ -173,6 +172,10 @@ class Workload:
             raise SettingsError(
                 f"Workload.times({per_day!r}): allowed is a whole number from 1 on, such as 200"
             )
+        return self._taken_for(per_day)
+
+    @contextmanager
+    def _taken_for(self, per_day: int) -> Iterator[None]:
         before, self._times = self._times, per_day
         try:
             yield

@@ -13,6 +13,7 @@ from threading import Lock, Thread
 
 from flask_perfkit.alerts.conditions import SLOTS, Condition, Slot, check_number
 from flask_perfkit.faults import log_once
+from flask_perfkit.given import CALLED, is_called
 
 _BETWEEN_LOOKS = 1.0
 
@@ -47,8 +48,8 @@ class Rule:
         """
         if not isinstance(when, Condition):
             raise ValueError(f"when is {when!r}; allowed is a condition such as P95(over=0.5)")
-        if not callable(then):
-            raise ValueError(f"then is {then!r}; allowed is a callable that gets the Alert")
+        if not is_called(then):
+            raise ValueError(f"then is {then!r}; allowed is {CALLED}: it gets the Alert")
         if cooldown is not None:
             check_number("cooldown", cooldown)
         return cls(when, then, when.window if cooldown is None else cooldown)

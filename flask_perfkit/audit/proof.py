@@ -22,7 +22,7 @@ from flask_perfkit.cures.loaders import LoaderOption
 from flask_perfkit.errors import SetupError
 from flask_perfkit.recording.callsite import walk
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.wording import milliseconds
+from flask_perfkit.recording.wording import milliseconds, queries
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -54,7 +54,7 @@ class Proof:
             return f"not proven: {self.finding.fix}: {self.reason}"
         return (
             f"proven: {self.finding.fix}: same response, {self.queries_before} -> "
-            f"{self.queries_after} queries, {milliseconds(self.time_before or 0)} -> "
+            f"{queries(self.queries_after or 0)}, {milliseconds(self.time_before or 0)} -> "
             f"{milliseconds(self.time_after or 0)}"
         )
 

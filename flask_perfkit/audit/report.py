@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence
 from shutil import get_terminal_size
 from textwrap import wrap
 
@@ -12,7 +12,7 @@ from flask_perfkit.advice.check import Check
 from flask_perfkit.advice.output.report import locked_words
 from flask_perfkit.audit.audit import Audit, Problem
 from flask_perfkit.audit.checklist import CHECKS, checklist
-from flask_perfkit.recording.wording import milliseconds
+from flask_perfkit.recording.wording import counted, milliseconds
 
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 _WIDEST = 100
@@ -24,7 +24,7 @@ _MARKS = {True: "yes", False: "NO", None: "-"}
 
 def lines_of(audit: Audit) -> Iterator[str]:
     """Yield the report: problems by cost, what came of the fixes, what was not seen, the list."""
-    yield f"{_count(audit.visits, 'request')}, {_count(audit.problems, 'finding')}"
+    yield f"{counted(len(audit.visits), 'request')}, {counted(len(audit.problems), 'finding')}"
     if audit.interrupted:
         yield "Interrupted: this is what was found until then."
     for problem in audit.problems:
@@ -128,7 +128,3 @@ def _wrapped(text: str) -> list[str]:
 
 def _width() -> int:
     return max(_NARROWEST, min(get_terminal_size().columns, _WIDEST))
-
-
-def _count(things: Sized, name: str) -> str:
-    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

@@ -13,6 +13,7 @@ from typing import Any
 
 from flask_perfkit.audit.audit import Audit, Problem
 from flask_perfkit.recording.findings import SEVERITIES, Finding
+from flask_perfkit.recording.wording import counted
 
 _LEVELS = {"error": "error", "warning": "warning", "info": "note"}
 _SCHEMA = (
@@ -77,7 +78,7 @@ def _related(finding: Finding) -> Iterable[tuple[str, int, str]]:
     if finding.origin is not None:
         yield (*finding.origin, "the statement that brought the rows")
     for filename, lineno, count in finding.callers:
-        yield filename, lineno, f"called from here {count} times"
+        yield filename, lineno, f"called from here {counted(count, 'time')}"
 
 
 def _location(filename: str, lineno: int | None, root: Path) -> dict[str, Any]:

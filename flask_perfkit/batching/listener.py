@@ -10,7 +10,7 @@ write, has the effect that it always has.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Result, event
@@ -30,12 +30,23 @@ def batch_lazy_loads() -> None:
         event.listen(Session, "do_orm_execute", _on_execute)
 
 
-@contextmanager
-def auto_batch(*relationships: str) -> Iterator[None]:
+def auto_batch(*relationships: str) -> AbstractContextManager[None]:
     """Batch lazy loads inside a block, with Flask or without.
 
     :param relationships: names such as ``"User.documents"``; none stands for all.
+    :raises TypeError: one is no name.
     """
+    for each in relationships:
+        if not isinstance(each, str):
+            raise TypeError(
+                f"auto_batch is given {each!r:.100}; allowed are names: "
+                'with auto_batch("User.documents"):, or auto_batch() for all'
+            )
+    return _batching(relationships)
+
+
+@contextmanager
+def _batching(relationships: tuple[str, ...]) -> Iterator[None]:
     batch_lazy_loads()
     with chosen(relationships or True):
         yield

@@ -33,6 +33,7 @@ from flask_perfkit.cache.stores.breaker import Unavailable
 from flask_perfkit.cache.stores.near import NearEntry
 from flask_perfkit.cache.stores.tokens import TOKEN_SECONDS
 from flask_perfkit.cache.writes import following as writes
+from flask_perfkit.config import check_redis_url
 
 if TYPE_CHECKING:
     from flask_perfkit.config import Settings
@@ -69,7 +70,10 @@ class Cache:
         :param ttl: life in seconds of an entry that names none.
         :param near: keep hot entries in the process as well.
         :raises ExtraMissing: redis-py is not installed.
+        :raises SettingsError: the URL is none of Redis.
         """
+        if url is not None:
+            check_redis_url(url, "url")
         cache = cls.__new__(cls)
         cache._open(url, ttl, near, str)
         return cache
@@ -216,7 +220,7 @@ class Cache:
     def _get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         if is_bypassed():
             return {}
-        if isinstance(keys, str):
+        if isinstance(keys, str) or not isinstance(keys, Iterable):
             raise TypeError(f"keys is {keys!r:.100}; allowed is a list of texts")
         scope = self._scope()
         wanted = {scoped(scope, key): key for key in keys}
@@ -300,8 +304,14 @@ class Cache:
         For writes that cannot be seen: those of other programs, and database procedures. Call
         it after their commit.
 
-        :raises TypeError: something is neither a table nor a column compared to a value.
+        :raises TypeError: nothing is named, or what is neither a table nor a column compared to a
+            value.
         """
+        if not depends_on:
+            raise TypeError(
+                "invalidate() names nothing, so it would drop nothing: name what has changed, as "
+                'in invalidate(Document); delete_matching("*") drops all'
+            )
         needs = dependencies(depends_on)
         values: dict[str, list[str]] = {table: [] for table, _ in needs.columns}
         tables = []

@@ -15,6 +15,7 @@ from flask_perfkit.cache.options import CacheLike, DependsOn, checked_options
 from flask_perfkit.cache.reads.creators import refuse
 from flask_perfkit.cache.reads.surroundings import SCHEMA, Surroundings
 from flask_perfkit.cache.writes.following import follow
+from flask_perfkit.given import is_called
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -146,7 +147,7 @@ def cached(
     :raises ValueError: ``ttl``, ``near`` or ``stale`` is not allowed.
     """
     options = checked_options(ttl, near, stale)
-    if key is not None and not callable(key):
+    if key is not None and not is_called(key):
         raise TypeError(
             f"key is {key!r:.100}; allowed is a function of the call's arguments that returns text"
         )

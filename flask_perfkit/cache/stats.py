@@ -132,7 +132,7 @@ class CacheStats:
             self._names.clear()
 
     def _add(self, name: str, which: int, n: int) -> None:
-        if not isinstance(n, int) or n < 0:
+        if not isinstance(n, int) or isinstance(n, bool) or n < 0:
             raise ValueError(f"n is {n!r:.100}; allowed is a whole number from 0")
         route = _current_route()
         with self._lock:

@@ -19,6 +19,7 @@ from flask_perfkit.commands.group import (
     watched_app,
     workload_option,
 )
+from flask_perfkit.recording.wording import counted
 
 if TYPE_CHECKING:
     from flask_perfkit.audit.audit import Audit
@@ -122,8 +123,8 @@ def _exit_after(result: Audit, fail_on: str | None, *, allow_errors: bool) -> No
     if result.failed and not allow_errors:
         paths = ", ".join(str(visit.address.path) for visit in result.failed[:_MOST_NAMED])
         click.echo(
-            f"audit failed: {len(result.failed)} of the answers say nothing of what was asked for "
-            f"({paths}); --allow-errors leaves them out",
+            f"audit failed: {counted(len(result.failed), 'address', 'addresses')} answered with an "
+            f"error, or not there ({paths}): see above for why; --allow-errors lets that pass",
             err=True,
         )
         raise click.exceptions.Exit(1)

@@ -13,6 +13,7 @@ import click
 from flask import Flask, current_app
 
 from flask_perfkit.errors import PerfKitError
+from flask_perfkit.recording.wording import counted
 
 if TYPE_CHECKING:
     from flask_perfkit.advice.shapes.shape import StatementShape
@@ -133,7 +134,8 @@ def _recorded(app: Flask, shapes: list[StatementShape]) -> list[RecordedStatemen
     for one in unread[:_MOST_UNREAD]:
         click.echo(f"not read, {one.reason}: {one.shape.sql[:_WIDEST]}", err=True)
     if len(unread) > _MOST_UNREAD:
-        click.echo(f"and {len(unread) - _MOST_UNREAD} statements more are not read", err=True)
+        left = len(unread) - _MOST_UNREAD
+        click.echo(f"not read either: {counted(left, 'more statement')}", err=True)
     return recorded
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from flask_perfkit.recording.wording import milliseconds, statement_count
+from flask_perfkit.recording.wording import counted, milliseconds, statement_count
 
 if TYPE_CHECKING:
     from flask import Request, Response
@@ -47,7 +47,7 @@ def put_badge(response: Response, asked: Request, profile: Profile, root: str, h
         href=href,
         time=milliseconds(profile.duration),
         statements=statement_count(profile),
-        findings=f"{count} finding{'' if count == 1 else 's'}" if count else "",
+        findings=counted(count, "finding") if count else "",
         worst=profile.findings[0].severity if count else "",
     )
     response.set_data(body[:place] + tag.encode("ascii", "xmlcharrefreplace") + body[place:])

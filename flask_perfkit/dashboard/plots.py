@@ -19,6 +19,7 @@ from flask_perfkit.dashboard.charts import (
     thinned,
 )
 from flask_perfkit.dashboard.views.points import bars as merged
+from flask_perfkit.recording.wording import counted
 
 if TYPE_CHECKING:
     from flask_perfkit.store.histogram import Bar
@@ -48,7 +49,7 @@ def traffic(points: Sequence[Point], words: Callable[[float], str]) -> Plot:
     top = nice_top(max((point.count for point in points), default=0))
     counts, errors = [point.count for point in points], [point.errors for point in points]
     titles = [
-        f"{when} · {point.count:,.0f} request{'' if point.count == 1 else 's'}"
+        f"{when} · {counted(point.count, 'request')}"
         + (f" · {point.errors:,.0f} failed" if point.errors else "")
         for when, point in zip(_times(points), points, strict=True)
     ]

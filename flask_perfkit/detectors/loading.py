@@ -25,7 +25,7 @@ from flask_perfkit.recording.eager import Step
 from flask_perfkit.recording.issued import Issued, known
 from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.reason import Reason
-from flask_perfkit.recording.wording import line
+from flask_perfkit.recording.wording import counted, line, queries
 
 ONE_COMMIT = "session.commit() once, after the loop"
 """The cure where a loop commits, and so loads again what each commit made it forget."""
@@ -91,7 +91,7 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
             return Loading(words, words, origin, at_once, cure)
     code = cure.code if cure is not None else ".".join(_named(steps, cause.reason))
     instead = " in the place of the option that contradicts it" if cure and cure.replaces else ""
-    advice = f"add {code} to {where}{instead} (instead of {cause.count} queries)"
+    advice = f"add {code} to {where}{instead} (instead of {queries(cause.count)})"
     if cause.flushing:
         advice += ', or set passive_deletes="all" where the database itself cascades'
     return Loading(code, advice, origin, at_once, cure)
@@ -108,7 +108,7 @@ def _hindrance(
     """Say in words what to do where no loader option would save anything, or end."""
     if source is not None and cause.count < _FEWEST_A_SELECT * source.count:
         return (
-            f"{where} runs {source.count} times itself: ask once before that loop, "
+            f"{where} runs {counted(source.count, 'time')} itself: ask once before that loop, "
             f"and load {cause.reason.subject} along there"
         )
     if descends:

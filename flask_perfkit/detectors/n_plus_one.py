@@ -20,7 +20,14 @@ from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.issued import commits_itself, known
 from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.tables import NO_TABLE, is_of_catalog
-from flask_perfkit.recording.wording import finding_of, milliseconds, place, short_sql
+from flask_perfkit.recording.wording import (
+    counted,
+    finding_of,
+    milliseconds,
+    place,
+    queries,
+    short_sql,
+)
 
 _GOING_ON = {"OFFSET", "LIMIT", "<", ">", "<=", ">=", "BETWEEN"}
 _MANY_OBJECTS = 1_000
@@ -144,14 +151,15 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
         if not _keys_given(cause):
             fix = advice = "ask for all of them in one statement before the loop"
             cure = None
-        what = f"{cause.count} executions of {short_sql(cause.sql)}"
+        what = f"{counted(cause.count, 'execution')} of {short_sql(cause.sql)}"
     elif cause.reason.kind == "batch":
         fix, origin = "read the whole chain at once, by a recursive CTE: select().cte()", None
-        what = f"{cause.reason.subject} loaded {cause.count} times, one step of a chain each"
+        times = counted(cause.count, "time")
+        what = f"{cause.reason.subject} loaded {times}, one step of a chain each"
         advice = f"{fix} (1 query, where the loader needs one for each step)"
     elif aggregates := _only_aggregated(cause):
         model = cause.reason.entity[0].rpartition(".")[2]
-        what = f"{cause.reason.subject} loaded {cause.count} times"
+        what = f"{cause.reason.subject} loaded {counted(cause.count, 'time')}"
         groups, columns = aggregate_columns(model, cause.reason.owner_keys, aggregates)
         fix = f"select({', '.join([*groups, *columns])}).group_by({', '.join(groups)})"
         origin = loading_fix(cause, profile).origin
@@ -162,13 +170,13 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
     else:
         loading = loading_fix(cause, profile)
         fix, advice, origin, cure = loading.code, loading.advice, loading.origin, loading.cure
-        what = f"{cause.reason.subject} loaded {cause.count} times"
+        what = f"{cause.reason.subject} loaded {counted(cause.count, 'time')}"
         if cause.reason.kind == "auto_batch":
             what += f" by auto-batching, for {cause.keys} objects"
         elif loading.at_once and settings.auto_batch is False and _would_batch(cause, profile):
             from flask_perfkit.batching.growth import statements
 
-            advice += f", or set PERFKIT_AUTO_BATCH (about {statements(cause.count)} queries)"
+            advice += f", or set PERFKIT_AUTO_BATCH (about {queries(statements(cause.count))})"
     message = f"{what} ({milliseconds(cause.time)}) {place(cause, profile)}; {advice}"
     return finding_of(
         "n_plus_one", cause, profile, message=message, fix=fix, origin=origin, cure=cure

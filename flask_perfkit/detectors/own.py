@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from flask_perfkit.given import CALLED, check_decorated, is_called
 from flask_perfkit.recording.findings import Finding, add_kind, allow_covered
 from flask_perfkit.recording.profile import Profile
 
@@ -48,8 +49,16 @@ def detector(kind: str, *, severity: str = "warning") -> Callable[[Look], Detect
     :param kind: a name that no other kind has.
     :param severity: ``"error"``, ``"warning"`` or ``"info"``.
     :raises ValueError: one of them is not allowed.
+    :raises TypeError: it is put on no function, or on an async one.
     """
     if callable(kind):
         raise TypeError('detector is used bare; write @detector("a_kind", severity="warning")')
     add_kind(kind, severity)
-    return lambda look: Detector(kind, look)
+
+    def make(look: Look) -> Detector:
+        check_decorated(look, f"detector({kind!r})")
+        if not is_called(look):
+            raise TypeError(f"@detector({kind!r}) is put on {look!r:.100}; allowed is {CALLED}")
+        return Detector(kind, look)
+
+    return make

@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask_perfkit.config import Settings
 from flask_perfkit.recording.findings import Finding, allow_covered
 from flask_perfkit.recording.profile import Profile
-from flask_perfkit.recording.wording import line, milliseconds, statement_count
+from flask_perfkit.recording.wording import counted, line, milliseconds, statement_count
 
 _MANY_ROWS = 1_000
 
@@ -42,7 +42,7 @@ def _time_in(profile: Profile) -> str:
     if not profile.cache_calls:
         return statements
     calls = sum(call.count for call in profile.cache_calls)
-    named = f"{calls} call{'' if calls == 1 else 's'} of the cache or Redis"
+    named = f"{counted(calls, 'call')} of the cache or Redis"
     return f"{statements}, {milliseconds(_calls(profile))} in {named}"
 
 
@@ -61,7 +61,7 @@ def _where_to_begin(profile: Profile, settings: Settings) -> str:
         return outside
     most = max(profile.causes, key=lambda cause: cause.time)
     at = line(most.filename, most.lineno) if most.filename else "library code"
-    begin = "statement" if most.count == 1 else f"{most.count} statements"
+    begin = "statement" if most.count == 1 else counted(most.count, "statement")
     first = f"begin with the {begin} at {at}: {milliseconds(most.time)}"
     if most.time > profile.duration / 2:
         return first

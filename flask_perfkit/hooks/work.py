@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 from flask_perfkit.detectors.analysis import analyse
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
+from flask_perfkit.given import check_decorated
 from flask_perfkit.hooks.attributes import are_watched
 from flask_perfkit.recording.recorder import Recorder, enter, leave
 from flask_perfkit.sinks import deliver
@@ -130,8 +131,9 @@ class Watch:
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Watch each call of a function.
 
-        :raises TypeError: it is a generator, whose body runs after the call.
+        :raises TypeError: it is no function, or a generator, whose body runs after the call.
         """
+        check_decorated(function, f"perfkit.watch({self._name!r})")
         if isgeneratorfunction(function) or isasyncgenfunction(function):
             raise TypeError(
                 f"watch() got the generator {function.__qualname__}; its body runs after the call: "

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from flask_perfkit.faults import log_once
 from flask_perfkit.measuring.block import Block
+from flask_perfkit.recording.wording import queries
 from flask_perfkit.sinks.log import log_finding, log_unmatched, say
 
 
@@ -28,7 +29,9 @@ class QueryCounter(Block):
 
     def __init__(self, threshold: int | None = 10) -> None:
         if threshold is not None and not _is_count(threshold):
-            raise ValueError(f"threshold is {threshold!r}; allowed is a whole number, or None")
+            raise ValueError(
+                f"threshold is {threshold!r}; allowed is a whole number from 0, or None"
+            )
         super().__init__()
         self.threshold = threshold
 
@@ -50,8 +53,7 @@ class QueryCounter(Block):
         loops = [finding for finding in self.findings if finding.kind == "n_plus_one"]
         if too_many or loops:
             limit = "" if self.threshold is None else f" (threshold: {self.threshold})"
-            queries = f"{self.count} quer{'y' if self.count == 1 else 'ies'}"
-            lines = [f"N+1 QUERY DETECTED: {queries}{limit}"]
+            lines = [f"N+1 QUERY DETECTED: {queries(self.count)}{limit}"]
             lines += [finding.message for finding in loops]
             say(logging.WARNING, "\n  ".join(lines))
         for finding in self.findings:

@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any, Self, TypeAlias, TypeVar, overload
 
 from flask_perfkit.errors import ExtraMissing
+from flask_perfkit.given import CALLED, check_decorated, is_called
 from flask_perfkit.system.figures import MB, resident_bytes
 
 logger = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ def timeit(func: Any = None, *, name: str | None = None, on_result: OnResult | N
     :param name: what to call it in the log; the function's own name unless given.
     :param on_result: called with ``(name, seconds)``; its errors are logged and dropped.
     """
-    return _decorated(func, name, on_result, Timer)
+    return _decorated("timeit", func, name, on_result, Timer)
 
 
 @overload
@@ -156,7 +157,7 @@ def track_memory(
     :raises ExtraMissing: the platform has no ``/proc``, and psutil is not installed.
     """
     _resident_mb()  # a missing package shows here, not at the first call
-    return _decorated(func, name, on_result, MemoryTracker)
+    return _decorated("track_memory", func, name, on_result, MemoryTracker)
 
 
 def _named(name: Any, taker: str) -> str:
@@ -166,8 +167,8 @@ def _named(name: Any, taker: str) -> str:
 
 
 def _called(on_result: Any) -> OnResult | None:
-    if on_result is not None and not callable(on_result):
-        raise TypeError(f"on_result is {on_result!r:.100}; allowed is a callable, or None")
+    if on_result is not None and not is_called(on_result):
+        raise TypeError(f"on_result is {on_result!r:.100}; allowed is {CALLED}, or None")
     return on_result  # type: ignore[no-any-return]
 
 
@@ -198,13 +199,19 @@ def _resident_mb() -> float:
 
 
 def _decorated(
-    func: Any, name: str | None, on_result: OnResult | None, block: type[Timer | MemoryTracker]
+    taker: str,
+    func: Any,
+    name: str | None,
+    on_result: OnResult | None,
+    block: type[Timer | MemoryTracker],
 ) -> Any:
     _called(on_result)
     if name is not None:
         _named(name, "name=")
 
     def decorate(func: Any) -> Any:
+        if isinstance(func, type):
+            check_decorated(func, taker)
         label = name or str(getattr(func, "__name__", type(func).__name__))
         return _around(func, lambda: block(label, on_result))
 

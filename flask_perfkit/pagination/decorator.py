@@ -13,6 +13,7 @@ from sqlalchemy import CompoundSelect, Executable, FromClause, Result, ScalarRes
 from sqlalchemy.orm import Query
 
 from flask_perfkit.errors import ParameterError
+from flask_perfkit.given import check_decorated, is_called
 from flask_perfkit.pagination.http.links import link_header
 from flask_perfkit.pagination.http.listing import Listing
 from flask_perfkit.pagination.http.openapi import describe
@@ -87,7 +88,7 @@ def paginated(
     _require_schema(schema)
     require_total(total)
     require_session(session)
-    if envelope is not None and not callable(envelope):
+    if envelope is not None and not is_called(envelope):
         raise TypeError(f"envelope={envelope!r:.80}: must be a function of a page and its items")
     listing = Listing(
         {} if sortable is None else sortable,
@@ -116,6 +117,7 @@ def paginated(
     def decorate(view: View) -> View:
         if not callable(view):
             raise TypeError(f"@paginated was put on {view!r:.80}: must be a view function")
+        check_decorated(view, "paginated")
 
         @wraps(view)
         def paginated_view(*args: Any, **kwargs: Any) -> Any:

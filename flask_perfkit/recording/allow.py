@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from flask_perfkit.faults import log_once
+from flask_perfkit.given import check_decorated
 from flask_perfkit.recording.allowances import Allowance, outside
 from flask_perfkit.recording.findings import check_kind
 from flask_perfkit.recording.recorder import current
@@ -79,7 +80,11 @@ class Allow:
             outside.set(_without(self.allowance, outside.get()))
 
     def __call__(self, function: _F) -> _F:
-        """Decorate a function, so that a call of it allows for the rest of the request."""
+        """Decorate a function, so that a call of it allows for the rest of the request.
+
+        :raises TypeError: it is no function.
+        """
+        check_decorated(function, f"allow({self.allowance.kind!r})")
         wrapper: Callable[..., Any]
         if iscoroutinefunction(function):
 

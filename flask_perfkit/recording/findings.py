@@ -97,10 +97,10 @@ class Finding:
     def __post_init__(self) -> None:
         if self.kind not in SEVERITIES:
             check_kind(self.kind)
-        if (self.subject + self.message + self.fix).isprintable():
-            return
         for name in ("subject", "message", "fix"):
             text = getattr(self, name)
+            if not isinstance(text, str):
+                raise TypeError(f"{name} is {text!r:.100}; allowed is text")
             if not text.isprintable():
                 object.__setattr__(self, name, printable(text))
 

@@ -62,7 +62,8 @@ def place(cause: Cause | Call, profile: Profile) -> str:
     if cause.filename is None:
         view = profile.view
         if view is None:
-            return f"in {library}" if library else "outside of the application's code"
+            where = f"in {library}" if library else "outside of the application's code"
+            return f"{where}, for {profile.endpoint}" if profile.endpoint else where
         who = library or "what makes the response"
         return f"in {who}, of what {line(view.filename, view.lineno)} in {view.function} returned"
     text = f"at {line(cause.filename, cause.lineno)} in {cause.function}"
@@ -73,7 +74,7 @@ def place(cause: Cause | Call, profile: Profile) -> str:
         named = ", ".join(f"{line(name, number)} ({count}x)" for name, number, count in callers[:3])
         text += f", called from {named}"
         if len(callers) > 3:
-            text += f" and {len(callers) - 3} more lines"
+            text += f" and {counted(len(callers) - 3, 'more line')}"
     return text
 
 
@@ -93,14 +94,26 @@ def milliseconds(seconds: float) -> str:
 def size(number: int) -> str:
     """Return a number of bytes for reading: ``512 bytes``, ``24 kB``, ``1.5 MB``."""
     if number < 1_000:
-        return f"{number} byte{'' if number == 1 else 's'}"
+        return counted(number, "byte")
     return f"{number / 1_000:,.0f} kB" if number < 1_000_000 else f"{number / 1_000_000:,.1f} MB"
 
 
 def statement_count(profile: Profile) -> str:
     """Return how many statements there were, for reading: ``1 statement``, ``12 statements``."""
-    count = profile.query_count
-    return f"{count} statement{'' if count == 1 else 's'}"
+    return counted(profile.query_count, "statement")
+
+
+def counted(number: float, one: str, many: str | None = None) -> str:
+    """Return how many there are, for reading: ``1 line``, ``1,500 lines``, ``2 queries``.
+
+    :param many: what several are called, where that is not ``one`` with an s.
+    """
+    return f"{number:,.0f} {one if number == 1 else many or f'{one}s'}"
+
+
+def queries(number: float) -> str:
+    """Return how many queries there are, for reading: ``1 query``, ``11 queries``."""
+    return counted(number, "query", "queries")
 
 
 def short_sql(sql: str, length: int = 160) -> str:

@@ -9,7 +9,7 @@ from flask_perfkit.faults import log_once
 from flask_perfkit.recording.allowances import Allowance
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.profile import Profile
-from flask_perfkit.recording.wording import line, milliseconds
+from flask_perfkit.recording.wording import counted, line, milliseconds
 from flask_perfkit.sinks.hearing import hear
 from flask_perfkit.sinks.places import Places, Seen
 
@@ -61,8 +61,8 @@ class FindingLog:
         if self._places.see(("", profile.endpoint), 0.0) is not None:
             say(
                 logging.WARNING,
-                f"{left} more findings of {profile.endpoint or 'the same block'} are not listed: "
-                "flask perfkit audit and the signal request_profiled have all of them",
+                f"{counted(left, 'more finding')} of {profile.endpoint or 'the same block'} not "
+                "listed: flask perfkit audit and the signal request_profiled have all of them",
                 endpoint=profile.endpoint,
                 method=profile.method,
             )
@@ -80,7 +80,7 @@ def _log_again(finding: Finding, profile: Profile, seen: Seen) -> None:
     at = f" of {finding.endpoint}" if finding.endpoint else ""
     if finding.filename is not None:
         at = f" at {line(finding.filename, finding.lineno)}"
-    often = "once more" if seen.times == 1 else f"{seen.times} more times"
+    often = "once more" if seen.times == 1 else counted(seen.times, "more time")
     say(
         _LEVELS[finding.severity],
         f"{finding.kind}: {finding.subject}{at}, seen {often} since {seen.since:%Y-%m-%d %H:%M:%S} "

@@ -8,7 +8,7 @@ from datetime import datetime
 from textwrap import wrap
 from typing import Any
 
-from flask_perfkit.recording.wording import line, milliseconds, size
+from flask_perfkit.recording.wording import counted, line, milliseconds, size
 from flask_perfkit.store.reading import FindingTotals, Found, Period, Route
 from flask_perfkit.store.store import Store
 from flask_perfkit.system.indexes import IndexUse
@@ -142,7 +142,7 @@ def _lines_of_findings(findings: Found[FindingTotals]) -> Iterator[str]:
     for each in findings.items:
         found = each.latest
         where = f" at {line(found.filename, found.lineno)}" if found.filename else ""
-        often = f"{'~' if each.is_estimated else ''}{_count(each.times, 'request')}"
+        often = f"{'~' if each.is_estimated else ''}{counted(each.times, 'request')}"
         state = "" if each.state == "open" else f", {each.state}"
         cost = f"{often}, {milliseconds(each.duration)}{state}"
         yield from _wrapped(f"  {found.kind}: {found.subject}{where}: {cost}")
@@ -154,7 +154,7 @@ def _lines_of_indexes(indexes: Sequence[IndexUse]) -> Iterator[str]:
     yield ""
     yield "Indexes of the database, the largest first:"
     for each in indexes[:_MOST_INDEXES]:
-        used = _count(each.scans, "scan") if each.scans else "never used"
+        used = counted(each.scans, "scan") if each.scans else "never used"
         yield from _wrapped(f"  {each.table} {each.name}: {size(each.size)}, {used}")
     if len(indexes) > _MOST_INDEXES:
         yield f"  and {len(indexes) - _MOST_INDEXES} more (--json has all)"
@@ -163,11 +163,7 @@ def _lines_of_indexes(indexes: Sequence[IndexUse]) -> Iterator[str]:
 def _more(found: Found[Any], name: str) -> Iterator[str]:
     left = found.total - len(found.items)
     if left > 0:
-        yield f"and {_count(left, f'more {name}')}"
-
-
-def _count(number: float, name: str) -> str:
-    return f"{number:,.0f} {name}{'' if number == 1 else 's'}"
+        yield f"and {counted(left, f'more {name}')}"
 
 
 def _wrapped(text: str) -> list[str]:

@@ -19,6 +19,7 @@ from flask_perfkit.recording.callsite import stop_at
 from flask_perfkit.recording.findings import check_kind
 from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.recorder import Recorder, current
+from flask_perfkit.recording.wording import queries
 from flask_perfkit.sinks.log import log_unmatched
 from flask_perfkit.standin import stand_in
 from flask_perfkit.testing.budget import statements_of
@@ -37,8 +38,8 @@ class WatchedBlock(Block):
     def __enter__(self) -> Self:
         watch_redis()
         watch_blocking_calls()
-        self._around = ExitStack()
-        self._around.enter_context(_requests_apart())
+        self.around = ExitStack()
+        self.around.enter_context(_requests_apart())
         return super().__enter__()
 
     def __exit__(
@@ -48,7 +49,7 @@ class WatchedBlock(Block):
         traceback: TracebackType | None,
     ) -> None:
         __tracebackhide__ = True
-        with self._around:
+        with self.around:
             super().__exit__(error_type, error, traceback)
         log_unmatched(self.profile)
         if error is None:
@@ -84,7 +85,7 @@ class Limit:
             allowed = f"at most {self.max} allowed"
         else:
             return ""
-        return f"{count} {'query' if count == 1 else 'queries'}, {allowed}{listed(profile.causes)}"
+        return f"{queries(count)}, {allowed}{listed(profile.causes)}"
 
 
 class AssertQueries(WatchedBlock):
@@ -107,6 +108,8 @@ class AssertNoFindings(WatchedBlock):
 
     def __init__(self, kinds: Collection[str] | None) -> None:
         super().__init__()
+        if isinstance(kinds, str) or not isinstance(kinds, Collection | None):
+            raise TypeError(f'kinds is {kinds!r:.100}; allowed is a list, such as ["n_plus_one"]')
         for kind in kinds or ():
             check_kind(kind)
         self._kinds = kinds
@@ -142,6 +145,7 @@ class Assertions:
 
         :param kinds: the kinds that are not allowed; all unless given.
         :raises FindingError: when the block ends.
+        :raises TypeError: it is no list.
         :raises ValueError: there is no such kind.
         """
         return AssertNoFindings(kinds)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flask_perfkit.recording.profile import Profile
+from flask_perfkit.recording.wording import counted
 from flask_perfkit.testing.budget import Budgets, Statements, excesses, parse, render, statements_of
 from flask_perfkit.testing.complaints import beyond_budget
 
@@ -98,7 +99,9 @@ class BudgetFile:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what was written, or that less is sent than the file allows."""
         if self._is_written:
-            terminalreporter.write_line(f"{self._name}: written, {len(self._renewed())} tests")
+            terminalreporter.write_line(
+                f"{self._name}: written, {counted(len(self._renewed()), 'test')}"
+            )
         if self._update:
             return
         fewer = [test for test, sent in self._sent.items() if self._allows_more(test, sent)]

@@ -17,6 +17,7 @@ import pytest
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.recorder import Recorder
 from flask_perfkit.testing.assertions import WatchedBlock
+from flask_perfkit.testing.building import building_noted
 from flask_perfkit.testing.ownership import TestRecorder, opened
 
 _DIRECTORIES = ("test", "tests")
@@ -79,7 +80,10 @@ class TestBlock(WatchedBlock):
 
     def make_recorder(self) -> Recorder:
         """Make what judges each call from the test into other code by itself."""
-        return TestRecorder(TestCode(self._item))
+        recorder = TestRecorder(TestCode(self._item))
+        self.around.enter_context(recorder.libraries.counted())
+        self.around.enter_context(building_noted(recorder.note_building))
+        return recorder
 
 
 class TestCode:

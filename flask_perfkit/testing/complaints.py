@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.wording import line
+from flask_perfkit.recording.wording import counted, line
 from flask_perfkit.testing.budget import Excess, brief, is_counted
 
 _MOST_LISTED = 30
@@ -27,7 +27,7 @@ def listed(causes: Iterable[Cause]) -> str:
     for sql in most_first[:_MOST_LISTED]:
         lines += [f"{counts[sql]:7} x {sql}", *_places(statements[sql])]
     if len(most_first) > _MOST_LISTED:
-        lines.append(f"          and {len(most_first) - _MOST_LISTED} more statements")
+        lines.append(f"          and {counted(len(most_first) - _MOST_LISTED, 'more statement')}")
     return "\n".join([":", *lines]) if lines else ""
 
 
@@ -91,7 +91,7 @@ def _places(causes: Sequence[Cause], indent: str = " " * 10) -> Iterator[str]:
         else:
             yield f"{indent}at {line(cause.filename, cause.lineno)} in {cause.function}"
     if len(causes) > _MOST_PLACES:
-        yield f"{indent}and at {len(causes) - _MOST_PLACES} more lines"
+        yield f"{indent}and at {counted(len(causes) - _MOST_PLACES, 'more line')}"
 
 
 def _source(finding: Finding) -> Iterator[str]:

@@ -12,6 +12,7 @@ from flask_perfkit.advice.shapes.file import write_shapes
 from flask_perfkit.advice.shapes.shape import StatementShape
 from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.profile import Profile
+from flask_perfkit.recording.wording import counted
 from flask_perfkit.testing.budget import is_counted
 
 _SENT = "perfkit_recorded"
@@ -73,7 +74,7 @@ class WorkloadFile:
         """Say what was written, and what it is for."""
         if self._written is not None:
             terminalreporter.write_line(
-                f"{self._name}: written, {self._written} statements: "
+                f"{self._name}: written, {counted(self._written, 'statement')}: "
                 f"flask perfkit indexes --workload {self._name}"
             )
 

@@ -147,7 +147,7 @@ def test_logs_in_with_a_header(guarded: Flask, header: str) -> None:
     report = audited(guarded, "--prove", "--header", header).stdout
     assert report.startswith("8 requests, 1 finding\n")
     assert "Turned away" not in report
-    assert "proven: joinedload(Document.user): same response, 11 -> 1 queries" in report
+    assert "proven: joinedload(Document.user): same response, 11 -> 1 query" in report
 
 
 def test_each_request_stands_alone(app: Flask) -> None:
@@ -201,7 +201,7 @@ def test_json(app: Flask) -> None:
 
 
 def test_prove(app: Flask) -> None:
-    assert "\n  proven: joinedload(Document.user): same response, 11 -> 1 queries, " in (
+    assert "\n  proven: joinedload(Document.user): same response, 11 -> 1 query, " in (
         audited(app, "--prove").stdout
     )
     (proof,) = json.loads(audited(app, "--prove", "--json").stdout)["proofs"]

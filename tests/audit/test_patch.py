@@ -269,7 +269,7 @@ def test_the_command_prints_and_writes(app: Flask, written: Any) -> None:
 
     shown = app.test_cli_runner().invoke(args=["perfkit", "fix"])
     assert shown.exit_code == 0, shown.output
-    assert "# Document.user: same response, 11 -> 1 queries" in shown.stdout
+    assert "# Document.user: same response, 11 -> 1 query" in shown.stdout
     assert "+from sqlalchemy.orm import joinedload" in shown.stdout
     assert shown.stderr.endswith("Patches that hold: 1. --apply writes them.\n")
     assert path.read_text() == HEAD + OPTION
@@ -288,6 +288,17 @@ def test_the_command_asks_nothing_without_libcst(
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.endswith("pip install 'flask-perfkit[fix]'\n")
     assert "GET" not in result.stderr
+
+
+def test_what_is_a_decision_is_said_in_words(app: Flask, written: Any) -> None:
+    app.config["PERFKIT_UNBOUNDED_ROWS"] = 3
+    module = written(
+        "def view():\n    return str(len(db.session.scalars(select(Document)).all()))\n"
+    )
+    finding = finding_of(app, module, "unbounded_result")
+    patch = patch_of(app, finding)
+    assert patch.message == f"Document: unbounded_result is mended by hand: {finding.fix}"
+    assert (patch.diff, patch.is_by_hand) == ("", True)
 
 
 def test_an_async_sleep_is_awaited(app: Flask, written: Any) -> None:

@@ -51,7 +51,7 @@ def test_a_fix_that_holds(app: Flask) -> None:
     assert (proof.holds, proof.identical, proof.reason) == (True, True, "")
     assert (proof.queries_before, proof.queries_after) == (11, 1)
     assert proof.message.startswith(
-        "proven: joinedload(Document.user): same response, 11 -> 1 queries, "
+        "proven: joinedload(Document.user): same response, 11 -> 1 query, "
     )
     assert proof.to_dict()["finding"]["subject"] == "Document.user"
 

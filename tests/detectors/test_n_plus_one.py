@@ -243,7 +243,7 @@ def in_loop(statement: Any) -> Cause:
 def test_code_outside_of_the_application_is_said_to_be_so() -> None:
     (finding,) = found(cause(OWNER, ONE_USER, count=5, at=-1))
     assert (finding.filename, finding.lineno, finding.function) == (None, None, None)
-    assert "outside of the application's code" in finding.message
+    assert "outside of the application's code, for shop.show" in finding.message
 
 
 def test_many_callers_are_counted_after_the_third() -> None:

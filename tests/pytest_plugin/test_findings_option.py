@@ -385,3 +385,100 @@ def test_generator(users):
     result.assert_outcomes(passed=4, failed=4)
     for name in ("report", "report_in_a_helper", "writes", "generator"):
         result.stdout.fnmatch_lines([f"FAILED tests/test_services.py::test_{name} *"])
+
+
+@WITH_AND_WITHOUT
+def test_what_a_library_does_in_one_call_is_its_own_loop(
+    run: Run, pytester: pytest.Pytester, with_perfkit: bool
+) -> None:
+    libraries = pytester.mkdir("site-packages")
+    (libraries / "ledger.py").write_text(
+        """
+from sqlalchemy import insert
+
+def enter(session, model, name):
+    session.execute(insert(model).values(name=name))
+
+def enter_all(session, model, names):
+    for name in names:
+        enter(session, model, name)
+"""
+    )
+    pytester.syspathinsert(libraries)
+    result = run(
+        "--perfkit",
+        services="""
+import ledger, shop
+
+def enter_month():
+    ledger.enter_all(shop.db.session, shop.User, "abcdefg")
+    return {}
+
+def enter_days():
+    for name in "abcdefg":
+        ledger.enter(shop.db.session, shop.User, name)
+    return {}
+""",
+        test_shop=settings(with_perfkit=with_perfkit)
+        + """
+import services
+
+def test_month(app):
+    with app.app_context():
+        services.enter_month()
+
+def test_days(app):
+    with app.app_context():
+        services.enter_days()
+
+def test_month_by_request(app, client):
+    app.add_url_rule("/month", view_func=services.enter_month)
+    assert [client.get("/month").status_code for _ in range(6)][0] == 200
+
+def test_days_by_request(app, client):
+    app.add_url_rule("/days", view_func=services.enter_days)
+    assert client.get("/days").status_code == 200
+""",
+    )
+
+    result.assert_outcomes(passed=2, failed=2)
+    for name in ("days", "days_by_request"):
+        result.stdout.fnmatch_lines([f"FAILED test_shop.py::test_{name} *"])
+
+
+def test_building_an_application_is_set_up(run: Run) -> None:
+    result = run(
+        "--perfkit",
+        grown="""
+import shop
+
+def create_app():
+    app = shop.create_app(with_perfkit=False)
+    with app.app_context():
+        shop.fill()
+        fill_one_by_one()
+    return app
+
+def fill_one_by_one():
+    for name in "abcdefg":
+        shop.db.session.add(shop.User(name=name))
+        shop.db.session.commit()
+""",
+        test_shop="""
+import grown, shop
+
+def test_set_up():
+    app = grown.create_app()
+    with app.app_context():
+        shop.db.engine.dispose()
+
+def test_work():
+    app = grown.create_app()
+    with app.app_context():
+        grown.fill_one_by_one()
+        shop.db.engine.dispose()
+""",
+    )
+
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["FAILED test_shop.py::test_work *"])

@@ -28,7 +28,7 @@ def test_what_tests_send_is_written(
 
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines(
-        ["work.json: written, 1 statements: flask perfkit indexes --workload work.json"]
+        ["work.json: written, 1 statement: flask perfkit indexes --workload work.json"]
     )
     written = json.loads((pytester.path / "work.json").read_text())
     assert (written["file"], written["version"]) == ("flask-perfkit workload", 1)

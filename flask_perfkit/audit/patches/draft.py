@@ -115,9 +115,10 @@ def _ways(app: Flask, findings: tuple[Finding, ...]) -> Iterator[Callable[[], tu
 def _rewritten(finding: Finding) -> tuple[Source, Mend]:
     from flask_perfkit.audit.patches.rewrites import rewrite_for
 
+    rewrite = rewrite_for(finding)
     if finding.filename is None or finding.lineno is None:
         raise Refusal("no line of the application is known to have asked")
-    rewrite, lineno = rewrite_for(finding), finding.lineno
+    lineno = finding.lineno
     return source_of(finding.filename, lineno), lambda tree: rewrite(tree, lineno, finding)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask_perfkit.audit.patches.code.refusal import Refusal
+from flask_perfkit.audit.patches.code.refusal import ByHand, Refusal
 from flask_perfkit.audit.patches.draft import Draft, drafts, together
 from flask_perfkit.audit.patches.swap import swapped
 from flask_perfkit.audit.proof import recorded
@@ -17,7 +17,7 @@ from flask_perfkit.audit.trial.comparison import compare
 from flask_perfkit.cures.loaders import LoaderOption
 from flask_perfkit.errors import SetupError
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.wording import milliseconds
+from flask_perfkit.recording.wording import milliseconds, queries
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -29,7 +29,7 @@ class Patch:
 
     ``diff`` is a unified diff. It ``holds`` if it was tried and the response was the same, in fewer
     queries and less time. ``reason`` says why it does not; the diff is empty then, unless the patch
-    could not be tried.
+    could not be tried. Where there can be none it ``is_by_hand``, and ``reason`` says what to do.
     """
 
     findings: tuple[Finding, ...]
@@ -42,6 +42,7 @@ class Patch:
     time_after: float | None = None
     draft: Draft | None = field(default=None, repr=False)
     written: bool = False
+    is_by_hand: bool = False
 
     @property
     def message(self) -> str:
@@ -49,10 +50,12 @@ class Patch:
         about = ", ".join(dict.fromkeys(finding.subject for finding in self.findings))
         if self.holds and self.reason:
             return f"{about}: {self.reason}"
+        if self.is_by_hand:
+            return f"{about}: {self.reason}"
         if not self.holds:
             return f"no patch for {about}: {self.reason}"
         return (
-            f"{about}: same response, {self.queries_before} -> {self.queries_after} queries, "
+            f"{about}: same response, {self.queries_before} -> {queries(self.queries_after or 0)}, "
             f"{milliseconds(self.time_before or 0)} -> {milliseconds(self.time_after or 0)}"
         )
 
@@ -144,6 +147,8 @@ def patch_of(app: Flask, findings: Sequence[Finding], *, ask: Ask | None = None)
             tried.append(_tried(app, findings, draft, ask))
             if tried[-1].holds or tried[-1].diff:
                 return tried[-1]
+    except ByHand as words:
+        return Patch(findings, reason=str(words), is_by_hand=True)
     except Refusal as refusal:
         return Patch(findings, reason=f"{refusal}. By hand: {findings[0].fix}")
     return tried[0]

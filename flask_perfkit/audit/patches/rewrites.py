@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from flask_perfkit.audit.patches.code.calls import scan_keys, sleep_without_blocking
 from flask_perfkit.audit.patches.code.module import ModuleTree
-from flask_perfkit.audit.patches.code.refusal import Refusal
+from flask_perfkit.audit.patches.code.refusal import ByHand
 from flask_perfkit.audit.patches.reads.aggregates import aggregate
 from flask_perfkit.audit.patches.reads.lookups import prefetch
 from flask_perfkit.audit.patches.writes.commits import commit_once
@@ -28,11 +28,11 @@ _REWRITES: dict[str, Rewrite] = {
 def rewrite_for(finding: Finding) -> Rewrite:
     """Return what mends a finding.
 
-    :raises Refusal: nothing does.
+    :raises ByHand: nothing does.
     """
     if isinstance(finding.cure, CommitOnce):
         return commit_once
     rewrite = _REWRITES.get(finding.kind)
     if rewrite is None:
-        raise Refusal("there is no rewrite that is sure to keep what the code does")
+        raise ByHand(f"{finding.kind} is mended by hand: {finding.fix}")
     return rewrite

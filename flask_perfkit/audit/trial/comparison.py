@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from flask_perfkit.audit.trial.asking import Answer, Ask, Outcome, outcome_of
 from flask_perfkit.audit.trial.untouched import nothing_kept
+from flask_perfkit.recording.wording import queries
 
 _FAILED = 500
 _LONG_WORD = re.compile(rb"[\w.:+/=%-]{16,}")
@@ -123,10 +124,10 @@ def _judged(
     elif not identical:
         reason = f"the response differs (status {first.answer[0]}, with it {last.answer[0]})"
     elif last.statements > first.statements or (fewer and last.statements == first.statements):
-        reason = f"it takes {last.statements} queries, without it {first.statements}"
+        reason = f"it takes {queries(last.statements)}, without it {first.statements}"
     elif faster and not _is_faster(before, after):
         reason = (
-            f"it takes {last.statements} queries instead of {first.statements} and no less time: "
+            f"it takes {queries(last.statements)} instead of {first.statements} and no less time: "
             f"{seconds[1] * 1000:.3g} ms of the processor, without it {seconds[0] * 1000:.3g} ms"
         )
     else:

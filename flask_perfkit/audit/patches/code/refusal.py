@@ -9,3 +9,7 @@ class Refusal(Exception):
 
 class Inapplicable(Refusal):
     """One way to mend is not meant for such code; another one has the reason to be told."""
+
+
+class ByHand(Refusal):
+    """No rewrite mends findings of this kind: what they ask for is a decision."""
