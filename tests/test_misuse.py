@@ -186,7 +186,7 @@ MISUSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "alert, no function": (
         lambda: kit.alert(when=P95(over=1), then="mail"),
         ValueError,
-        "then is 'mail'; allowed is a callable that gets the Alert",
+        "then is 'mail'; allowed is a callable that is no async function",
     ),
     "alert, no time": (
         lambda: kit.alert(when=P95(over=1), then=print, cooldown="1"),
@@ -214,7 +214,7 @@ MISUSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "timeit, no function": (
         lambda: timeit(on_result=5),
         TypeError,
-        "on_result is 5; allowed is a callable, or None",
+        "on_result is 5; allowed is a callable that is no async function",
     ),
     "timer, bare": (lambda: timer(view), TypeError, "timer is given <function view"),
     "timer, no function": (lambda: timer("a", on_result=5), TypeError, "on_result is 5;"),
