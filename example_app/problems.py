@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from http.client import responses
 from itertools import islice
 from typing import Any
 
 from flask import Flask, json
 from marshmallow import ValidationError
 from werkzeug.exceptions import HTTPException, UnprocessableEntity
-from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.sansio.response import Response
 
 PROBLEM = "application/problem+json"
@@ -41,7 +41,7 @@ def _validation_problem(error: ValidationError) -> Response:
 
 def _fill(response: Any, detail: str | None, **more: Any) -> None:
     status = response.status_code
-    title = HTTP_STATUS_CODES.get(status, "Error")
+    title = responses.get(status, "Error")
     problem = {"type": "about:blank", "title": title, "status": status, "detail": detail or title}
     response.data = json.dumps(problem | more)
     response.content_type = PROBLEM

@@ -16,10 +16,10 @@
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import BadRequest
-from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.wrappers import Response
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class ParameterError(PerfKitError, BadRequest, ValueError):
         """The problem as plain data, by the name under which Flask-RESTX looks for a body."""
         return {
             "type": "about:blank",
-            "title": HTTP_STATUS_CODES[400],
+            "title": HTTPStatus.BAD_REQUEST.phrase,
             "status": 400,
             "detail": self.description,
             "errors": self.errors,

@@ -223,7 +223,11 @@ BAD: list[tuple[str, Any, str]] = [
     ("cache_ttl", None, SECONDS),
     ("cache_ttl", 10**400, SECONDS),
     ("cache_near", 0, "True or False"),
-    ("cache_namespace", 1, "a text, a callable that returns plain data, or None"),
+    (
+        "cache_namespace",
+        1,
+        "a text, a callable that is no async function and returns plain data, or None",
+    ),
     ("count_ttl", "30", SECONDS),
     *(
         ("metrics_buckets", value, "a tuple of at most 50 seconds above zero, in ascending order")
