@@ -18,9 +18,9 @@ LEAST = {"load": 0.95, "write": 0.77, "issued": 0.6}
 """The share of places of each sort that a patch has to hold for; every other has words."""
 
 OF_EACH_SORT = (
-    *("relationships.many_to_many", "columns.refresh_after_commit", "issued.first", "issued.cte"),
-    *("lookups.for_update", "lookups.get_composite_key", "attributes.method_that_asks"),
-    *("writes.upsert_per_row", "writes.update_statement_per_row", "writes.flush_per_row"),
+    *("attributes.method_that_asks", "columns.refresh_after_commit", "issued.first", "issued.cte"),
+    *("lookups.for_update", "lookups.get_composite_key"),
+    *("writes.upsert_per_row", "writes.flush_per_row"),
 )
 """What is tried on PostgreSQL too: a view for each sort of rewrite."""
 
