@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from itertools import chain
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
+from flask_perfkit.audit.patches.code.living import living
 from flask_perfkit.audit.patches.code.source import Source, functions_of, within
 from flask_perfkit.recording.callsite import is_application
 
@@ -68,7 +68,7 @@ def _callers(function: FunctionType) -> Iterator[FunctionType]:
     name = function.__name__
     qualified = function.__code__.co_qualname
     is_local = qualified.endswith(f"<locals>.{name}")
-    for each in gc.get_objects():
+    for each in living():
         if type(each) is not FunctionType or not is_application(each.__code__.co_filename):
             continue
         names = set(chain.from_iterable(code.co_names for code in within(each.__code__)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import builtins
-import gc
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
 
 from flask_perfkit.audit.patches.code.imports import from_module, with_imports
+from flask_perfkit.audit.patches.code.living import living
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.cures.loaders import Import
 from flask_perfkit.recording.callsite import Span, is_application
@@ -53,7 +53,7 @@ class ModuleTree:
     def methods(self) -> defaultdict[str, list[CodeType]]:
         """The functions of the application by their names, wherever they are."""
         found: defaultdict[str, list[CodeType]] = defaultdict(list)
-        for each in gc.get_objects():
+        for each in living():
             if type(each) is FunctionType and is_application(each.__code__.co_filename):
                 found[each.__name__].append(each.__code__)
         return found

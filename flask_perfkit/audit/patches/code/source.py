@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import re
 import stat
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from flask_perfkit.audit.patches.code.living import living
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.recording.callsite import is_application
 
@@ -94,7 +94,7 @@ def source_of(filename: str, lineno: int) -> Source:
 
 def functions_of(filename: str, module: ModuleType) -> Iterator[FunctionType]:
     """Yield the functions that live, whose code is of a file."""
-    for each in gc.get_objects():
+    for each in living():
         if (
             type(each) is FunctionType
             and each.__code__.co_filename == filename

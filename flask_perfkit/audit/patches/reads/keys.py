@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import libcst as cst
 from sqlalchemy import Engine, types
 
+from flask_perfkit.audit.patches.code.living import living
 from flask_perfkit.audit.patches.code.loops import Loop
 from flask_perfkit.audit.patches.code.module import ModuleTree
 from flask_perfkit.audit.patches.code.names import column_of, mapper_in, names_in
@@ -246,7 +246,7 @@ def check_equal_in_python(key: Key) -> None:
 
 def dialects() -> set[str]:
     """Return the names of the databases that this process talks to."""
-    return {each.dialect.name for each in gc.get_objects() if type(each) is Engine}
+    return {each.dialect.name for each in living() if type(each) is Engine}
 
 
 def _are_unique(columns: list[Any]) -> bool:
