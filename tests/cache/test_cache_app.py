@@ -158,7 +158,7 @@ def test_the_settings_hold(make_app: Callable[..., Flask], redis_url: str) -> No
 def test_an_application_that_is_not_watched_has_no_cache() -> None:
     app = Flask("bare")
     with app.app_context():
-        with pytest.raises(SetupError, match=r"'bare', so it has no cache: call perfkit\.init_app"):
+        with pytest.raises(SetupError, match=r"'bare', so perfkit\.cache has nothing to work with"):
             perfkit.cache.get("key")
         with pytest.raises(SetupError):
             titles()

@@ -98,7 +98,7 @@ def test_of_one_request_the_worst_ten_are_told(caplog: pytest.LogCaptureFixture)
     many = with_findings(*(finding(lineno=number) for number in range(1_501)))
     log(many)
     assert len(caplog.records) == 11
-    assert caplog.messages[-1].startswith("1491 more findings of shop.show are not listed:")
+    assert caplog.messages[-1].startswith("1,491 more findings of shop.show not listed:")
     log(many)  # ten others, and no second word on how many are left
     assert len(caplog.records) == 21
 
