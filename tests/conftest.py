@@ -110,7 +110,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """The URL of an empty PostgreSQL database, dropped after the test."""
     name = f"test_{next(_database_numbers)}"
-    _postgres(postgres_server, f"CREATE DATABASE {name}")
+    _postgres(postgres_server, f"CREATE DATABASE {name} STRATEGY file_copy")
     socket_directory = postgres_server.get_postmaster_info().socket_dir
     yield f"postgresql+psycopg://postgres@/{name}?host={socket_directory}"
     _postgres(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")

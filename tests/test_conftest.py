@@ -35,7 +35,10 @@ def test_anything():
 @pytest.fixture
 def inner(pytester: pytest.Pytester) -> pytest.Pytester:
     """A pytest run of its own that uses our conftest."""
-    shutil.copy(Path(__file__).with_name("conftest.py"), pytester.path)
+    (pytester.path / "tests").mkdir()
+    for name, place in (("conftest.py", "."), ("postgres.py", "tests")):
+        shutil.copy(Path(__file__).with_name(name), pytester.path / place)
+    pytester.makeini("[pytest]\npythonpath = .")
     return pytester
 
 
