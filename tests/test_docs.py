@@ -97,6 +97,7 @@ def test_snippets_run(page: Path, names: dict[str, Any]) -> None:
 def test_tutorial_prints_what_a_reader_gets(tmp_path: Path) -> None:
     page = DOCS / "tutorial" / "first-finding.md"
     (promised,) = re.findall(r"^n_plus_one: .*$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert promised in (ROOT / "README.md").read_text(encoding="utf-8")
     (tmp_path / "shop.py").write_text(_snippets(page)[0].lstrip())
     ask = "import shop; shop.app.test_client().get('/authors')"
     result = subprocess.run(
