@@ -6,7 +6,6 @@ own. In CI (``CI=true``) a skipped test is a failed one, so that a missing serve
 
 from __future__ import annotations
 
-import gc
 import itertools
 import os
 import socket
@@ -68,12 +67,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             or ("corpus" in where and "labels" not in name)
         ):
             item.add_marker("slow")
-
-
-def pytest_collection_finish() -> None:
-    """Let no collection of garbage look again through what stays until the end: half a second."""
-    gc.collect()
-    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

