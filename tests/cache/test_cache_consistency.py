@@ -83,7 +83,7 @@ class Processes:
                 for (_, connection), waiting in zip(self._workers, self._waiting, strict=True)
                 if waiting
             ]
-            ready = wait(open_ends, timeout=30)
+            ready = wait(open_ends, timeout=120)  # SQLite may wait 100 s for a lock
             assert ready, "an operation hangs"
             for number, (_, connection) in enumerate(self._workers):
                 if connection in ready:
