@@ -122,7 +122,7 @@ class _Adviser:
         every = list(asked_of(statements))
         planner.hold(self._known(one.tables for one in every))
         self._unasked = [one for one in every if one.tables & planner.locked]
-        every = [one for one in every if one not in self._unasked]
+        every = [one for one in every if not one.tables & planner.locked]
         statements = [one.recorded for one in every]
         self._statements = statements
         self._rewritten = [

@@ -33,7 +33,7 @@ class Asked:
     recorded: RecordedStatement
     needs: list[Need]
     count: int = 0
-    _usable: dict[Index, bool] = field(default_factory=dict, repr=False)
+    _usable: dict[Index, bool] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def tables(self) -> frozenset[Table]:

@@ -51,13 +51,21 @@ def asking_for(
         return "SELECT count(*) FROM the same statement as a subquery"
     if _is_reduced(statement):
         return "select(func.count()).select_from(statement.subquery())"
-    named = ", ".join([*groups, *columns])
-    grouped = f".group_by({', '.join(groups)})" if groups else ""
     if _has_conditions(statement):
-        kept = f"the same select of {named}, without its order and options"
-        return f"{kept}, and with {grouped}" if groups else kept
-    source = f".select_from({entity})" if columns == ["func.count()"] and not groups else ""
-    return f"select({named}){source}{grouped}"
+        kept = f"the same select of {', '.join([*groups, *columns])}, without its order and options"
+        return f"{kept}, and with {_grouped(groups)}" if groups else kept
+    if columns == ["func.count()"] and not groups:
+        return f"select(func.count()).select_from({entity})"
+    return select_of(columns, groups)
+
+
+def select_of(columns: Sequence[str], groups: Sequence[str]) -> str:
+    """Return the code of a select of columns by groups."""
+    return f"select({', '.join([*groups, *columns])}){_grouped(groups)}"
+
+
+def _grouped(groups: Sequence[str]) -> str:
+    return f".group_by({', '.join(groups)})" if groups else ""
 
 
 def _annotations(column: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask_perfkit.config import Settings
+from flask_perfkit.cures.counting import select_of
 from flask_perfkit.cures.selects import (
     aggregates,
     is_limited,
@@ -161,7 +162,7 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
         model = cause.reason.entity[0].rpartition(".")[2]
         what = f"{cause.reason.subject} loaded {counted(cause.count, 'time')}"
         groups, columns = aggregate_columns(model, cause.reason.owner_keys, aggregates)
-        fix = f"select({', '.join([*groups, *columns])}).group_by({', '.join(groups)})"
+        fix = select_of(columns, groups)
         origin = loading_fix(cause, profile).origin
         advice = (
             f"its {cause.rows:,} {model} objects are only counted or added up: let the database "

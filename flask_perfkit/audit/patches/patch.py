@@ -48,9 +48,7 @@ class Patch:
     def message(self) -> str:
         """The result in one line."""
         about = ", ".join(dict.fromkeys(finding.subject for finding in self.findings))
-        if self.holds and self.reason:
-            return f"{about}: {self.reason}"
-        if self.is_by_hand:
+        if self.is_by_hand or (self.holds and self.reason):
             return f"{about}: {self.reason}"
         if not self.holds:
             return f"no patch for {about}: {self.reason}"
