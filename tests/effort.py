@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, event
+
+from flask_perfkit.pagination import CursorPage
 
 # What a page of ten needs at most; a walk through the table needs over a hundred times as much.
 ENOUGH = {"sqlite": 3_000, "postgresql": 120, "mariadb": 120}
@@ -30,6 +32,24 @@ def effort_of(engine: Engine) -> Iterator[Effort]:
     event.listen(engine.dialect, "do_execute", measured)
     yield effort
     event.remove(engine.dialect, "do_execute", measured)
+
+
+def efforts_by_depth(
+    engine: Engine, rows: int, page_at: Callable[[str | None, int], CursorPage]
+) -> dict[tuple[int, bool], int]:
+    """Return what the page after and the page before a row take, by the depth of that row.
+
+    :param rows: how many there are in all.
+    :param page_at: returns the page of a cursor and a size.
+    """
+    efforts = {}
+    for depth in (10, rows // 2, rows * 9 // 10):
+        here = page_at(page_at(None, depth).next_cursor, 10)
+        for cursor in (here.next_cursor, here.previous_cursor):
+            with effort_of(engine) as effort:
+                page_at(cursor, 10)
+            efforts[depth, cursor == here.next_cursor] = effort.amount
+    return efforts
 
 
 def _count_steps(cursor: Any, statement: str, parameters: Any) -> int:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from effort import ENOUGH, effort_of
+from effort import ENOUGH, efforts_by_depth
 from paging_models import create_app, db
 from sqlalchemy import ForeignKey, Index, Select, String, func, insert, select, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -126,22 +126,13 @@ def test_a_deep_page_reads_no_more_than_an_early_one_where_an_index_serves(
     dialect = db.engine.dialect.name
     for name, order in ORDERS.items():
         with subtests.test(name):
-            efforts = efforts_by_depth(order)
+            efforts = efforts_of(order)
             is_flat = 0 < max(efforts.values()) <= 2 * ENOUGH[dialect]
             assert is_flat == ((dialect, name) not in NO_INDEX), efforts
 
 
-def efforts_by_depth(order: Callable[[], Select[Any]]) -> dict[tuple[int, bool], int]:
-    """Return what the page after and the page before a row take, by the depth of that row."""
-
-    def page_at(cursor: str | None, size: int = 10) -> CursorPage:
+def efforts_of(order: Callable[[], Select[Any]]) -> dict[tuple[int, bool], int]:
+    def page_at(cursor: str | None, size: int) -> CursorPage:
         return paginate(order(), CursorParams(cursor, size))
 
-    efforts = {}
-    for depth in (10, ROWS // 2, ROWS * 9 // 10):
-        here = page_at(page_at(None, depth).next_cursor)
-        for cursor in (here.next_cursor, here.previous_cursor):
-            with effort_of(db.engine) as effort:
-                page_at(cursor)
-            efforts[depth, cursor == here.next_cursor] = effort.amount
-    return efforts
+    return efforts_by_depth(db.engine, ROWS, page_at)

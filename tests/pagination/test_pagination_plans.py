@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from effort import ENOUGH, effort_of
+from effort import ENOUGH, effort_of, efforts_by_depth
 from flask import Flask
 from paging_models import Document, User, db
 from sqlalchemy import Index, insert, select, text
@@ -81,24 +81,15 @@ def test_a_deep_page_reads_no_more_than_an_early_one(subtests: pytest.Subtests) 
     enough = ENOUGH[db.engine.dialect.name]
     for sort in SORTS:
         with subtests.test(sort):
-            assert 0 < max((efforts := efforts_by_depth(sort)).values()) <= enough, efforts
+            assert 0 < max((efforts := efforts_of(sort)).values()) <= enough, efforts
     with effort_of(db.engine) as effort:  # the measure tells a walk from a look-up
         deep = PaginationParams(page=ROWS // 11, page_size=10)
         paginate(select(Document).order_by(Document.uploaded_at), deep, total=None)
     assert effort.amount > enough
 
 
-def efforts_by_depth(sort: str) -> dict[tuple[int, bool], int]:
-    """Return what the page after and the page before a row take, by the depth of that row."""
-
-    def page_at(cursor: str | None, size: int = 10) -> CursorPage:
+def efforts_of(sort: str) -> dict[tuple[int, bool], int]:
+    def page_at(cursor: str | None, size: int) -> CursorPage:
         return paginate(select(Document.id), CursorParams(cursor, size, sort), sortable=SORTABLE)
 
-    efforts = {}
-    for depth in (10, ROWS // 2, ROWS * 9 // 10):
-        here = page_at(page_at(None, depth).next_cursor)
-        for cursor in (here.next_cursor, here.previous_cursor):
-            with effort_of(db.engine) as effort:
-                page_at(cursor)
-            efforts[depth, cursor == here.next_cursor] = effort.amount
-    return efforts
+    return efforts_by_depth(db.engine, ROWS, page_at)
