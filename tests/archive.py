@@ -51,17 +51,18 @@ def fill(session: Session) -> None:
 
 @contextmanager
 def archive(perfkit: bool = True, **config: Any) -> Iterator[Flask]:
-    """Make an application with an own filled database in memory.
+    """Make an application with an own filled database: in memory, which threads may not share.
 
     On a busy machine nothing is slow unless a test says when it is.
 
     :param config: ``on_finding="raise"`` is the key ``PERFKIT_ON_FINDING``; upper case stays.
     """
     app = Flask("archive", root_path=".")
-    app.config.update(PERFKIT_SLOW_REQUEST=60.0, PERFKIT_SLOW_QUERY=60.0)
+    app.config.update(
+        SQLALCHEMY_DATABASE_URI="sqlite://", PERFKIT_SLOW_REQUEST=60.0, PERFKIT_SLOW_QUERY=60.0
+    )
     for key, value in config.items():
         app.config[key if key.isupper() else f"PERFKIT_{key.upper()}"] = value
-    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
     db.init_app(app)
     if perfkit:
         PerfKit(app)
