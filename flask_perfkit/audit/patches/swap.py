@@ -7,8 +7,9 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from types import CodeType, FunctionType
 
+from flask_perfkit.audit.patches.code.living import functions_of
 from flask_perfkit.audit.patches.code.refusal import Refusal
-from flask_perfkit.audit.patches.code.source import Source, codes_of, functions_of, likeness
+from flask_perfkit.audit.patches.code.source import Source, codes_of, likeness
 from flask_perfkit.cures.loaders import Import
 
 

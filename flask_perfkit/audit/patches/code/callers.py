@@ -9,8 +9,8 @@ from itertools import chain
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
-from flask_perfkit.audit.patches.code.living import living
-from flask_perfkit.audit.patches.code.source import Source, functions_of, within
+from flask_perfkit.audit.patches.code.living import functions_of, living
+from flask_perfkit.audit.patches.code.source import Source, within
 from flask_perfkit.recording.callsite import is_application
 
 if TYPE_CHECKING:

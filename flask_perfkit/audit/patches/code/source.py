@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from difflib import unified_diff
 from operator import itemgetter
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
-from flask_perfkit.audit.patches.code.living import living
+from flask_perfkit.audit.patches.code.living import functions_of
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.recording.callsite import is_application
 
@@ -90,17 +90,6 @@ def source_of(filename: str, lineno: int) -> Source:
     source = Source(path, raw, text, _module_of(filename))
     _check_unchanged(source, lineno)
     return source
-
-
-def functions_of(filename: str, module: ModuleType) -> Iterator[FunctionType]:
-    """Yield the functions that live, whose code is of a file."""
-    for each in living():
-        if (
-            type(each) is FunctionType
-            and each.__code__.co_filename == filename
-            and each.__globals__ is vars(module)
-        ):
-            yield each
 
 
 def codes_of(text: str, filename: str) -> dict[tuple[str, int], CodeType]:

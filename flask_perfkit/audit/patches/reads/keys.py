@@ -9,7 +9,7 @@ from typing import Any
 import libcst as cst
 from sqlalchemy import Engine, types
 
-from flask_perfkit.audit.patches.code.living import living
+from flask_perfkit.audit.patches.code.living import holders
 from flask_perfkit.audit.patches.code.loops import Loop
 from flask_perfkit.audit.patches.code.module import ModuleTree
 from flask_perfkit.audit.patches.code.names import column_of, mapper_in, names_in
@@ -246,7 +246,7 @@ def check_equal_in_python(key: Key) -> None:
 
 def dialects() -> set[str]:
     """Return the names of the databases that this process talks to."""
-    return {each.dialect.name for each in living() if type(each) is Engine}
+    return {each.dialect.name for each in holders(Engine) if type(each) is Engine}
 
 
 def _are_unique(columns: list[Any]) -> bool:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import libcst as cst
 
+from flask_perfkit.audit.patches.code.living import functions_of
 from flask_perfkit.audit.patches.code.loops import innermost_loop
 from flask_perfkit.audit.patches.code.module import ModuleTree
 from flask_perfkit.audit.patches.code.names import bindings, given_once, value_of
 from flask_perfkit.audit.patches.code.refusal import Refusal
-from flask_perfkit.audit.patches.code.source import functions_of
 
 _DECORATORS = {"property", "staticmethod", "classmethod"}
 
