@@ -24,9 +24,10 @@ def forward(query: Any, size: int = 3, sort: str | None = None, **options: Any) 
     raise AssertionError("the pages do not end")
 
 
-def backward(query: Any, size: int = 3, sort: str | None = None, **options: Any) -> list[Any]:
+def backward(
+    last: CursorPage, query: Any, size: int, sort: str | None, **options: Any
+) -> list[Any]:
     """Follow ``previous_cursor`` from the last page to the first; return the items in order."""
-    last = forward(query, size, sort, **options)[-1]
     items = list(last.items)
     cursor = last.previous_cursor
     for _ in range(FAR_TOO_MANY):
@@ -42,6 +43,7 @@ def backward(query: Any, size: int = 3, sort: str | None = None, **options: Any)
 
 def walk(query: Any, size: int = 3, sort: str | None = None, **options: Any) -> list[Any]:
     """Return all items, the same whichever way they are read."""
-    items = [item for page in forward(query, size, sort, **options) for item in page.items]
-    assert backward(query, size, sort, **options) == items
+    pages = forward(query, size, sort, **options)
+    items = [item for page in pages for item in page.items]
+    assert backward(pages[-1], query, size, sort, **options) == items
     return items

@@ -104,7 +104,7 @@ def add_varied_documents(count: int = 17) -> None:
 
 
 @settings(
-    max_examples=100,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -410,7 +410,7 @@ def add_animals_and_members() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_of_query_walks_as_it_lists(shape: str) -> None:
     make, tie_break = SHAPES[shape]
-    add_varied_documents()
+    add_varied_documents(9)
     add_animals_and_members()
     query = make()
     result = db.session.execute(query.order_by(*tie_break))
