@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import sys
+from collections.abc import Iterator
+from traceback import format_tb
 
 logger = logging.getLogger("flask_perfkit")
 
@@ -19,13 +21,43 @@ def log_once(place: str) -> None:
     """
     error = sys.exc_info()[1]
     key = (place, type(error).__name__)
-    if key in _seen or len(_seen) >= _MOST_PLACES:
+    if error is None or key in _seen or len(_seen) >= _MOST_PLACES:
         return
     _seen.add(key)
     with contextlib.suppress(Exception):
-        logger.exception(
+        quotes = any(map(_may_quote_values, _chain(error)))
+        logger.error(
             "PerfKit goes on, no request is harmed: %s failed and was skipped (said once): %s: %s",
             place,
             type(error).__name__,
-            error,
+            _frames(error) if quotes else error,
+            exc_info=None if quotes else error,
         )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception, and those that a traceback shows before it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _may_quote_values(error: BaseException) -> bool:
+    """Tell whether the text of an exception may hold what a statement was given.
+
+    Those of SQLAlchemy do, and those of a driver: a package that tells its level of PEP 249.
+    """
+    for kind in type(error).__mro__:
+        package = kind.__module__.partition(".")[0]
+        if package == "sqlalchemy" or hasattr(sys.modules.get(package), "apilevel"):
+            return True
+    return False
+
+
+def _frames(error: BaseException) -> str:
+    """Write where an exception was raised, without its text."""
+    return "its text may hold values of a statement and is left out\n" + "".join(
+        format_tb(error.__traceback__)
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +18,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from flask_perfkit import Finding, PerfKit, Profile, QueryCounter, faults
+from flask_perfkit.faults import log_once
 from flask_perfkit.recording import causes
 from flask_perfkit.recording.recorder import current
 from flask_perfkit.signals import request_profiled
@@ -222,6 +224,36 @@ def test_a_fault_is_logged_with_its_traceback(
     assert (record.name, record.levelno) == ("flask_perfkit", logging.ERROR)
     assert "was skipped (said once): Fault: shape_of" in record.getMessage()
     assert record.exc_info is not None
+
+
+SECRET = "".join(("hunter", "2"))  # the line of a frame is shown
+
+
+def fail_in_the_driver() -> None:
+    sqlite3.connect(":memory:").execute(f"SELECT * FROM {SECRET}")
+
+
+def fail_in_sqlalchemy() -> None:
+    sa.select(sa.literal({"password": SECRET})).compile(compile_kwargs={"literal_binds": True})
+
+
+def fail_because_of_it() -> None:
+    try:
+        fail_in_sqlalchemy()
+    except sa.exc.CompileError as error:
+        raise Fault from error
+
+
+@pytest.mark.parametrize("fail", [fail_in_the_driver, fail_in_sqlalchemy, fail_because_of_it])
+def test_values_of_a_statement_stay_out_of_the_log(
+    fail: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    try:
+        fail()
+    except Exception:
+        log_once("reading a statement")
+    assert SECRET not in caplog.text
+    assert fail.__name__ in caplog.text
 
 
 def test_a_fault_in_a_block_leaves_the_block_as_it_is(
