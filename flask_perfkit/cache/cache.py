@@ -11,12 +11,7 @@ from flask import has_request_context, request
 
 from flask_perfkit.bypass import is_bypassed
 from flask_perfkit.cache.decorator import cached
-from flask_perfkit.cache.entries.dependencies import (
-    Dependencies,
-    dependencies,
-    own_tables,
-    with_anything,
-)
+from flask_perfkit.cache.entries.dependencies import Dependencies, own_tables, with_anything
 from flask_perfkit.cache.entries.entry import Entry, pack
 from flask_perfkit.cache.entries.serializer import decode, encode
 from flask_perfkit.cache.lookup.learned import LearnedByPlace
@@ -26,6 +21,7 @@ from flask_perfkit.cache.options import checked_ttl, scoped
 from flask_perfkit.cache.process.log import warn
 from flask_perfkit.cache.profiling import note, noted
 from flask_perfkit.cache.reads.creators import include, running
+from flask_perfkit.cache.reads.declared import declared
 from flask_perfkit.cache.response import cached_response
 from flask_perfkit.cache.shared import open_shared
 from flask_perfkit.cache.stats import cache_stats
@@ -179,7 +175,7 @@ class Cache:
             self._shared.pushes.ensure()
         life = self._ttl if ttl is None else checked_ttl(ttl)
         if depends_on is not None:
-            needs, learn = with_anything(dependencies(depends_on)), None
+            needs, learn = with_anything(declared(depends_on)), None
         else:
             learned = self._learned.at(name, creator, key)
             needs, learn = learned.dependencies, learned.learn
@@ -256,7 +252,7 @@ class Cache:
         :param depends_on: tables or column values whose change drops it.
         :raises NotCacheable: the value is not plain data.
         """
-        needs = with_anything(dependencies(depends_on))
+        needs = with_anything(declared(depends_on))
         text, tagged = encode(value)
         with noted("set", key):
             life = self._ttl if ttl is None else checked_ttl(ttl)
@@ -312,7 +308,7 @@ class Cache:
                 "invalidate() names nothing, so it would drop nothing: name what has changed, as "
                 'in invalidate(Document); delete_matching("*") drops all'
             )
-        needs = dependencies(depends_on)
+        needs = declared(depends_on)
         values: dict[str, list[str]] = {table: [] for table, _ in needs.columns}
         tables = []
         for name in needs.names:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import enum
+import re
 import uuid
 from datetime import date, datetime
 from decimal import Decimal
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from flask_perfkit.cache import Cache
 from flask_perfkit.cache.entries.dependencies import dependencies, value_text
 
 
@@ -145,3 +147,16 @@ def test_every_text_can_stand_in_a_token_name(value: Any) -> None:
     assert text is not None
     assert text.isalnum()
     assert len(text) <= 20
+
+
+def test_a_name_much_like_that_of_a_table_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    cache = Cache.from_url()
+    contrcts = sa.Table("contrcts_", sa.MetaData(), sa.Column("id", sa.Integer))
+    for _ in range(2):
+        for table in ("contrcts", "contracts", "elsewhere", contrcts):
+            cache.get_or_create(f"of {table}", lambda: 1, depends_on=[table])
+    cache.invalidate("papres")
+    assert [re.findall(r"table (\w+),|if (\w+)", each) for each in caplog.messages] == [
+        [("contrcts", ""), ("", "contracts")],
+        [("papres", ""), ("", "papers")],
+    ]

@@ -40,10 +40,11 @@ _LONGEST_INTEGER = 20
 
 @dataclass(frozen=True)
 class Dependencies:
-    """The token names of an entry, and the (table, column) pairs among them."""
+    """The token names of an entry, its (table, column) pairs, and the tables given as text."""
 
     names: tuple[str, ...]
     columns: tuple[tuple[str, str], ...] = ()
+    texts: tuple[str, ...] = ()
 
 
 NONE = Dependencies(())
@@ -70,12 +71,17 @@ def dependencies(depends_on: Iterable[Any] | Dependencies) -> Dependencies:
             columns[table, column] = None
         else:
             names |= dict.fromkeys(tables_of(item))
-    return Dependencies(tuple(names), tuple(columns))
+    return Dependencies(tuple(names), tuple(columns), _texts(items))
 
 
 @lru_cache(maxsize=1024)
 def _whole_tables(items: tuple[str | type, ...]) -> Dependencies:
-    return Dependencies(tuple(dict.fromkeys(name for item in items for name in tables_of(item))))
+    names = dict.fromkeys(name for item in items for name in tables_of(item))
+    return Dependencies(tuple(names), texts=_texts(items))
+
+
+def _texts(items: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(name for item in items if isinstance(item, str) for name in tables_of(item))
 
 
 @lru_cache(maxsize=1024)

@@ -22,7 +22,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.orm.mapper import _all_registries
 from sqlalchemy.orm.session import _sessions as all_sessions
 
-from flask_perfkit.cache.entries.dependencies import tables_of
+from flask_perfkit.cache.entries.dependencies import table_token, tables_of
 from flask_perfkit.standin import stand_in
 
 _BEGAN = "flask_perfkit.cache.began"
@@ -58,6 +58,13 @@ def mapped_tables() -> set[str]:
         for mapper in registry.mappers
         for table in tables_of(mapper.class_)
     }
+
+
+def declared_tables() -> set[str]:
+    """Name every table that is mapped, or that lies in one collection with those."""
+    collections = {registry.metadata for registry in _all_registries()}
+    beside = {table_token(table.name) for each in collections for table in each.tables.values()}
+    return mapped_tables() | beside
 
 
 def has_unflushed_changes(tables: frozenset[str] | None) -> bool:
