@@ -70,6 +70,8 @@ def archive(perfkit: bool = True, **config: Any) -> Iterator[Flask]:
         db.create_all()
         fill(db.session)
         db.session.remove()
+        if db.engine.url.database is not None:
+            db.engine.dispose()  # a server may fork: no connection goes with it
     try:
         yield app
     finally:

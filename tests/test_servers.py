@@ -22,13 +22,14 @@ UWSGI = Path(sys.executable).with_name("uwsgi")
 
 SHOP = """
     import logging
+    import os
     import time
 
     from archive import archive, names_of_owners
 
     logging.basicConfig(format="%(message)s")
     archived = archive(
-        SQLALCHEMY_DATABASE_URI="sqlite:///shop.db?timeout=30", metrics_path="/metrics"
+        SQLALCHEMY_DATABASE_URI=f"sqlite:///shop-{os.getpid()}.db", metrics_path="/metrics"
     )
     app = archived.__enter__()
     app.add_url_rule("/owners", view_func=lambda: names_of_owners())

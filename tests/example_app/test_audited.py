@@ -93,7 +93,7 @@ def test_ten_problems_and_their_cure(unindexed: Flask) -> None:
 
 
 def audited(app: Flask) -> dict[str, Any]:
-    result = run(app, "audit", "--json", "--fail-on", "error")
+    result = run(app, "audit", "--json", "--fail-on", "error", "--seconds", "100")
     assert result.exit_code == 1
     report: dict[str, Any] = json.loads(result.stdout)
     return report

@@ -17,11 +17,14 @@ ROOT = Path(__file__).parents[2]
 SNIPPET = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 PRELUDE = """\
+import os
+
 from archive import Document, archive, db, names_of_owners
 
 from flask_perfkit.signals import request_profiled
 
-archived = archive(perfkit=False, SQLALCHEMY_DATABASE_URI="sqlite:///{database}")
+database = f"sqlite:///{database}-{{os.getpid()}}"
+archived = archive(perfkit=False, SQLALCHEMY_DATABASE_URI=database)
 app = archived.__enter__()
 
 
@@ -37,7 +40,7 @@ FOUND = "11 [('n_plus_one', 'Document.user')]"
 
 
 def write(directory: Path, text: str, name: str = "tasks.py") -> None:
-    """Write a module that has an application with a database to share among processes."""
+    """Write a module that has an application with a database for the threads of a process."""
     prelude = PRELUDE.format(database=directory / f"{name}.db")
     (directory / name).write_text(prelude + dedent(text))
 
