@@ -13,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from configparser import ConfigParser
 from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
@@ -142,6 +143,14 @@ def test_every_public_name_is_explained() -> None:
             assert f"`{name}`" in errors
         else:
             assert re.search(rf"^\.\. \w+:: {name}$", names, re.MULTILINE), name
+
+
+def test_every_extra_for_users_is_explained() -> None:
+    package = ConfigParser()
+    package.read(ROOT / "setup.cfg")
+    extras = set(package["options.extras_require"]) - {"dev", "docs", "example", "test"}
+    page = (DOCS / "how-to" / "install.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == extras
 
 
 def test_every_setting_that_is_named_is_there() -> None:
