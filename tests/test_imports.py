@@ -12,6 +12,7 @@ import pytest
 
 PACKAGE = "flask_perfkit"
 SOURCE = Path(__file__).parents[1] / PACKAGE
+PAGE = SOURCE.parent / "docs" / "explanation" / "architecture.md"
 
 PLAN = """
     __init__
@@ -138,11 +139,35 @@ def test_imports_go_down_only() -> None:
 
 
 def test_the_page_about_it_shows_this_plan() -> None:
-    page = (SOURCE.parent / "docs" / "explanation" / "architecture.md").read_text()
+    page = PAGE.read_text(encoding="utf-8")
     table = page.partition("| floor | rooms |\n")[2].partition("\n\n")[0].splitlines()[1:]
     shown = [sorted(re.findall(r"`(\w+)`", row)) for row in table]
     assert shown == [sorted(rooms.split()) for rooms in PLAN.strip().splitlines()]
     assert [room for room in FLOORS if f"**`{room}`**" not in page] == []
+
+
+def test_the_page_about_it_names_all_that_is_in_a_room_with_a_table() -> None:
+    tables = re.findall(r"\| in `(\w+)` \| \|\n\| --- .*\n((?:\|.*\n)+)", PAGE.read_text("utf-8"))
+    assert len(tables) > 5
+    for room, rows in tables:
+        firsts = "".join(re.findall(r"^\| (.*?) \|", rows, re.MULTILINE))
+        named = set(re.findall(r"`(\w+)(?:/\w*)*`", firsts))
+        there = {path.stem for path in (SOURCE / room).iterdir() if path.name[0] != "_"}
+        assert named == there, room
+
+
+def test_the_page_about_it_leads_to_functions_that_are_there() -> None:
+    steps = 0
+    for part in PAGE.read_text("utf-8").split("\n## "):
+        base = re.search(r"paths are below `(\w+)/`", part)
+        for path, names in re.findall(r"`([\w/]+\.py)`((?:,\s+`[\w.]+`)*)", part):
+            if not path.startswith("tests/"):
+                source = (SOURCE / (base[1] if base else "") / path).read_text("utf-8")
+                steps += 1
+                for name in re.findall(r"(\w+)`", names):
+                    is_there = re.search(rf"^ *(?:(?:async )?def |class )?{name}\b", source, re.M)
+                    assert is_there, f"{path}: {name}"
+    assert steps > 50
 
 
 @pytest.mark.parametrize(
