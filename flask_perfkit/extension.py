@@ -64,7 +64,7 @@ class PerfKit:
         :raises TypeError: what is given is no Flask application, or no database.
         :raises SettingsError: a key is unknown or has a value that is not allowed.
         :raises SetupError: the application is watched already.
-        :raises ExtraMissing: ``PERFKIT_REDIS_URL`` is set and redis-py is not installed.
+        :raises ExtraMissing: a setting needs a package that is not installed.
         """
         if not isinstance(app, Flask):
             raise TypeError(
