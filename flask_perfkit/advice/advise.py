@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import get_args
 
@@ -17,7 +18,7 @@ from flask_perfkit.advice.check import Check
 from flask_perfkit.advice.checks import checks_of
 from flask_perfkit.advice.choice import Choice, Chooser
 from flask_perfkit.advice.drift import drift_of
-from flask_perfkit.advice.drops import bare, drops_of
+from flask_perfkit.advice.drops import drops_of
 from flask_perfkit.advice.explanation import created, rewrite_of
 from flask_perfkit.advice.guesses import Guesses
 from flask_perfkit.advice.index import Index, schema_and_name
@@ -30,6 +31,7 @@ from flask_perfkit.advice.shapes.texts import read_texts
 from flask_perfkit.advice.unlimited import unlimited_of
 from flask_perfkit.advice.workload import RecordedStatement, Workload, database_of
 from flask_perfkit.errors import SettingsError
+from flask_perfkit.recording.recorder import enter, leave
 
 LARGEST_WHOLE = 1_000
 """The rows of a table from which on the detector of unbounded results finds it by itself."""
@@ -75,7 +77,7 @@ def advise(
     advice = Advice()
     for statements in by_database.values():
         engine = statements[0].engine
-        with planner_for(engine, harmless=harmless, method=method) as planner:
+        with _unrecorded(), planner_for(engine, harmless=harmless, method=method) as planner:
             found = _Adviser(planner, engine, statements, guessed).advise(verify=verify)
         advice = Advice(
             create=(*advice.create, *found.create),
@@ -87,6 +89,16 @@ def advise(
         )
     best_first = tuple(sorted(advice.create, key=lambda one: -one.saved))
     return replace(advice, create=best_first, notes=tuple(notes))
+
+
+@contextmanager
+def _unrecorded() -> Iterator[None]:
+    """Let nothing of what is tried count as the application's work."""
+    token = enter(None)
+    try:
+        yield
+    finally:
+        leave(token)
 
 
 def _check(workload: object, method: object, **flags: object) -> None:
@@ -212,7 +224,7 @@ class _Adviser:
             ranks = {index: sum(map(weights.__getitem__, set(of))) for index, of in ranked.items()}
             most = max(FEWEST_CANDIDATES, min(MOST_CANDIDATES, MOST_PLANS // max(len(costly), 1)))
             facts = planner.facts(table)
-            there = {bare(one.name) for one in facts.indexes if one.valid} if facts else set()
+            there = {one.name for one in facts.indexes if one.valid} if facts else set()
             best_first = sorted(ranks, key=lambda one: -ranks[one])
             # First those that the models have already: with them nothing is left to migrate.
             declared = [

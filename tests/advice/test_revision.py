@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ import flask_migrate
 import psycopg
 import pytest
 import sqlalchemy as sa
-from advised_shop import Base
+from advised_shop import Base, Order
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from test_advise import WANTED
 
 from flask_perfkit import SetupError
-from flask_perfkit.advice.advice import Advice
+from flask_perfkit.advice.advice import Advice, Drop
 from flask_perfkit.advice.output.declaration import columns_code, options_code
 from flask_perfkit.advice.output.report import lines_of, statements_of
 from flask_perfkit.advice.output.revision import write_revision
@@ -90,13 +91,19 @@ def test_up_and_down(advice: Advice, migrated: Flask, shop: sa.Engine) -> None:
         with pytest.raises(psycopg.errors.UniqueViolation):
             connection.execute(f"CREATE UNIQUE INDEX CONCURRENTLY {left} ON orders (region)")
         assert _valid(connection, left) is False
-        write_revision(migrated, advice)
+        connection.execute('CREATE INDEX "ix_Orders_region" ON orders (region)')
+        write_revision(
+            migrated, replace(advice, drop=(_drop("ix_Orders_region", Order.__table__),))
+        )
         flask_migrate.upgrade()
         assert {name: _valid(connection, name) for name in names} == dict.fromkeys(names, True)
+        assert _valid(connection, '"ix_Orders_region"') is None
         with _in_the_models(advice):
             flask_migrate.check()
         flask_migrate.downgrade(revision="base")
         assert {name: _valid(connection, name) for name in names} == dict.fromkeys(names)
+        assert _valid(connection, '"ix_Orders_region"') is True
+        connection.execute('DROP INDEX "ix_Orders_region"')
 
 
 def test_nothing_to_write(migrated: Flask) -> None:
@@ -131,6 +138,14 @@ class _in_the_models:  # noqa: N801
     def __exit__(self, *exception: object) -> None:
         for one, index in zip(self._advice.create, self._put, strict=True):
             one.index.table.indexes.discard(index)
+
+
+def _drop(name: str, table: Any) -> Drop:
+    sql, undo = (
+        f'DROP INDEX "{name}"',
+        f'CREATE INDEX "{name}" ON public.orders USING btree (region)',
+    )
+    return Drop(name, sql, "orders", "", 1, 1, "cost", "", undo, "postgresql", table)
 
 
 def _dsn(engine: sa.Engine) -> str:

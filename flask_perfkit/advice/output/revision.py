@@ -21,6 +21,7 @@ from flask_perfkit.errors import ExtraMissing, SetupError
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from flask import Flask
+    from sqlalchemy import Table
 
 _MESSAGE = "indexes advised by flask perfkit"
 
@@ -103,11 +104,18 @@ def write_revision(app: Flask, advice: Advice) -> Path:
     """Write the advice as the next revision, and return its file.
 
     :raises ExtraMissing: Flask-Migrate is not installed.
-    :raises SetupError: the application does not use it, the revisions have several heads, or
-        there is nothing to write.
+    :raises SetupError: the application does not use it, the revisions have several heads, the
+        advice is on several databases, or there is nothing to write.
     """
     if not (advice.create or advice.drop):
         raise SetupError("there is nothing to write: no index is advised, and none can go")
+    tables = [*(one.index.table for one in advice.create), *(one.of for one in advice.drop)]
+    others = sorted({table.name for table in tables if table.info.get("bind_key")})
+    if others:
+        raise SetupError(
+            f"a revision is for one database, and {', '.join(others)} is in one of "
+            "SQLALCHEMY_BINDS: take the statements from flask perfkit indexes --sql"
+        )
     script = _script(app)
     heads = script.get_heads()
     if len(heads) > 1:
@@ -162,19 +170,14 @@ def _upgrade(advice: Advice) -> Iterator[str]:
         yield from _create(create)
     for drop in advice.drop:
         yield f"# {drop.reason}"
-        yield _dropped(drop.name, drop)
+        yield _dropped(drop.name, drop.of)
 
 
 def _downgrade(advice: Advice) -> Iterator[str]:
     for drop in advice.drop:
         yield f"op.execute({repr_of(_again(drop))})"
     for create in reversed(advice.create):
-        table = create.index.table
-        schema = f", schema={repr_of(table.schema)}" if table.schema else ""
-        yield (
-            f"op.drop_index({repr_of(create.name)}, {repr_of(table.name)}{schema}, if_exists=True, "
-            "postgresql_concurrently=True)"
-        )
+        yield _dropped(create.name, create.index.table)
 
 
 def _create(create: Create) -> Iterator[str]:
@@ -190,18 +193,18 @@ def _create(create: Create) -> Iterator[str]:
     yield ")"
 
 
-def _dropped(name: str, drop: Drop) -> str:
-    schema, dot, bare = name.rpartition(".")
-    where = f", schema={repr_of(schema)}" if dot else ""
+def _dropped(name: str, table: Table) -> str:
+    schema = f", schema={repr_of(table.schema)}" if table.schema else ""
     return (
-        f"op.drop_index({repr_of(bare)}, {repr_of(drop.table.rpartition('.')[2])}{where}, "
-        "if_exists=True, postgresql_concurrently=True)"
+        f"op.drop_index({repr_of(name)}, {repr_of(table.name)}{schema}, if_exists=True, "
+        "postgresql_concurrently=True)"
     )
 
 
 def _again(drop: Drop) -> str:
     """Return the statement that brings an index back, built beside writers where that is known."""
-    return drop.undo.replace("CREATE INDEX", f"CREATE INDEX {drop.beside_writers}".rstrip(), 1)
+    words = " ".join(filter(None, ("CREATE INDEX", drop.beside_writers, "IF NOT EXISTS")))
+    return drop.undo.replace("CREATE INDEX", words, 1)
 
 
 def _indented(lines: Iterator[str]) -> str:

@@ -10,7 +10,8 @@ from sqlalchemy.engine import Connection
 from flask_perfkit.advice.planners.planner import ExistingIndex
 
 _INDEXES = """
-SELECT c.oid::regclass::text AS name, pg_get_indexdef(i.indexrelid) AS sql, a.amname AS method,
+SELECT c.relname AS name, c.oid::regclass::text AS identifier,
+       pg_get_indexdef(i.indexrelid) AS sql, a.amname AS method,
        i.indisunique AS is_unique, i.indisprimary AS is_primary, i.indisexclusion AS excludes,
        i.indisreplident AS is_identity, i.indisclustered AS is_clustered, i.indisvalid AS is_valid,
        pg_get_expr(i.indpred, i.indrelid) AS predicate, i.indnkeyatts AS key_count,
@@ -33,6 +34,7 @@ def existing_indexes(connection: Connection, oid: int) -> Iterator[ExistingIndex
         terms = row["terms"]
         yield ExistingIndex(
             name=row["name"],
+            identifier=row["identifier"],
             sql=row["sql"],
             keys=tuple(zip(terms[:count], kinds, strict=False)),
             columns=tuple(term.strip('"') for term in terms[:count]),

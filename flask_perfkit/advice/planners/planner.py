@@ -31,11 +31,13 @@ class Outcome(NamedTuple):
 class ExistingIndex:
     """An index that is there.
 
+    ``identifier`` is its name as SQL has it, quoted and with its schema where it must be.
     ``keys`` say all that makes two keys alike: expression, operator class, collation, direction.
     ``pinned`` says why it must stay whatever the planner thinks, or nothing.
     """
 
     name: str
+    identifier: str
     sql: str
     keys: tuple[object, ...]
     columns: tuple[str, ...]
@@ -118,7 +120,7 @@ class Planner(Protocol):
     ) -> dict[RecordedStatement, Outcome]:
         """Return what statements cost if of those built only ``shown`` existed.
 
-        :param hidden: names of existing indexes to do without.
+        :param hidden: identifiers of existing indexes to do without.
         """
 
     def measure(self, statement: RecordedStatement, shown: Collection[Index]) -> float:

@@ -164,10 +164,10 @@ class PostgreSQL:
     def _drop_if_invalid(self, index: Index) -> None:
         """Make room where an interrupted build has left its index."""
         facts = self.facts(index.table)
-        names = {one.name.rpartition(".")[2]: one for one in facts.indexes} if facts else {}
+        names = {one.name: one for one in facts.indexes} if facts else {}
         there = names.get(index.name)
         if there is not None and not there.valid:
-            self._run(f"DROP INDEX {there.name}")
+            self._run(f"DROP INDEX {there.identifier}")
 
     def existing(self, table: Table) -> tuple[ExistingIndex, ...]:
         """Return what the catalog has inside of the transaction."""
