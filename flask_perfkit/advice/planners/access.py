@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from flask_perfkit.advice.planners.locks import is_locked
+from flask_perfkit.advice.planners.locks import DatabaseLocked, is_locked
 from flask_perfkit.advice.planners.planner import Planner
 from flask_perfkit.advice.planners.postgresql import PostgreSQL
 from flask_perfkit.advice.planners.sqlite import SQLite
@@ -30,8 +30,8 @@ def planner_for(engine: Engine, *, harmless: bool, method: Method | None) -> Ite
 
     :param harmless: building indexes there disturbs nobody, as in debug and tests.
     :param method: insist on one way for PostgreSQL.
-    :raises SetupError: the database is of another kind, nothing harmless is possible, or others
-        came between with a lock.
+    :raises SetupError: the database is of another kind, or nothing harmless is possible.
+    :raises DatabaseLocked: others came between with a lock.
     """
     name = engine.dialect.name
     if name not in ("postgresql", "sqlite"):
@@ -49,7 +49,7 @@ def planner_for(engine: Engine, *, harmless: bool, method: Method | None) -> Ite
             except DBAPIError as error:
                 if not is_locked(error):
                     raise
-                raise SetupError(
+                raise DatabaseLocked(
                     "others held a lock on the database while indexes were tried: run it again"
                 ) from error
 
