@@ -74,11 +74,15 @@ class Drop:
 
 @dataclass(frozen=True)
 class Refused:
-    """An index that one might expect, and why it is not advised."""
+    """An index that one might expect, and why it is not advised.
+
+    ``is_small`` says that it is only because the table is.
+    """
 
     sql: str
     table: str
     reason: str
+    is_small: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,8 @@ from flask_sqlalchemy import SQLAlchemy
 from test_advise import WANTED
 
 from flask_perfkit import SetupError
-from flask_perfkit.advice.advice import Advice, Drop
+from flask_perfkit.advice.advice import Advice, Drop, Refused
+from flask_perfkit.advice.check import Check
 from flask_perfkit.advice.output.declaration import columns_code, options_code
 from flask_perfkit.advice.output.report import lines_of, statements_of
 from flask_perfkit.advice.output.revision import write_revision
@@ -112,9 +113,15 @@ def test_nothing_to_write(migrated: Flask) -> None:
 
 
 def test_the_report_fits_a_terminal(advice: Advice) -> None:
+    small = Refused("CREATE INDEX ix_a_b ON a (b)", "a", "the table is small", is_small=True)
+    checks = [Check("narrow_key", f"a{number}.id", "has 32 bits", "do") for number in range(3)]
+    advice = replace(advice, refused=(small,) * 1200, checks=tuple(checks))
     lines = "\n".join(lines_of(advice)).splitlines()
     assert lines[0].startswith(f"{len(KINDS)} to create, 0 to write differently, ")
     assert all(len(line) <= 80 or " " not in line.strip() for line in lines)
+    assert lines[-1] == "  1,200 columns of small tables, read whole as quickly (--json names them)"
+    narrow = ["CHECK  narrow_key", *(f"  a{number}.id: has 32 bits" for number in range(3)), "  do"]
+    assert "\n".join(narrow) in "\n".join(lines)
     sql = list(statements_of(advice))
     assert sql[0] == "CREATE EXTENSION IF NOT EXISTS pg_trgm;"
     assert all("INDEX CONCURRENTLY " in line for line in sql[1:])

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from textwrap import fill
 
 from flask_perfkit.advice.advice import Advice, Create, Drop
+from flask_perfkit.advice.check import Check
+from flask_perfkit.recording.wording import counted
 
 _WIDTH = 80
 
@@ -28,14 +30,22 @@ def lines_of(advice: Advice) -> Iterator[str]:
         yield from ("", f"DROP  {drop.table}", f"  {drop.sql};")
         yield from _wrapped(f"{drop.reason}: {drop.proof}")
         yield from _wrapped(f"undo: {drop.undo};")
+    alike: dict[tuple[str, str], list[Check]] = {}
     for check in advice.checks:
-        yield from ("", f"CHECK  {check.subject}")
-        yield from _wrapped(f"{check.kind}: {check.message}")
-        yield from _wrapped(check.fix)
+        alike.setdefault((check.kind, check.fix), []).append(check)
+    for (kind, fix), checks in alike.items():
+        yield from ("", f"CHECK  {kind}")
+        for check in checks:
+            yield from _wrapped(f"{check.subject}: {check.message}")
+        yield from _wrapped(fix)
     if advice.refused:
         yield from ("", "NOT ADVISED")
         for refused in advice.refused:
-            yield from _wrapped(f"{_without_name(refused.sql)}: {refused.reason}")
+            if not refused.is_small:
+                yield from _wrapped(f"{_without_name(refused.sql)}: {refused.reason}")
+        if small := sum(refused.is_small for refused in advice.refused):
+            columns = counted(small, "column")
+            yield f"  {columns} of small tables, read whole as quickly (--json names them)"
     if advice.locked:
         yield ""
         yield from _wrapped(locked_words(advice.locked))
