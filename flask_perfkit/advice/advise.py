@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import get_args
@@ -11,7 +11,7 @@ from sqlalchemy import Table
 from sqlalchemy.engine import Engine
 
 from flask_perfkit.advice.advice import Advice, Drop, Refused, Rewrite
-from flask_perfkit.advice.asked import Writes, asked_of, one_of_each, writes_of
+from flask_perfkit.advice.asked import Asked, Writes, asked_of, one_of_each, writes_of
 from flask_perfkit.advice.candidates import Means, candidates_of, declared_of
 from flask_perfkit.advice.cascades import cascades_of, declared_cascades_of
 from flask_perfkit.advice.check import Check
@@ -128,11 +128,12 @@ class _Adviser:
         self._planner = planner
         self._engine = engine
         self._guessed = guessed
-        self._writes: Writes = writes_of(statements)
         # Not by the time that they took: what is advised must not hang on it.
         statements = sorted(statements, key=lambda one: (-one.count, one.sql, one.place))
         every = list(asked_of(statements))
-        planner.hold(self._known(one.tables for one in every))
+        planner.hold(self._known(need.table for one in every for need in one.needs))
+        self._writes: Writes = writes_of(statements, self._whole_of)
+        every = list(map(self._of_wholes, every))
         self._unasked = [one for one in every if one.tables & planner.locked]
         every = [one for one in every if not one.tables & planner.locked]
         statements = [one.recorded for one in every]
@@ -142,14 +143,14 @@ class _Adviser:
         ]
         instead = {one.original for one in self._rewritten}
         asked = [one for one in every if one.recorded not in instead]
-        asked += asked_of(one.statement for one in self._rewritten)
-        asked += asked_of(cascades_of(statements, planner))
+        asked += self._asking(one.statement for one in self._rewritten)
+        asked += self._asking(cascades_of(statements, planner))
         self._asked = list(one_of_each(asked))
         if guessed:
             guesses = Guesses(planner)
             guessed_for = [found for one in statements for found in guesses.of(one)]
-            self._asked += asked_of(guessed_for)
-            self._asked += asked_of(declared_cascades_of(self._all_tables(), engine, planner))
+            self._asked += self._asking(guessed_for)
+            self._asked += self._asking(declared_cascades_of(self._all_tables(), engine, planner))
 
     def advise(self, *, verify: bool) -> Advice:
         """Choose indexes, then see which old ones can go, and explain both."""
@@ -197,11 +198,28 @@ class _Adviser:
 
     def _all_tables(self) -> list[Table]:
         """Return all tables that the models of these statements know."""
-        return self._known([self._tables()])
+        return self._known(self._tables())
 
-    def _known(self, named: Iterable[Collection[Table]]) -> list[Table]:
-        known = {table for one in set().union(*named) for table in one.metadata.tables.values()}
+    def _known(self, named: Iterable[Table]) -> list[Table]:
+        metadatas = {table.metadata for table in named}
+        known = {table for one in metadatas for table in one.tables.values()}
         return sorted(known, key=lambda table: table.key)
+
+    def _asking(self, statements: Iterable[RecordedStatement]) -> Iterator[Asked]:
+        return map(self._of_wholes, asked_of(statements))
+
+    def _of_wholes(self, asked: Asked) -> Asked:
+        """Let what a statement asks of a part of a partitioned table be asked of the whole."""
+        for need in asked.needs:
+            need.table = self._whole_of(need.table)
+        return asked
+
+    def _whole_of(self, table: Table) -> Table:
+        """Return the partitioned table of the models that a table is a part of, or itself."""
+        facts = self._planner.facts(table)
+        schema, name = (facts.part_of if facts else None) or (None, None)
+        wholes = (one for one in table.metadata.tables.values() if one.name == name)
+        return next((one for one in wholes if one.schema in (None, schema)), table)
 
     def _candidates(self, chooser: Chooser, small: set[Table]) -> list[Index]:
         planner = self._planner

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from flask_perfkit.advice.planners.planner import ExistingIndex
 
 _INDEXES = """
-SELECT c.relname AS name, c.oid::regclass::text AS identifier,
+SELECT c.relname AS name, c.oid::regclass::text AS identifier, c.relkind = 'I' AS has_parts,
        pg_get_indexdef(i.indexrelid) AS sql, a.amname AS method,
        i.indisunique AS is_unique, i.indisprimary AS is_primary, i.indisexclusion AS excludes,
        i.indisreplident AS is_identity, i.indisclustered AS is_clustered, i.indisvalid AS is_valid,
@@ -56,5 +56,6 @@ def _pinned(row: Any) -> str:
         "it keeps values unique": row["is_unique"],
         "the table is clustered by it": row["is_clustered"],
         "it belongs to the index of a partitioned table": row["is_part"],
+        "the table is partitioned, and drops no index beside its readers": row["has_parts"],
     }
     return next((reason for reason, holds in reasons.items() if holds), "")

@@ -51,11 +51,16 @@ class ExistingIndex:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """How large a table is, and which indexes it has."""
+    """How large a table is, and which indexes it has.
+
+    ``part_of`` is the schema and the name of the partitioned table that it belongs to.
+    """
 
     rows: float
     pages: int
     indexes: tuple[ExistingIndex, ...]
+    is_partitioned: bool = False
+    part_of: tuple[str, str] | None = None
 
 
 def some_rows(table: Table, columns: Sequence[str], quote: IdentifierPreparer) -> str:
