@@ -56,8 +56,9 @@ def advise(
 
     :param verify: execute the statements with and without the indexes, and say seconds. What
         they write is rolled back.
-    :param method: the way to try them on PostgreSQL: ``"build"``, or ``"ghost"``, which plans
-        in a scratch server on the schema and the statistics.
+    :param method: the way to try them on PostgreSQL: ``"build"``, ``"hypopg"``, which plans with
+        that extension, or ``"ghost"``, which plans in a scratch server on the schema and the
+        statistics.
     :param guessed: the workload asked by GET for what it found first, as an audit does. So each
         statement is tried for the most common values as well, and a foreign key that says ON
         DELETE counts as used once a day.

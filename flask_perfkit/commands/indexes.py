@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--apply", is_flag=True, help="With --migration: write the models' lines too.")
 @click.option(
     "--method",
-    type=click.Choice(["build", "ghost"]),
+    type=click.Choice(["build", "hypopg", "ghost"]),
     help="How indexes are tried on PostgreSQL; building them holds up writers meanwhile.",
 )
 @workload_option

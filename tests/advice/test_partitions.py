@@ -39,7 +39,12 @@ INSERT INTO "Readings" SELECT 2025 + mod(n, 2), n, mod(n, 7919) FROM generate_se
 
 @pytest.fixture
 def engine(postgres_url: str) -> Iterator[sa.Engine]:
-    engine = sa.create_engine(postgres_url)
+    """An engine of one who owns the table, and is no superuser."""
+    superuser = sa.create_engine(postgres_url)
+    with superuser.begin() as connection:
+        connection.exec_driver_sql("GRANT CREATE ON SCHEMA public TO pg_monitor")
+    superuser.dispose()
+    engine = sa.create_engine(postgres_url, connect_args={"options": "-c role=pg_monitor"})
     with engine.begin() as connection:
         for sql in FILL.split(";"):
             connection.exec_driver_sql(sql)

@@ -11,13 +11,14 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
+from flask_perfkit.advice.planners.hypopg import HypoPG, schema_of_hypopg
 from flask_perfkit.advice.planners.locks import DatabaseLocked, is_locked
 from flask_perfkit.advice.planners.planner import Planner
 from flask_perfkit.advice.planners.postgresql import PostgreSQL
 from flask_perfkit.advice.planners.sqlite import SQLite
 from flask_perfkit.errors import ExtraMissing, SetupError
 
-Method = Literal["build", "ghost"]
+Method = Literal["build", "hypopg", "ghost"]
 _OTHERS = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND backend_type = 'client backend'
@@ -41,6 +42,10 @@ def planner_for(engine: Engine, *, harmless: bool, method: Method | None) -> Ite
             opened: AbstractContextManager[Planner] = closing(SQLite(connection))
         elif _may_build(connection, engine, harmless=harmless, method=method):
             opened = closing(PostgreSQL(connection))
+        elif method != "ghost" and (schema := schema_of_hypopg(connection)) is not None:
+            opened = closing(HypoPG(connection, schema))
+        elif method == "hypopg":
+            raise SetupError("this database has no hypopg: CREATE EXTENSION hypopg, or another way")
         else:
             opened = _planning_only(connection, engine)
         with opened as planner:

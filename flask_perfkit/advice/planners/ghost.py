@@ -51,9 +51,11 @@ SELECT name, setting FROM pg_settings
 WHERE starts_with(category, 'Query Tuning') OR name IN ('work_mem', 'effective_cache_size')
 """
 _LOCALE = """
-SELECT datlocprovider, datcollate, datctype, datlocale, pg_encoding_to_char(encoding)
-FROM pg_database WHERE datname = current_database()
+SELECT coalesce(found ->> 'datlocprovider', 'c'), found ->> 'datcollate', found ->> 'datctype',
+       coalesce(found ->> 'datlocale', found ->> 'daticulocale'), getdatabaseencoding()
+FROM (SELECT to_jsonb(d) AS found FROM pg_database d WHERE datname = current_database()) AS own
 """
+"""As JSON, because older servers have other columns."""
 
 
 class Ghost(PostgreSQL):

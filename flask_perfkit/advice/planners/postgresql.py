@@ -28,7 +28,9 @@ _STATEMENT_TIMEOUT = "60s"
 _RUNS = 3
 _NAMES = ("Index Name", "Relation Name")
 _STALE = """
-SELECT c.reltuples < 0 OR NOT EXISTS (SELECT FROM pg_statistic WHERE starelid = c.oid)
+SELECT c.reltuples < 0 OR NOT EXISTS (
+        SELECT FROM pg_stats WHERE schemaname = c.relnamespace::regnamespace::name
+        AND tablename = c.relname)
     OR coalesce(s.n_mod_since_analyze > 0.2 * c.reltuples, false)
 FROM pg_class c LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid WHERE c.oid = {oid}
 """
@@ -112,7 +114,7 @@ class PostgreSQL:
             return None
         oid = row.oid
         if self._run(_STALE.format(oid=oid)).scalar():
-            self._run(f"ANALYZE {self._name(table)}")
+            self._analyse(table)
         tuples = self._run(f"SELECT reltuples FROM pg_class WHERE oid = {oid}").scalar_one()
         return TableFacts(
             tuples,
@@ -121,6 +123,9 @@ class PostgreSQL:
             row.is_partitioned,
             (row.nspname, row.relname) if row.relname is not None else None,
         )
+
+    def _analyse(self, table: Table) -> None:
+        self._run(f"ANALYZE {self._name(table)}")
 
     def fraction(self, table: Table, where: str) -> float:
         """Return the part of the rows by the planner's own estimate."""
@@ -178,7 +183,7 @@ class PostgreSQL:
                     if any(key.column is None for key in index.keys):
                         self._run(f"ANALYZE {self._name(index.table)}")
             except DBAPIError as error:
-                refused[index] = _reason(error)
+                refused[index] = reason_of(error)
             else:
                 self._built.append(index)
         return refused
@@ -365,6 +370,6 @@ def _words(plan: Mapping[str, Any]) -> Iterator[str]:
         yield " on ".join([str(node["Node Type"]), *names])
 
 
-def _reason(error: DBAPIError) -> str:
+def reason_of(error: DBAPIError) -> str:
     """Return the first line of what the database says."""
     return str(error.orig).strip().partition("\n")[0]
