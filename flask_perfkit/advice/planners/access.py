@@ -64,7 +64,9 @@ def _may_build(
 ) -> bool:
     if method is not None:
         return method == "build"
-    return harmless or _is_alone(connection, engine)
+    is_read_only = connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on"
+    connection.rollback()
+    return not is_read_only and (harmless or _is_alone(connection, engine))
 
 
 @contextmanager
