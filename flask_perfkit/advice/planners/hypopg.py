@@ -16,7 +16,10 @@ from flask_perfkit.advice.planners.postgresql import PostgreSQL, reason_of
 from flask_perfkit.advice.workload import RecordedStatement
 from flask_perfkit.errors import SetupError
 
-_SCHEMA = "SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'hypopg'"
+_SCHEMA = """
+SELECT extnamespace::regnamespace::text FROM pg_extension
+WHERE extname = 'hypopg' AND has_schema_privilege(extnamespace, 'USAGE')
+"""
 
 
 class HypoPG(PostgreSQL):
@@ -100,7 +103,7 @@ class HypoPG(PostgreSQL):
 
 
 def schema_of_hypopg(connection: Connection) -> str | None:
-    """Return where the extension is, as SQL has it; None where it is not installed."""
+    """Return where the extension is, as SQL has it; None where one may not use it."""
     schema: str | None = connection.exec_driver_sql(_SCHEMA).scalar()
     connection.rollback()
     return schema
