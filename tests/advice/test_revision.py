@@ -107,6 +107,16 @@ def test_up_and_down(advice: Advice, migrated: Flask, shop: sa.Engine) -> None:
         connection.execute('DROP INDEX "ix_Orders_region"')
 
 
+def test_several_databases(advice: Advice, migrated: Flask, tmp_path: Path) -> None:
+    template = tmp_path / "migrations" / "script.py.mako"
+    template.write_text(f"{template.read_text()}\ndef upgrade(engine_name): ...\n")
+    with pytest.raises(SetupError, match="multidb"):
+        write_revision(migrated, advice)
+    elsewhere = sa.Table("logs", sa.MetaData(info={"bind_key": "other"}))
+    with pytest.raises(SetupError, match="logs is in one of SQLALCHEMY_BINDS"):
+        write_revision(migrated, Advice(drop=(_drop("ix", elsewhere),)))
+
+
 def test_nothing_to_write(migrated: Flask) -> None:
     with pytest.raises(SetupError, match="there is nothing to write"):
         write_revision(migrated, Advice())

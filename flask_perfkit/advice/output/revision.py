@@ -154,13 +154,19 @@ def write_revision(app: Flask, advice: Advice) -> Path:
     if not (advice.create or advice.drop):
         raise SetupError("there is nothing to write: no index is advised, and none can go")
     tables = [*(one.index.table for one in advice.create), *(one.of for one in advice.drop)]
-    others = sorted({table.name for table in tables if table.info.get("bind_key")})
+    others = sorted({table.name for table in tables if table.metadata.info.get("bind_key")})
     if others:
         raise SetupError(
             f"a revision is for one database, and {', '.join(others)} is in one of "
             "SQLALCHEMY_BINDS: take the statements from flask perfkit indexes --sql"
         )
     script = _script(app)
+    if "engine_name" in (Path(script.dir) / "script.py.mako").read_text(encoding="utf-8"):
+        raise SetupError(
+            "these revisions are for several databases (flask db init --multidb), in a transaction "
+            "that CREATE INDEX CONCURRENTLY cannot leave: take the statements from "
+            "flask perfkit indexes --sql"
+        )
     heads = script.get_heads()
     if len(heads) > 1:
         raise SetupError(
