@@ -257,9 +257,9 @@ MISUSES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         "workload is <Flask 'shop'>; allowed is a Workload",
     ),
     "advise, a way": (
-        lambda: advise(workload, method="hypopg"),  # type: ignore[arg-type]
+        lambda: advise(workload, method="magic"),  # type: ignore[arg-type]
         ValueError,
-        "method is 'hypopg'; allowed is 'build' or 'ghost', or None",
+        "method is 'magic'; allowed is 'build' or 'hypopg' or 'ghost', or None",
     ),
     "advise, a text": (
         lambda: advise(workload, verify="no"),  # type: ignore[arg-type]

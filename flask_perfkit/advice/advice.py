@@ -21,7 +21,8 @@ class Create:
     steps of its machine).
     ``gain`` is how many times cheaper it gets. ``saved`` is what the whole workload saves in the
     planner's unit, net of what its writes pay. ``proof`` says how the index was tried,
-    ``endpoints`` which requests ask what it serves.
+    ``endpoints`` which requests ask what it serves,
+    ``is_partitioned`` that its table is, so that it is built beside writers part by part only.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Create:
     dialect: str
     endpoints: tuple[str, ...]
     index: Index = field(repr=False)
+    is_partitioned: bool = False
 
     @property
     def gain(self) -> float:
@@ -74,11 +76,15 @@ class Drop:
 
 @dataclass(frozen=True)
 class Refused:
-    """An index that one might expect, and why it is not advised."""
+    """An index that one might expect, and why it is not advised.
+
+    ``is_small`` says that it is only because the table is.
+    """
 
     sql: str
     table: str
     reason: str
+    is_small: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import get_args
 
@@ -10,14 +11,14 @@ from sqlalchemy import Table
 from sqlalchemy.engine import Engine
 
 from flask_perfkit.advice.advice import Advice, Drop, Refused, Rewrite
-from flask_perfkit.advice.asked import Writes, asked_of, one_of_each, writes_of
+from flask_perfkit.advice.asked import Asked, Writes, asked_of, one_of_each, writes_of
 from flask_perfkit.advice.candidates import Means, candidates_of, declared_of
 from flask_perfkit.advice.cascades import cascades_of, declared_cascades_of
 from flask_perfkit.advice.check import Check
 from flask_perfkit.advice.checks import checks_of
 from flask_perfkit.advice.choice import Choice, Chooser
 from flask_perfkit.advice.drift import drift_of
-from flask_perfkit.advice.drops import bare, drops_of
+from flask_perfkit.advice.drops import drops_of
 from flask_perfkit.advice.explanation import created, rewrite_of
 from flask_perfkit.advice.guesses import Guesses
 from flask_perfkit.advice.index import Index, schema_and_name
@@ -30,6 +31,7 @@ from flask_perfkit.advice.shapes.texts import read_texts
 from flask_perfkit.advice.unlimited import unlimited_of
 from flask_perfkit.advice.workload import RecordedStatement, Workload, database_of
 from flask_perfkit.errors import SettingsError
+from flask_perfkit.recording.recorder import enter, leave
 
 LARGEST_WHOLE = 1_000
 """The rows of a table from which on the detector of unbounded results finds it by itself."""
@@ -54,8 +56,9 @@ def advise(
 
     :param verify: execute the statements with and without the indexes, and say seconds. What
         they write is rolled back.
-    :param method: the way to try them on PostgreSQL: ``"build"``, or ``"ghost"``, which plans
-        in a scratch server on the schema and the statistics.
+    :param method: the way to try them on PostgreSQL: ``"build"``, ``"hypopg"``, which plans with
+        that extension, or ``"ghost"``, which plans in a scratch server on the schema and the
+        statistics.
     :param guessed: the workload asked by GET for what it found first, as an audit does. So each
         statement is tried for the most common values as well, and a foreign key that says ON
         DELETE counts as used once a day.
@@ -75,7 +78,7 @@ def advise(
     advice = Advice()
     for statements in by_database.values():
         engine = statements[0].engine
-        with planner_for(engine, harmless=harmless, method=method) as planner:
+        with _unrecorded(), planner_for(engine, harmless=harmless, method=method) as planner:
             found = _Adviser(planner, engine, statements, guessed).advise(verify=verify)
         advice = Advice(
             create=(*advice.create, *found.create),
@@ -87,6 +90,16 @@ def advise(
         )
     best_first = tuple(sorted(advice.create, key=lambda one: -one.saved))
     return replace(advice, create=best_first, notes=tuple(notes))
+
+
+@contextmanager
+def _unrecorded() -> Iterator[None]:
+    """Let nothing of what is tried count as the application's work."""
+    token = enter(None)
+    try:
+        yield
+    finally:
+        leave(token)
 
 
 def _check(workload: object, method: object, **flags: object) -> None:
@@ -116,11 +129,12 @@ class _Adviser:
         self._planner = planner
         self._engine = engine
         self._guessed = guessed
-        self._writes: Writes = writes_of(statements)
         # Not by the time that they took: what is advised must not hang on it.
         statements = sorted(statements, key=lambda one: (-one.count, one.sql, one.place))
         every = list(asked_of(statements))
-        planner.hold(self._known(one.tables for one in every))
+        planner.hold(self._known(need.table for one in every for need in one.needs))
+        self._writes: Writes = writes_of(statements, self._whole_of)
+        every = list(map(self._of_wholes, every))
         self._unasked = [one for one in every if one.tables & planner.locked]
         every = [one for one in every if not one.tables & planner.locked]
         statements = [one.recorded for one in every]
@@ -130,14 +144,14 @@ class _Adviser:
         ]
         instead = {one.original for one in self._rewritten}
         asked = [one for one in every if one.recorded not in instead]
-        asked += asked_of(one.statement for one in self._rewritten)
-        asked += asked_of(cascades_of(statements, planner))
+        asked += self._asking(one.statement for one in self._rewritten)
+        asked += self._asking(cascades_of(statements, planner))
         self._asked = list(one_of_each(asked))
         if guessed:
             guesses = Guesses(planner)
             guessed_for = [found for one in statements for found in guesses.of(one)]
-            self._asked += asked_of(guessed_for)
-            self._asked += asked_of(declared_cascades_of(self._all_tables(), engine, planner))
+            self._asked += self._asking(guessed_for)
+            self._asked += self._asking(declared_cascades_of(self._all_tables(), engine, planner))
 
     def advise(self, *, verify: bool) -> Advice:
         """Choose indexes, then see which old ones can go, and explain both."""
@@ -185,11 +199,28 @@ class _Adviser:
 
     def _all_tables(self) -> list[Table]:
         """Return all tables that the models of these statements know."""
-        return self._known([self._tables()])
+        return self._known(self._tables())
 
-    def _known(self, named: Iterable[Collection[Table]]) -> list[Table]:
-        known = {table for one in set().union(*named) for table in one.metadata.tables.values()}
+    def _known(self, named: Iterable[Table]) -> list[Table]:
+        metadatas = {table.metadata for table in named}
+        known = {table for one in metadatas for table in one.tables.values()}
         return sorted(known, key=lambda table: table.key)
+
+    def _asking(self, statements: Iterable[RecordedStatement]) -> Iterator[Asked]:
+        return map(self._of_wholes, asked_of(statements))
+
+    def _of_wholes(self, asked: Asked) -> Asked:
+        """Let what a statement asks of a part of a partitioned table be asked of the whole."""
+        for need in asked.needs:
+            need.table = self._whole_of(need.table)
+        return asked
+
+    def _whole_of(self, table: Table) -> Table:
+        """Return the partitioned table of the models that a table is a part of, or itself."""
+        facts = self._planner.facts(table)
+        schema, name = (facts.part_of if facts else None) or (None, None)
+        wholes = (one for one in table.metadata.tables.values() if one.name == name)
+        return next((one for one in wholes if one.schema in (None, schema)), table)
 
     def _candidates(self, chooser: Chooser, small: set[Table]) -> list[Index]:
         planner = self._planner
@@ -212,7 +243,7 @@ class _Adviser:
             ranks = {index: sum(map(weights.__getitem__, set(of))) for index, of in ranked.items()}
             most = max(FEWEST_CANDIDATES, min(MOST_CANDIDATES, MOST_PLANS // max(len(costly), 1)))
             facts = planner.facts(table)
-            there = {bare(one.name) for one in facts.indexes if one.valid} if facts else set()
+            there = {one.name for one in facts.indexes if one.valid} if facts else set()
             best_first = sorted(ranks, key=lambda one: -ranks[one])
             # First those that the models have already: with them nothing is left to migrate.
             declared = [

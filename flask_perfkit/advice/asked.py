@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -104,14 +104,20 @@ def scope_of(recorded: RecordedStatement) -> Scope:
     return Scope(recorded.compiled, recorded.constants, plain_dialect(recorded.engine.dialect))
 
 
-def writes_of(statements: Iterable[RecordedStatement]) -> Writes:
-    """Add up what a workload writes."""
+def writes_of(
+    statements: Iterable[RecordedStatement], whole_of: Callable[[Table], Table]
+) -> Writes:
+    """Add up what a workload writes.
+
+    :param whole_of: gives for a part of a partitioned table the whole.
+    """
     writes = Writes()
     for recorded in statements:
         tree = recorded.tree
         table = table_of(getattr(tree, "table", None))
         if table is None:
             continue
+        table = whole_of(table)
         rows = float(max(recorded.rows, recorded.count))
         if isinstance(tree, Insert):
             writes.inserted[table] += rows

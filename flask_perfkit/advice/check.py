@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Check:
     """What is shown, and what to do about it.
 
-    ``kind`` is ``narrow_key``, ``unused_index``, ``invalid_index``, ``partitioned``, ``drift``,
+    ``kind`` is ``narrow_key``, ``unused_index``, ``invalid_index``, ``drift``,
     ``no_limit``, ``blocking_call`` or ``redis_keys``.
     """
 

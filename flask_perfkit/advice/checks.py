@@ -33,7 +33,6 @@ WHERE s.idx_scan = 0 AND NOT i.indisunique AND NOT i.indisexclusion AND NOT i.in
                   AND f.conkey[1] = i.indkey[0])
 ORDER BY 3 DESC
 """
-_KIND = "SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:table)"
 _INVALID = """
 SELECT indexrelid::regclass::text AS name, indrelid::regclass::text AS table_name
 FROM pg_index WHERE NOT indisvalid ORDER BY 1
@@ -52,7 +51,6 @@ def checks_of(
     if connection.dialect.name != "postgresql":
         return []
     return [
-        *_partitioned(connection, metadata),
         *_narrow_keys(connection, metadata),
         *_invalid_indexes(connection),
         *_unused_indexes(connection, unused_for),
@@ -79,20 +77,6 @@ def _narrow_keys(connection: Connection, metadata: MetaData) -> Iterator[Check]:
             f"has 32 bits, of which its sequence has used {used:.2g} % ({last:,} of {LARGEST:,})",
             "BigInteger in new tables; this one is rewritten under a lock, so plan it in time",
         )
-
-
-def _partitioned(connection: Connection, metadata: MetaData) -> Iterator[Check]:
-    """Yield the tables of which the advice knows nothing: their indexes are many, one a part."""
-    for table in metadata.sorted_tables:
-        name = connection.dialect.identifier_preparer.format_table(table)
-        if connection.scalar(text(_KIND), {"table": name}) == "p":
-            yield Check(
-                "partitioned",
-                schema_and_name(table),
-                "is partitioned, and gets no advice on indexes",
-                "CREATE INDEX ON ONLY it, then CONCURRENTLY on each part, then ALTER INDEX ... "
-                "ATTACH PARTITION",
-            )
 
 
 def _unused_indexes(connection: Connection, unused_for: timedelta) -> Iterator[Check]:

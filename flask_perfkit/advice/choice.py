@@ -103,7 +103,7 @@ class Chooser:
         tables = {table for one in self._asked for table in one.tables}
         known = [facts for table in tables if (facts := self._planner.facts(table)) is not None]
         there = frozenset(
-            one.name
+            one.identifier
             for facts in known
             for one in facts.indexes
             if one.valid and not one.unique and not one.pinned

@@ -29,27 +29,27 @@ def drops_of(
     built = {index.name for index in chosen}
     facts = planner.facts(table)
     names = {one.name for one in facts.indexes} if facts else set()
-    there = [one for one in planner.existing(table) if one.name in names or bare(one.name) in built]
+    there = [one for one in planner.existing(table) if one.name in names or one.name in built]
     gone: set[str] = set()
     for one in there:
         if one.pinned or not one.valid or one.name not in names:
             continue
-        left = [other for other in there if other is not one and other.name not in gone]
+        left = [other for other in there if other is not one and other.identifier not in gone]
         wider = next((other for other in left if _does_the_work_of(other, one)), None)
         if wider is None:
             continue
         statements = [each.recorded for each in asked]
         statements += _references(table, one, engine, planner)
         before = _total(planner, statements, chosen, gone)
-        after = _total(planner, statements, chosen, gone | {one.name})
+        after = _total(planner, statements, chosen, gone | {one.identifier})
         if all(
             cost <= max(_DEARER * before[key], before[key] + _LITTLE[planner.unit])
             for key, cost in after.items()
         ):
-            gone.add(one.name)
+            gone.add(one.identifier)
             yield Drop(
                 name=one.name,
-                sql=f"DROP INDEX {one.name}",
+                sql=f"DROP INDEX {one.identifier}",
                 table=schema_and_name(table),
                 reason=_reason(one, wider),
                 before=sum(before.values()),
@@ -98,8 +98,3 @@ def _total(
 def _reason(one: ExistingIndex, wider: ExistingIndex) -> str:
     alike = "is the same" if wider.keys == one.keys else "begins with the same columns"
     return f"{wider.name} {alike} and does its work, also for foreign keys"
-
-
-def bare(name: str) -> str:
-    """Return an index's name without quotes and schema, as ours are given."""
-    return name.rpartition(".")[2].strip('"')

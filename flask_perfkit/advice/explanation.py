@@ -70,6 +70,7 @@ def created(
             dialect=dialect.name,
             endpoints=tuple(sorted({one.asked.recorded.endpoint or "" for one in served} - {""})),
             index=index,
+            is_partitioned=getattr(planner.facts(index.table), "is_partitioned", False),
         )
 
 

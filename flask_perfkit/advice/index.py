@@ -108,11 +108,17 @@ class Index:
         preparer = dialect.identifier_preparer
         words = ["CREATE INDEX", *(["CONCURRENTLY"] if concurrently else [])]
         words += [preparer.quote(self.name), "ON", preparer.format_table(self.table)]
+        return " ".join([*words, self.definition(dialect)])
+
+    def definition(self, dialect: Dialect) -> str:
+        """Return what stands behind the table in that statement."""
+        words = []
         if self.method != "btree":
             words += ["USING", self.method]
         words.append(f"({', '.join(map(str, self.keys))})")
         if self.include:
-            words.append(f"INCLUDE ({', '.join(map(preparer.quote, self.include))})")
+            quote = dialect.identifier_preparer.quote
+            words.append(f"INCLUDE ({', '.join(map(quote, self.include))})")
         if self.where:
             words.append(f"WHERE {self.where}")
         return " ".join(words)

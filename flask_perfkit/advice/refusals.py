@@ -44,8 +44,14 @@ def refusals_of(
         index = _single(table, name, dialect)
         if name in reached or index in chosen:
             continue
-        reason = _reason(name, index, facts, needs, chosen, choice, unit)
-        yield Refused(index.create(dialect), schema_and_name(table), reason)
+        there = _there(name, facts)
+        small = is_small(facts) and not there
+        reason = there or (
+            f"the table is small ({counted(facts.rows, 'row')}): it is read whole as quickly"
+            if small
+            else _reason(name, index, needs, chosen, choice, unit)
+        )
+        yield Refused(index.create(dialect), schema_and_name(table), reason, small)
     for index, why in failed.items():
         if index.table is table:
             yield Refused(index.create(dialect), schema_and_name(table), f"not built: {why}")
@@ -71,21 +77,22 @@ def _obvious(table: Table, needs: Sequence[Need]) -> list[str]:
     return list(dict.fromkeys(name for name in names if name is not None))
 
 
+def _there(name: str, facts: TableFacts) -> str:
+    """Say which index that is there covers a column; nothing where none does."""
+    for one in facts.indexes:
+        if one.valid and one.where is None and one.method == "btree" and one.columns[:1] == (name,):
+            return f"covered by {one.name}, which is there"
+    return ""
+
+
 def _reason(
     name: str,
     index: Index,
-    facts: TableFacts,
     needs: Sequence[Need],
     chosen: Sequence[Index],
     choice: Choice,
     unit: str,
 ) -> str:
-    existing = [one for one in facts.indexes if one.valid and one.where is None]
-    for there in existing:
-        if there.columns[:1] == (name,) and there.method == "btree":
-            return f"covered by {there.name}, which is there"
-    if is_small(facts):
-        return f"the table is small ({counted(facts.rows, 'row')}): it is read whole as quickly"
     for one in chosen:
         if one.keys[0].column == name and one.where is None and one.method == "btree":
             return f"covered by {one.name} {one}"

@@ -242,7 +242,7 @@ def _timed(method: str, cursor: Any, sql: str, parameters: Any, context: Any) ->
     listener = _LISTENERS[method]
     given = (cursor, sql) if method == "do_execute_no_params" else (cursor, sql, parameters)
     workloads = [one for one in _open if has_app_context() and current_app == one.app]
-    if not workloads or (context.invoked_statement is None and not _is_query(sql)):
+    if not workloads or (context.invoked_statement is None and not _is_query(context, sql)):
         pass_on(listener, method, context, *given)
         return True
     started = perf_counter()
@@ -259,8 +259,13 @@ def _timed(method: str, cursor: Any, sql: str, parameters: Any, context: Any) ->
     return True
 
 
-def _is_query(sql: str) -> bool:
-    """Tell a query sent as text from a command of the connection, such as SAVEPOINT."""
+def _is_query(context: Any, sql: str) -> bool:
+    """Tell a query sent as text from a command of the connection, such as SAVEPOINT.
+
+    A connection that begins no transactions is the dialect's, which asks what database it is.
+    """
+    if not context.root_connection._allow_autobegin:
+        return False
     return sql.lstrip(" \n\t(").upper().startswith(("SELECT", "WITH", "UPDATE", "DELETE"))
 
 

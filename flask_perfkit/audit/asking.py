@@ -68,6 +68,17 @@ class Visit:
         return not self.reason
 
     @property
+    def endpoint(self) -> str:
+        """The endpoint that answered, or the one that was to; nothing where none is known."""
+        answered = self.profile.endpoint if self.profile is not None else None
+        return answered or self.address.endpoint
+
+    @property
+    def was_refused(self) -> bool:
+        """Whether an endpoint did not take the values that an address of ours gave it."""
+        return bool(self.address.endpoint) and self.status is not None and self.status < 500
+
+    @property
     def has_failed(self) -> bool:
         """Whether it answered with a server's error."""
         return self.status is not None and self.status >= 500

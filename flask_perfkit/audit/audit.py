@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from flask_perfkit.advice.advice import Advice
 from flask_perfkit.advice.advise import advise
 from flask_perfkit.advice.check import Check
+from flask_perfkit.advice.planners.locks import DatabaseLocked
 from flask_perfkit.advice.workload import RecordedStatement
 from flask_perfkit.audit.advised import findings_of
 from flask_perfkit.audit.asking import DEFAULT_LIMITS, Limits, Visit
@@ -91,7 +92,7 @@ class Audit:
 
     @property
     def locked(self) -> tuple[str, ...]:
-        """The tables that get no advice, as others held a lock on them."""
+        """What gets no advice, as others held a lock on it: tables, or all of a database."""
         return self.advice.locked if self.advice is not None else ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -170,6 +171,8 @@ def _advice(seen: Survey) -> tuple[Advice | None, str]:
     with nothing_logged(), seen.workload.app.app_context():
         try:
             return advise(seen.workload, guessed=True), ""
+        except DatabaseLocked:
+            return Advice(locked=("the database",)), ""
         except SetupError as error:
             return None, str(error)
         except Exception as error:

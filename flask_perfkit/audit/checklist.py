@@ -50,10 +50,12 @@ def _answers(visit: Visit, audit: Audit) -> Iterator[bool | None]:
 
 
 def _is_indexed(visit: Visit, audit: Audit) -> bool | None:
-    """Tell whether no index is advised for what an endpoint asks; not known without advice."""
+    """Tell whether no index is advised for what an endpoint asks; not known without all advice."""
     if audit.advice is None or visit.profile is None:
         return None
-    return not any(visit.profile.endpoint in create.endpoints for create in audit.advice.create)
+    if any(visit.profile.endpoint in create.endpoints for create in audit.advice.create):
+        return False
+    return None if audit.locked else True
 
 
 def _both(one: bool | None, other: bool | None) -> bool | None:

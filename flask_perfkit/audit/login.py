@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +13,30 @@ if TYPE_CHECKING:
     from flask.testing import FlaskClient
 
 
-def clients(app: Flask, login: str | None, *, cookies: bool = True) -> Callable[[], FlaskClient]:
+def clients(
+    app: Flask, login: str | None, headers: Iterable[tuple[str, str]] = ()
+) -> Callable[[], FlaskClient]:
     """Return what makes a client for each address, logged in where that was asked for.
 
     :param login: the id of a user of Flask-Login, or ``module:function``; the function gets a
         client and logs in with it.
-    :param cookies: False where the caller sends cookies of its own as a header.
+    :param headers: what is sent with each request; a session may hold what it began with.
     :raises SetupError: it cannot log in, and why.
     """
+    sent = {f"HTTP_{name.upper().replace('-', '_')}": value for name, value in headers}
     if login is None:
-        return lambda: app.test_client(use_cookies=cookies)
-    first = _prepared(app, login) if ":" in login else _as_user(app, login)
+        return lambda: app.test_client(use_cookies="HTTP_COOKIE" not in sent)
+    if "HTTP_COOKIE" in sent:
+        raise SetupError(
+            f"--login {login} brings cookies of its own: leave out --header Cookie, or let the "
+            "function of --login module:function set that one"
+        )
+    first = app.test_client()
+    first.environ_base.update(sent)
+    if ":" in login:
+        _prepare(first, login)
+    else:
+        _log_in(app, first, login)
     kept = dict(first._cookies or {})
 
     def make() -> FlaskClient:
@@ -34,18 +47,16 @@ def clients(app: Flask, login: str | None, *, cookies: bool = True) -> Callable[
     return make
 
 
-def _prepared(app: Flask, login: str) -> FlaskClient:
+def _prepare(client: FlaskClient, login: str) -> None:
     module, _, name = login.partition(":")
     try:
         prepare: Callable[[FlaskClient], object] = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise SetupError(f"--login {login}: {error}; allowed is module:function") from error
-    client = app.test_client()
     prepare(client)
-    return client
 
 
-def _as_user(app: Flask, user_id: str) -> FlaskClient:
+def _log_in(app: Flask, client: FlaskClient, user_id: str) -> None:
     """Begin a session as Flask-Login does when this very client logs in: it knows others apart."""
     manager: Any = getattr(app, "login_manager", None)
     if manager is None or manager._user_callback is None:
@@ -53,7 +64,6 @@ def _as_user(app: Flask, user_id: str) -> FlaskClient:
             f"--login {user_id}: the application has no user_loader of Flask-Login; give "
             "module:function, a function that gets a client and logs in with it"
         )
-    client = app.test_client()
     with app.test_request_context(environ_base=client.environ_base):
         user = manager._user_callback(user_id)
         mark = manager._session_identifier_generator()
@@ -61,4 +71,3 @@ def _as_user(app: Flask, user_id: str) -> FlaskClient:
         raise SetupError(f"--login {user_id}: the user_loader knows no such user")
     with client.session_transaction() as session:
         session.update(_user_id=user.get_id(), _fresh=True, _id=mark)
-    return client

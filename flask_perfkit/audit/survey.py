@@ -27,6 +27,8 @@ Progress = Callable[[Address, int, int], object]
 class Survey:
     """What was asked for, the addresses of which nothing is known, and the statements sent.
 
+    An address that is refused, or that nobody could make, is left out where another one of its
+    endpoint was seen.
     ``interrupted`` says that it was ended before all were asked.
     """
 
@@ -59,7 +61,6 @@ def survey(
     state = app.extensions["perfkit"]
     state.notes_reads = True
     paths, sent = list(dict.fromkeys(paths)), list(headers)
-    cookies = "cookie" not in {name.lower() for name, _ in sent}
     addresses = [Address("", path) for path in paths]
     addresses += [known for known in addresses_of(app) if known.path not in paths]
     addresses += filtered(app, addresses)
@@ -72,7 +73,7 @@ def survey(
         stack.callback(setattr, state, "is_audited", False)
         stack.enter_context(nothing_logged())
         stack.enter_context(nothing_kept())
-        asker = Asker(app, clients(app, login, cookies=cookies), sent, limits)
+        asker = Asker(app, clients(app, login, sent), sent, limits)
         try:
             for address in asked[:1]:
                 asker.ask(address)  # the first request of a process is slower than it will be
@@ -82,8 +83,13 @@ def survey(
                 visits.append(asker.ask(address))
         except KeyboardInterrupt:
             interrupted = True
-    missed = [address for address in addresses if address.path is None]
-    missed += [visit.address._replace(reason=visit.reason) for visit in visits if visit.reason]
+    seen = {visit.endpoint for visit in visits if visit.was_seen}
+    missed = [each for each in addresses if each.path is None and each.endpoint not in seen]
+    missed += [
+        visit.address._replace(reason=visit.reason)
+        for visit in visits
+        if visit.reason and not (visit.was_refused and visit.endpoint in seen)
+    ]
     missed += [
         address._replace(reason=f"{address.path} was not asked any more")
         for address in asked[len(visits) :]

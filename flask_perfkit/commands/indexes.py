@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @click.option("--apply", is_flag=True, help="With --migration: write the models' lines too.")
 @click.option(
     "--method",
-    type=click.Choice(["build", "ghost"]),
+    type=click.Choice(["build", "hypopg", "ghost"]),
     help="How indexes are tried on PostgreSQL; building them holds up writers meanwhile.",
 )
 @workload_option
@@ -103,15 +103,16 @@ def indexes_command(
 
 def _write_migration(app: Flask, advice: Advice, *, apply: bool) -> None:
     """Write the revision; the models' lines are shown, or written too."""
-    from flask_perfkit.advice.output.models import model_patches
+    from flask_perfkit.advice.output.models import model_changes
     from flask_perfkit.advice.output.revision import write_revision
 
     click.echo(f"written: {write_revision(app, advice)}", err=True)
-    for patch in model_patches(advice):
+    changes = model_changes(advice)
+    for patch in changes.patches:
         if apply:
             patch.apply()
             click.echo(f"written: {patch.path}", err=True)
         else:
             click.echo(patch.diff)
-        for words in patch.by_hand:
-            click.echo(f"by hand, in {patch.path}: {words}", err=True)
+    for words in changes.by_hand:
+        click.echo(f"by hand, in {words}", err=True)

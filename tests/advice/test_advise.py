@@ -287,6 +287,8 @@ def test_a_database_in_use_is_not_built_in(
         connection.exec_driver_sql("SELECT 1")
         with pytest.raises(SetupError, match="others work on this database"):
             advised(*WANTED["equality"][0])
+        with pytest.raises(SetupError, match="CREATE EXTENSION hypopg"):
+            advised(*WANTED["equality"][0], method="hypopg")
     others.dispose()
     assert created(advised(*WANTED["equality"][0])) == ["orders (customer_id)"]
 

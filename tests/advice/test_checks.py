@@ -54,13 +54,6 @@ def test_what_an_interrupted_build_left(engine: sa.Engine) -> None:
     assert "INVALID" in found(engine)["invalid_index", "half"]
 
 
-def test_a_partitioned_table_is_said(engine: sa.Engine) -> None:
-    with engine.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE wide")
-        connection.exec_driver_sql("CREATE TABLE wide (id int8) PARTITION BY HASH (id)")
-    assert found(engine)["partitioned", "wide"] == "is partitioned, and gets no advice on indexes"
-
-
 def test_what_nothing_reads(engine: sa.Engine) -> None:
     """Not of a server that has just begun to count, and never what is unique."""
     with engine.begin() as connection:

@@ -9,7 +9,9 @@ import pytest
 import sqlalchemy as sa
 from advised_shop import Customer, Order
 from flask import Flask
+from sqlalchemy.orm import Session
 
+from flask_perfkit import PerfKit
 from flask_perfkit.advice.advice import Advice
 from flask_perfkit.advice.output.report import lines_of
 from flask_perfkit.advice.planners import locks
@@ -65,3 +67,23 @@ def test_a_lock_that_goes_changes_nothing(
         sa.event.remove(shop, "handle_error", give_way)
     assert {one.table for one in advice.create} == {"orders", "customer"}
     assert advice.locked == ()
+
+
+def test_an_audit_fails_where_a_lock_keeps_it_from_advice(
+    app: Flask, shop: sa.Engine, other: sa.Connection
+) -> None:
+    """On a sequence, which no statement names: what the rest would tell is not known."""
+    PerfKit(app)
+
+    @app.get("/orders")
+    def orders() -> list[int]:
+        with Session(shop) as session:
+            return [*session.scalars(sa.select(Order.id).where(Order.customer_id == 21000))]
+
+    other.exec_driver_sql("ALTER SEQUENCE orders_id_seq RENAME TO numbers")
+    result = app.test_cli_runner().invoke(args=["perfkit", "audit"])
+    assert result.exit_code == 1
+    assert "audit failed: LOCKED: others held the database while" in result.stderr
+    assert "LOCKED: others held the database" in result.stdout
+    indexed = next(line for line in result.stdout.splitlines() if line.startswith("orders "))
+    assert indexed.split()[5] == "-"

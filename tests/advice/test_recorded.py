@@ -61,6 +61,7 @@ def test_a_workload_from_a_file(app: Flask, tmp_path: Path) -> None:
         [
             StatementShape("SELECT letter.id FROM letter WHERE letter.sender = ?", 40, 0.5),
             StatementShape("SELECT letter.id FROM letter WHERE letter.sender IN (...)", 2, 0.2),
+            StatementShape("SELECT letter.id FROM letter WHERE lower(letter.state) = ?", 9, 0.1),
             StatementShape("INSERT INTO letter (sender) VALUES (?), ...", 1, 0.1, 20),
             StatementShape("DROP TABLE letter", 1, 0.1),
             StatementShape("DELETE FROM letter WHERE letter.id = ?", 1, 0.1, 1),
@@ -70,7 +71,10 @@ def test_a_workload_from_a_file(app: Flask, tmp_path: Path) -> None:
         args=["perfkit", "indexes", "--sql", "--workload", str(file)]
     )
     assert result.exit_code == 0, result.output
-    assert result.stdout == "CREATE INDEX ix_letter_sender ON letter (sender);\n"
+    assert result.stdout == (
+        "CREATE INDEX ix_letter_sender ON letter (sender);\n"
+        "CREATE INDEX ix_letter_lower_state ON letter ((lower(state)));\n"
+    )
     assert result.stderr == "not read, DROP is not known: DROP TABLE letter\n"
     assert db.session.scalar(sa.select(sa.func.count()).select_from(Letter)) == 20_000
 

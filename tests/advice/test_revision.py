@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import flask_migrate
 import psycopg
 import pytest
 import sqlalchemy as sa
-from advised_shop import Base
+from advised_shop import Base, Order
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from test_advise import WANTED
 
 from flask_perfkit import SetupError
-from flask_perfkit.advice.advice import Advice
+from flask_perfkit.advice.advice import Advice, Drop, Refused
+from flask_perfkit.advice.check import Check
 from flask_perfkit.advice.output.declaration import columns_code, options_code
 from flask_perfkit.advice.output.report import lines_of, statements_of
 from flask_perfkit.advice.output.revision import write_revision
@@ -90,13 +92,29 @@ def test_up_and_down(advice: Advice, migrated: Flask, shop: sa.Engine) -> None:
         with pytest.raises(psycopg.errors.UniqueViolation):
             connection.execute(f"CREATE UNIQUE INDEX CONCURRENTLY {left} ON orders (region)")
         assert _valid(connection, left) is False
-        write_revision(migrated, advice)
+        connection.execute('CREATE INDEX "ix_Orders_region" ON orders (region)')
+        write_revision(
+            migrated, replace(advice, drop=(_drop("ix_Orders_region", Order.__table__),))
+        )
         flask_migrate.upgrade()
         assert {name: _valid(connection, name) for name in names} == dict.fromkeys(names, True)
+        assert _valid(connection, '"ix_Orders_region"') is None
         with _in_the_models(advice):
             flask_migrate.check()
         flask_migrate.downgrade(revision="base")
         assert {name: _valid(connection, name) for name in names} == dict.fromkeys(names)
+        assert _valid(connection, '"ix_Orders_region"') is True
+        connection.execute('DROP INDEX "ix_Orders_region"')
+
+
+def test_several_databases(advice: Advice, migrated: Flask, tmp_path: Path) -> None:
+    template = tmp_path / "migrations" / "script.py.mako"
+    template.write_text(f"{template.read_text()}\ndef upgrade(engine_name): ...\n")
+    with pytest.raises(SetupError, match="multidb"):
+        write_revision(migrated, advice)
+    elsewhere = sa.Table("logs", sa.MetaData(info={"bind_key": "other"}))
+    with pytest.raises(SetupError, match="logs is in one of SQLALCHEMY_BINDS"):
+        write_revision(migrated, Advice(drop=(_drop("ix", elsewhere),)))
 
 
 def test_nothing_to_write(migrated: Flask) -> None:
@@ -105,9 +123,15 @@ def test_nothing_to_write(migrated: Flask) -> None:
 
 
 def test_the_report_fits_a_terminal(advice: Advice) -> None:
+    small = Refused("CREATE INDEX ix_a_b ON a (b)", "a", "the table is small", is_small=True)
+    checks = [Check("narrow_key", f"a{number}.id", "has 32 bits", "do") for number in range(3)]
+    advice = replace(advice, refused=(small,) * 1200, checks=tuple(checks))
     lines = "\n".join(lines_of(advice)).splitlines()
     assert lines[0].startswith(f"{len(KINDS)} to create, 0 to write differently, ")
     assert all(len(line) <= 80 or " " not in line.strip() for line in lines)
+    assert lines[-1] == "  1,200 columns of small tables, read whole as quickly (--json names them)"
+    narrow = ["CHECK  narrow_key", *(f"  a{number}.id: has 32 bits" for number in range(3)), "  do"]
+    assert "\n".join(narrow) in "\n".join(lines)
     sql = list(statements_of(advice))
     assert sql[0] == "CREATE EXTENSION IF NOT EXISTS pg_trgm;"
     assert all("INDEX CONCURRENTLY " in line for line in sql[1:])
@@ -131,6 +155,14 @@ class _in_the_models:  # noqa: N801
     def __exit__(self, *exception: object) -> None:
         for one, index in zip(self._advice.create, self._put, strict=True):
             one.index.table.indexes.discard(index)
+
+
+def _drop(name: str, table: Any) -> Drop:
+    sql, undo = (
+        f'DROP INDEX "{name}"',
+        f'CREATE INDEX "{name}" ON public.orders USING btree (region)',
+    )
+    return Drop(name, sql, "orders", "", 1, 1, "cost", "", undo, "postgresql", table)
 
 
 def _dsn(engine: sa.Engine) -> str:

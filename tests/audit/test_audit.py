@@ -64,7 +64,9 @@ def test_the_report(app: Flask) -> None:
 
 
 def test_what_was_not_looked_at_is_said(app: Flask) -> None:
+    """Not where another address of the endpoint was."""
     app.add_url_rule("/tags/<word>", "tag", lambda word: word)
+    app.add_url_rule("/health/<word>", "health")
     _, _, missed = audited(app).stdout.partition("Not audited:\n")
     assert missed.partition("\n\n")[0].splitlines() == [
         "  tag: /tags/<word> needs word: give it with --path",

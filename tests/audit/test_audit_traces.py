@@ -151,7 +151,10 @@ def test_a_user_of_flask_login(app: Flask) -> None:
         return str(flask_login.current_user.id)
 
     assert "/mine: 401" in audited(app).stdout
-    assert "/mine" not in audited(app, "--login", "7").stdout.partition("endpoint ")[0]
+    for options in ((), ("--header", "User-Agent: Browser 1")):
+        report = audited(app, "--login", "7", *options).stdout
+        assert "/mine" not in report.partition("endpoint ")[0]
+    assert "leave out --header" in audited(app, "--login", "7", "--header", "Cookie: a=b").output
     assert "knows no such user" in audited(app, "--login", "8").output
 
 

@@ -250,15 +250,32 @@ def test_an_endless_stream_is_named_and_left(monkeypatch: pytest.MonkeyPatch) ->
     assert released
 
 
+class Hanging:
+    """Python drops what is raised here."""
+
+    def __del__(self) -> None:
+        hang()
+
+
+def hang() -> str:
+    while True:
+        pass
+
+
+def hang_twice() -> str:
+    Hanging()
+    return hang()
+
+
+@pytest.mark.timeout(60, method="thread")  # the signal is for the trial
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("view", [hang, hang_twice])
 @pytest.mark.parametrize("in_main_thread", [True, False])
 def test_a_view_that_never_answers_is_left(
-    in_main_thread: bool, monkeypatch: pytest.MonkeyPatch
+    in_main_thread: bool, view: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(limits, "GRACE", 0.1)
     outcomes = []
-
-    def view() -> str:
-        while True:
-            pass
 
     def attempt() -> None:
         app = Flask("notes")

@@ -21,6 +21,16 @@ class Edits:
         at = self._lines[lineno - 1] + column
         self._made.append((at, at, text.encode()))
 
+    def put_before(self, node: ast.AST, text: str) -> None:
+        """Put a text before a node of the tree."""
+        at = self._start(node)
+        self._made.append((at, at, text.encode()))
+
+    def put_behind(self, node: ast.AST, text: str) -> None:
+        """Put a text behind a node of the tree."""
+        at = self._end(node)
+        self._made.append((at, at, text.encode()))
+
     def take_out(self, items: Sequence[ast.AST], gone: ast.AST, *, keep_comma: bool) -> None:
         """Take one of several items out of a list with commas.
 

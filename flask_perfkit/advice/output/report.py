@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from textwrap import fill
 
 from flask_perfkit.advice.advice import Advice, Create, Drop
+from flask_perfkit.advice.check import Check
+from flask_perfkit.recording.wording import counted
 
 _WIDTH = 80
 
@@ -28,14 +30,22 @@ def lines_of(advice: Advice) -> Iterator[str]:
         yield from ("", f"DROP  {drop.table}", f"  {drop.sql};")
         yield from _wrapped(f"{drop.reason}: {drop.proof}")
         yield from _wrapped(f"undo: {drop.undo};")
+    alike: dict[tuple[str, str], list[Check]] = {}
     for check in advice.checks:
-        yield from ("", f"CHECK  {check.subject}")
-        yield from _wrapped(f"{check.kind}: {check.message}")
-        yield from _wrapped(check.fix)
+        alike.setdefault((check.kind, check.fix), []).append(check)
+    for (kind, fix), checks in alike.items():
+        yield from ("", f"CHECK  {kind}")
+        for check in checks:
+            yield from _wrapped(f"{check.subject}: {check.message}")
+        yield from _wrapped(fix)
     if advice.refused:
         yield from ("", "NOT ADVISED")
         for refused in advice.refused:
-            yield from _wrapped(f"{_without_name(refused.sql)}: {refused.reason}")
+            if not refused.is_small:
+                yield from _wrapped(f"{_without_name(refused.sql)}: {refused.reason}")
+        if small := sum(refused.is_small for refused in advice.refused):
+            columns = counted(small, "column")
+            yield f"  {columns} of small tables, read whole as quickly (--json names them)"
     if advice.locked:
         yield ""
         yield from _wrapped(locked_words(advice.locked))
@@ -55,7 +65,12 @@ def statements_of(advice: Advice) -> Iterator[str]:
     for extension in sorted({one.extension for one in advice.create if one.extension}):
         yield f"CREATE EXTENSION IF NOT EXISTS {extension};"
     for create in advice.create:
-        yield f"{_beside_writers(create.sql, create)};"
+        if create.is_partitioned:
+            yield f"-- {create.table} is partitioned: its writers wait meanwhile, and do not where"
+            yield "-- --migration builds part by part"
+            yield f"{create.sql};"
+        else:
+            yield f"{_beside_writers(create.sql, create)};"
     for drop in advice.drop:
         yield f"{_beside_writers(drop.sql, drop)};"
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from sqlalchemy import make_url
+
 from flask_perfkit.advice.advice import Advice, Create, Drop
 from flask_perfkit.advice.output.declaration import columns_code, options_code, repr_of
 from flask_perfkit.errors import ExtraMissing, SetupError
@@ -21,6 +23,7 @@ from flask_perfkit.errors import ExtraMissing, SetupError
 if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
     from flask import Flask
+    from sqlalchemy import Table
 
 _MESSAGE = "indexes advised by flask perfkit"
 
@@ -98,17 +101,72 @@ def _on_postgresql() -> bool:
     return op.get_context().dialect.name == "postgresql"
 '''
 
+_PARTS = '''
+
+def _create_on_parts(name, table, definition, schema=None) -> None:
+    """Build the index of a partitioned table part by part: beside writers there is no other way.
+
+    Parts that are made meanwhile get theirs from PostgreSQL.
+    """
+    if not _on_postgresql():
+        return
+    if op.get_context().as_sql:
+        raise RuntimeError(f"which parts {table} has is asked of it: upgrade without --sql")
+    quote = op.get_context().dialect.identifier_preparer.quote
+    op.execute(f"CREATE INDEX IF NOT EXISTS {quote(name)} ON ONLY {table} {definition}")
+    whole = f"{quote(schema)}.{quote(name)}" if schema else quote(name)
+    for part, has_parts, place, own in op.get_bind().execute(
+        _PARTS_WITHOUT, {"table": table, "name": name, "whole": whole}
+    ).all():
+        theirs = f"{quote(place)}.{quote(own)}"
+        if has_parts:
+            _create_on_parts(own, part, definition, place)
+        else:
+            if _is_valid(own, place) is False:
+                op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {theirs}")
+            index = f"{quote(own)} ON {part} {definition}"
+            op.execute(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {index}")
+        op.execute(f"ALTER INDEX {whole} ATTACH PARTITION {theirs}")
+    if _is_valid(name, schema) is False:
+        raise RuntimeError(f"the index {name} was not built to its end: run the revision again")
+
+
+_PARTS_WITHOUT = sa.text(
+    "SELECT CAST(part.oid AS regclass)::text, part.relkind = 'p', nspname,"
+    " left(part.relname, 50) || '_' || left(md5(:name), 8)"
+    " FROM pg_inherits JOIN pg_class part ON part.oid = inhrelid"
+    " JOIN pg_namespace ON pg_namespace.oid = part.relnamespace"
+    " WHERE inhparent = CAST(:table AS regclass) AND part.relkind IN ('r', 'p')"
+    " AND NOT EXISTS (SELECT FROM pg_inherits JOIN pg_index ON indexrelid = inhrelid"
+    " WHERE inhparent = CAST(:whole AS regclass) AND indrelid = part.oid AND indisvalid)"
+    " ORDER BY 1"
+)
+'''
+
 
 def write_revision(app: Flask, advice: Advice) -> Path:
     """Write the advice as the next revision, and return its file.
 
     :raises ExtraMissing: Flask-Migrate is not installed.
-    :raises SetupError: the application does not use it, the revisions have several heads, or
-        there is nothing to write.
+    :raises SetupError: the application does not use it, the revisions have several heads, the
+        advice is on several databases, or there is nothing to write.
     """
     if not (advice.create or advice.drop):
         raise SetupError("there is nothing to write: no index is advised, and none can go")
+    tables = [*(one.index.table for one in advice.create), *(one.of for one in advice.drop)]
+    others = sorted({table.name for table in tables if table.metadata.info.get("bind_key")})
+    if others:
+        raise SetupError(
+            f"a revision is for one database, and {', '.join(others)} is in one of "
+            "SQLALCHEMY_BINDS: take the statements from flask perfkit indexes --sql"
+        )
     script = _script(app)
+    if "engine_name" in (Path(script.dir) / "script.py.mako").read_text(encoding="utf-8"):
+        raise SetupError(
+            "these revisions are for several databases (flask db init --multidb), in a transaction "
+            "that CREATE INDEX CONCURRENTLY cannot leave: take the statements from "
+            "flask perfkit indexes --sql"
+        )
     heads = script.get_heads()
     if len(heads) > 1:
         raise SetupError(
@@ -133,7 +191,8 @@ def revision_text(advice: Advice, revision: str, down: str | None) -> str:
         upgrade=_indented(_upgrade(advice)),
         downgrade=_indented(_downgrade(advice)),
     )
-    return head + _TAIL
+    has_parts = any(one.is_partitioned for one in advice.create)
+    return head + _TAIL + (_PARTS if has_parts else "")
 
 
 def _script(app: Flask) -> ScriptDirectory:
@@ -162,23 +221,32 @@ def _upgrade(advice: Advice) -> Iterator[str]:
         yield from _create(create)
     for drop in advice.drop:
         yield f"# {drop.reason}"
-        yield _dropped(drop.name, drop)
+        yield _dropped(drop.name, drop.of)
 
 
 def _downgrade(advice: Advice) -> Iterator[str]:
     for drop in advice.drop:
         yield f"op.execute({repr_of(_again(drop))})"
     for create in reversed(advice.create):
-        table = create.index.table
-        schema = f", schema={repr_of(table.schema)}" if table.schema else ""
-        yield (
-            f"op.drop_index({repr_of(create.name)}, {repr_of(table.name)}{schema}, if_exists=True, "
-            "postgresql_concurrently=True)"
-        )
+        yield _dropped(create.name, create.index.table, beside_readers=not create.is_partitioned)
 
 
 def _create(create: Create) -> Iterator[str]:
     table = create.index.table
+    if create.is_partitioned:
+        dialect = make_url("postgresql://").get_dialect()()
+        name, definition = (
+            dialect.identifier_preparer.format_table(table),
+            create.index.definition(dialect),
+        )
+        yield "_create_on_parts("
+        yield f"    {repr_of(create.name)},"
+        yield f"    {repr_of(name)},"
+        yield f"    {repr_of(definition)},"
+        if table.schema:
+            yield f"    schema={repr_of(table.schema)},"
+        yield ")"
+        return
     yield "_create("
     yield f"    {repr_of(create.name)},"
     yield f"    {repr_of(table.name)},"
@@ -190,18 +258,18 @@ def _create(create: Create) -> Iterator[str]:
     yield ")"
 
 
-def _dropped(name: str, drop: Drop) -> str:
-    schema, dot, bare = name.rpartition(".")
-    where = f", schema={repr_of(schema)}" if dot else ""
-    return (
-        f"op.drop_index({repr_of(bare)}, {repr_of(drop.table.rpartition('.')[2])}{where}, "
-        "if_exists=True, postgresql_concurrently=True)"
-    )
+def _dropped(name: str, table: Table, *, beside_readers: bool = True) -> str:
+    """Return the call that drops an index; that of a partitioned table holds it up for a moment."""
+    options = ["if_exists=True", *(["postgresql_concurrently=True"] if beside_readers else [])]
+    if table.schema:
+        options.insert(0, f"schema={repr_of(table.schema)}")
+    return f"op.drop_index({repr_of(name)}, {repr_of(table.name)}, {', '.join(options)})"
 
 
 def _again(drop: Drop) -> str:
     """Return the statement that brings an index back, built beside writers where that is known."""
-    return drop.undo.replace("CREATE INDEX", f"CREATE INDEX {drop.beside_writers}".rstrip(), 1)
+    words = " ".join(filter(None, ("CREATE INDEX", drop.beside_writers, "IF NOT EXISTS")))
+    return drop.undo.replace("CREATE INDEX", words, 1)
 
 
 def _indented(lines: Iterator[str]) -> str:

@@ -11,17 +11,19 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool, QueuePool
 
-from flask_perfkit.advice.planners.locks import is_locked
+from flask_perfkit.advice.planners.hypopg import HypoPG, schema_of_hypopg
+from flask_perfkit.advice.planners.locks import DatabaseLocked, is_locked
 from flask_perfkit.advice.planners.planner import Planner
 from flask_perfkit.advice.planners.postgresql import PostgreSQL
 from flask_perfkit.advice.planners.sqlite import SQLite
 from flask_perfkit.errors import ExtraMissing, SetupError
 
-Method = Literal["build", "ghost"]
+Method = Literal["build", "hypopg", "ghost"]
 _OTHERS = """
 SELECT count(*) FROM pg_stat_activity
-WHERE datname = current_database() AND backend_type = 'client backend'
+WHERE datname = current_database() AND coalesce(backend_type, 'client backend') = 'client backend'
 """
+"""Who is no superuser is not told what kind the others are."""
 
 
 @contextmanager
@@ -30,8 +32,8 @@ def planner_for(engine: Engine, *, harmless: bool, method: Method | None) -> Ite
 
     :param harmless: building indexes there disturbs nobody, as in debug and tests.
     :param method: insist on one way for PostgreSQL.
-    :raises SetupError: the database is of another kind, nothing harmless is possible, or others
-        came between with a lock.
+    :raises SetupError: the database is of another kind, or nothing harmless is possible.
+    :raises DatabaseLocked: others came between with a lock.
     """
     name = engine.dialect.name
     if name not in ("postgresql", "sqlite"):
@@ -41,6 +43,10 @@ def planner_for(engine: Engine, *, harmless: bool, method: Method | None) -> Ite
             opened: AbstractContextManager[Planner] = closing(SQLite(connection))
         elif _may_build(connection, engine, harmless=harmless, method=method):
             opened = closing(PostgreSQL(connection))
+        elif method != "ghost" and (schema := schema_of_hypopg(connection)) is not None:
+            opened = closing(HypoPG(connection, schema))
+        elif method == "hypopg":
+            raise SetupError("this database has no hypopg: CREATE EXTENSION hypopg, or another way")
         else:
             opened = _planning_only(connection, engine)
         with opened as planner:
@@ -49,7 +55,7 @@ def planner_for(engine: Engine, *, harmless: bool, method: Method | None) -> Ite
             except DBAPIError as error:
                 if not is_locked(error):
                     raise
-                raise SetupError(
+                raise DatabaseLocked(
                     "others held a lock on the database while indexes were tried: run it again"
                 ) from error
 
@@ -59,7 +65,9 @@ def _may_build(
 ) -> bool:
     if method is not None:
         return method == "build"
-    return harmless or _is_alone(connection, engine)
+    is_read_only = connection.exec_driver_sql("SHOW transaction_read_only").scalar_one() == "on"
+    connection.rollback()
+    return not is_read_only and (harmless or _is_alone(connection, engine))
 
 
 @contextmanager

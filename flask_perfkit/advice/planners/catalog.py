@@ -10,7 +10,8 @@ from sqlalchemy.engine import Connection
 from flask_perfkit.advice.planners.planner import ExistingIndex
 
 _INDEXES = """
-SELECT c.oid::regclass::text AS name, pg_get_indexdef(i.indexrelid) AS sql, a.amname AS method,
+SELECT c.relname AS name, c.oid::regclass::text AS identifier, c.relkind = 'I' AS has_parts,
+       pg_get_indexdef(i.indexrelid) AS sql, a.amname AS method,
        i.indisunique AS is_unique, i.indisprimary AS is_primary, i.indisexclusion AS excludes,
        i.indisreplident AS is_identity, i.indisclustered AS is_clustered, i.indisvalid AS is_valid,
        pg_get_expr(i.indpred, i.indrelid) AS predicate, i.indnkeyatts AS key_count,
@@ -33,6 +34,7 @@ def existing_indexes(connection: Connection, oid: int) -> Iterator[ExistingIndex
         terms = row["terms"]
         yield ExistingIndex(
             name=row["name"],
+            identifier=row["identifier"],
             sql=row["sql"],
             keys=tuple(zip(terms[:count], kinds, strict=False)),
             columns=tuple(term.strip('"') for term in terms[:count]),
@@ -54,5 +56,6 @@ def _pinned(row: Any) -> str:
         "it keeps values unique": row["is_unique"],
         "the table is clustered by it": row["is_clustered"],
         "it belongs to the index of a partitioned table": row["is_part"],
+        "the table is partitioned, and drops no index beside its readers": row["has_parts"],
     }
     return next((reason for reason, holds in reasons.items() if holds), "")

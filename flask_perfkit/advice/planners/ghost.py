@@ -24,7 +24,7 @@ from sqlalchemy.pool import NullPool
 from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.planners import locks
 from flask_perfkit.advice.planners.planner import some_rows
-from flask_perfkit.advice.planners.postgresql import PostgreSQL
+from flask_perfkit.advice.planners.postgresql import AND_PARTS, PostgreSQL
 from flask_perfkit.advice.workload import RecordedStatement, Sample
 from flask_perfkit.errors import ExtraMissing, SetupError
 
@@ -38,14 +38,24 @@ _RELATIONS = """
 SELECT pg_relation_filepath(oid), relpages FROM pg_class
 WHERE relkind IN ('r', 'i', 'm') AND relpages > 0 AND oid >= 16384
 """
+_SIZES = f"""
+SELECT oid::int8, relpages, reltuples, relallvisible FROM pg_class WHERE oid IN ({AND_PARTS})
+"""
+_FILES = f"""
+SELECT pg_relation_filepath(i.oid), greatest(t.reltuples, 0) FROM pg_class i
+JOIN pg_index ON indexrelid = i.oid JOIN pg_class t ON t.oid = indrelid
+WHERE i.relkind = 'i' AND i.oid IN ({AND_PARTS})
+"""
 _PLANNING = """
 SELECT name, setting FROM pg_settings
 WHERE starts_with(category, 'Query Tuning') OR name IN ('work_mem', 'effective_cache_size')
 """
 _LOCALE = """
-SELECT datlocprovider, datcollate, datctype, datlocale, pg_encoding_to_char(encoding)
-FROM pg_database WHERE datname = current_database()
+SELECT coalesce(found ->> 'datlocprovider', 'c'), found ->> 'datcollate', found ->> 'datctype',
+       coalesce(found ->> 'datlocale', found ->> 'daticulocale'), getdatabaseencoding()
+FROM (SELECT to_jsonb(d) AS found FROM pg_database d WHERE datname = current_database()) AS own
 """
+"""As JSON, because older servers have other columns."""
 
 
 class Ghost(PostgreSQL):
@@ -77,30 +87,27 @@ class Ghost(PostgreSQL):
     def build(self, indexes: Collection[Index]) -> Mapping[Index, str]:
         """Build empty indexes, and lengthen their files to what they would have."""
         tables = {index.table for index in indexes}
-        known = {table: self._sizes(table) for table in tables}
+        known = [
+            row
+            for table in tables
+            for row in self._run(_SIZES.format(name=self._regclass(table))).all()
+        ]
         refused = super().build(indexes)
-        for table, (pages, rows, visible) in known.items():
+        for oid, pages, rows, visible in known:
             # The build has counted the rows that it met.
             self._run(
                 f"UPDATE pg_class SET relpages = {pages}, reltuples = {rows},"
-                f" relallvisible = {visible} WHERE oid = '{self._regclass(table)}'::regclass"
+                f" relallvisible = {visible} WHERE oid = {oid}"
             )
         for index in indexes:
             if index not in refused and index.method == "btree":
                 name = self._index_name(index).replace("'", "''")
-                path = self._run(f"SELECT pg_relation_filepath('{name}'::regclass)").scalar_one()
-                _lengthen(self._directory / path, self._pages(index))
+                for path, rows in self._run(_FILES.format(name=name)).all():
+                    _lengthen(self._directory / path, self._pages(index, rows))
         return refused
 
-    def _sizes(self, table: Table) -> tuple[int, float, int]:
-        sql = "SELECT relpages, reltuples, relallvisible FROM pg_class"
-        row = self._run(f"{sql} WHERE oid = '{self._regclass(table)}'::regclass").one()
-        return row[0], row[1], row[2]
-
-    def _pages(self, index: Index) -> int:
-        """Return how many pages an index would have."""
-        facts = self.facts(index.table)
-        rows = facts.rows if facts else 0.0
+    def _pages(self, index: Index, rows: float) -> int:
+        """Return how many pages an index of so many rows would have."""
         rows *= self.fraction(index.table, index.where) if index.where else 1.0
         columns = [key.column for key in index.keys] + list(index.include)
         width = sum(self._width(index.table, one) for one in columns)

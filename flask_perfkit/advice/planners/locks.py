@@ -5,10 +5,16 @@ from __future__ import annotations
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
+from flask_perfkit.errors import SetupError
+
 TIMEOUT = "2s"
 _TRIES = 2
 _NOT_HAD = {"55P03", "40P01"}
 """The states of an error that says: not within the time, or each waits for the other."""
+
+
+class DatabaseLocked(SetupError):
+    """Others came between with a lock, so that nothing is known; another run may be luckier."""
 
 
 def wait_briefly(connection: Connection) -> None:

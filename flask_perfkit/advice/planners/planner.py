@@ -31,11 +31,13 @@ class Outcome(NamedTuple):
 class ExistingIndex:
     """An index that is there.
 
+    ``identifier`` is its name as SQL has it, quoted and with its schema where it must be.
     ``keys`` say all that makes two keys alike: expression, operator class, collation, direction.
     ``pinned`` says why it must stay whatever the planner thinks, or nothing.
     """
 
     name: str
+    identifier: str
     sql: str
     keys: tuple[object, ...]
     columns: tuple[str, ...]
@@ -49,11 +51,16 @@ class ExistingIndex:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """How large a table is, and which indexes it has."""
+    """How large a table is, and which indexes it has.
+
+    ``part_of`` is the schema and the name of the partitioned table that it belongs to.
+    """
 
     rows: float
     pages: int
     indexes: tuple[ExistingIndex, ...]
+    is_partitioned: bool = False
+    part_of: tuple[str, str] | None = None
 
 
 def some_rows(table: Table, columns: Sequence[str], quote: IdentifierPreparer) -> str:
@@ -118,7 +125,7 @@ class Planner(Protocol):
     ) -> dict[RecordedStatement, Outcome]:
         """Return what statements cost if of those built only ``shown`` existed.
 
-        :param hidden: names of existing indexes to do without.
+        :param hidden: identifiers of existing indexes to do without.
         """
 
     def measure(self, statement: RecordedStatement, shown: Collection[Index]) -> float:

@@ -28,11 +28,30 @@ _STATEMENT_TIMEOUT = "60s"
 _RUNS = 3
 _NAMES = ("Index Name", "Relation Name")
 _STALE = """
-SELECT c.reltuples < 0 OR NOT EXISTS (SELECT FROM pg_statistic WHERE starelid = c.oid)
+SELECT c.reltuples < 0 OR NOT EXISTS (
+        SELECT FROM pg_stats WHERE schemaname = c.relnamespace::regnamespace::name
+        AND tablename = c.relname)
     OR coalesce(s.n_mod_since_analyze > 0.2 * c.reltuples, false)
 FROM pg_class c LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid WHERE c.oid = {oid}
 """
 """Whether the planner knows less of a table than autovacuum would soon tell it."""
+_TABLE = """
+SELECT c.oid::int8, c.relkind, c.relkind = 'p' AS is_partitioned, n.nspname, whole.relname,
+    coalesce((SELECT sum(pg_relation_size(relid)) FROM pg_partition_tree(c.oid)),
+             pg_relation_size(c.oid)) / 8192 AS pages
+FROM pg_class c
+LEFT JOIN pg_class whole ON whole.oid = pg_partition_root(c.oid) AND whole.oid <> c.oid
+LEFT JOIN pg_namespace n ON n.oid = whole.relnamespace
+WHERE c.oid = to_regclass('{name}')
+"""
+_WHOLES = """
+SELECT part.relname, whole.relname FROM pg_class part
+JOIN pg_class whole ON whole.oid = pg_partition_root(part.oid)
+WHERE part.relkind IN ('i', 'I') AND part.relispartition
+"""
+"""The indexes of partitions, each with that of the partitioned table."""
+AND_PARTS = "SELECT '{name}'::regclass UNION SELECT relid FROM pg_partition_tree('{name}')"
+"""A relation and, where it is partitioned, all of its parts."""
 _TYPE = """
 SELECT format_type(atttypid, atttypmod) FROM pg_attribute
 WHERE attrelid = to_regclass(%s) AND attname = %s
@@ -55,6 +74,7 @@ class PostgreSQL:
         self._built: list[Index] = []
         self._facts: dict[Table, TableFacts | None] = {}
         self._locked: set[Table] = set()
+        self._wholes: dict[str, str] | None = None
         self._broken: set[RecordedStatement] = set()
         self._sound: set[RecordedStatement] = set()
         is_superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
@@ -89,17 +109,23 @@ class PostgreSQL:
         return self._facts[table]
 
     def _read_facts(self, table: Table) -> TableFacts | None:
-        rows = self._run(
-            "SELECT oid::int8, relkind, pg_relation_size(oid) / 8192 FROM pg_class"
-            f" WHERE oid = to_regclass('{self._regclass(table)}')"
-        ).all()
-        if not rows or rows[0][1] not in ("r", "m"):
+        row = self._run(_TABLE.format(name=self._regclass(table))).first()
+        if row is None or row.relkind not in ("r", "m", "p"):
             return None
-        oid, _, pages = rows[0]
+        oid = row.oid
         if self._run(_STALE.format(oid=oid)).scalar():
-            self._run(f"ANALYZE {self._name(table)}")
+            self._analyse(table)
         tuples = self._run(f"SELECT reltuples FROM pg_class WHERE oid = {oid}").scalar_one()
-        return TableFacts(tuples, pages, tuple(existing_indexes(self._connection, oid)))
+        return TableFacts(
+            tuples,
+            int(row.pages),
+            tuple(existing_indexes(self._connection, oid)),
+            row.is_partitioned,
+            (row.nspname, row.relname) if row.relname is not None else None,
+        )
+
+    def _analyse(self, table: Table) -> None:
+        self._run(f"ANALYZE {self._name(table)}")
 
     def fraction(self, table: Table, where: str) -> float:
         """Return the part of the rows by the planner's own estimate."""
@@ -141,6 +167,7 @@ class PostgreSQL:
     def build(self, indexes: Collection[Index]) -> Mapping[Index, str]:
         """Build indexes one after the other; what fails is undone and said."""
         refused = {}
+        self._wholes = None
         tables = dict.fromkeys(index.table for index in indexes)
         self._locked |= {table for table in tables if not self._lock(table, "SHARE")}
         for index in indexes:
@@ -156,7 +183,7 @@ class PostgreSQL:
                     if any(key.column is None for key in index.keys):
                         self._run(f"ANALYZE {self._name(index.table)}")
             except DBAPIError as error:
-                refused[index] = _reason(error)
+                refused[index] = reason_of(error)
             else:
                 self._built.append(index)
         return refused
@@ -164,10 +191,10 @@ class PostgreSQL:
     def _drop_if_invalid(self, index: Index) -> None:
         """Make room where an interrupted build has left its index."""
         facts = self.facts(index.table)
-        names = {one.name.rpartition(".")[2]: one for one in facts.indexes} if facts else {}
+        names = {one.name: one for one in facts.indexes} if facts else {}
         there = names.get(index.name)
         if there is not None and not there.valid:
-            self._run(f"DROP INDEX {there.name}")
+            self._run(f"DROP INDEX {there.identifier}")
 
     def existing(self, table: Table) -> tuple[ExistingIndex, ...]:
         """Return what the catalog has inside of the transaction."""
@@ -175,9 +202,10 @@ class PostgreSQL:
         return tuple(existing_indexes(self._connection, self._run(sql).scalar_one()))
 
     def size(self, index: Index) -> int:
-        """Return the bytes of its file."""
-        name = self._index_name(index).replace("'", "''")
-        return int(self._run(f"SELECT pg_relation_size(to_regclass('{name}'))").scalar() or 0)
+        """Return the bytes of its file, or of those of its parts."""
+        parts = AND_PARTS.format(name=self._index_name(index).replace("'", "''"))
+        sql = f"SELECT sum(pg_relation_size(oid)) FROM pg_class WHERE oid IN ({parts})"
+        return int(self._run(sql).scalar() or 0)
 
     def costs(
         self,
@@ -212,8 +240,15 @@ class PostgreSQL:
         for sample in statement.samples:
             (plan,) = self._explain(sample)
             cost += plan["Plan"]["Total Cost"]
-            used |= {node["Index Name"] for node in _nodes(plan) if "Index Name" in node}
+            used |= self._used(plan)
         return Outcome(cost / max(len(statement.samples), 1), frozenset(used))
+
+    def _used(self, plan: Mapping[str, Any]) -> set[str]:
+        """Return the indexes of a plan, those of partitions by the name of their whole."""
+        if self._wholes is None:
+            self._wholes = dict(map(tuple, self._run(_WHOLES)))
+        names = [node["Index Name"] for node in _nodes(plan) if "Index Name" in node]
+        return {self._wholes.get(name, name) for name in names}
 
     def measure(self, statement: RecordedStatement, shown: Collection[Index]) -> float:
         """Execute it under EXPLAIN ANALYZE, the best of three for each set of parameters."""
@@ -244,7 +279,7 @@ class PostgreSQL:
             with self._only([index], NO_INDEXES):
                 # The driver's own placeholders are those of Python's %.
                 plan = self._run(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {sample.sql % places}")
-                return all(one.get("Index Name") != index.name for one in _nodes(_loaded(plan)[0]))
+                return index.name not in self._used(_loaded(plan)[0])
         except (DBAPIError, KeyError, TypeError, ValueError):
             return False  # before PostgreSQL 16, or a driver that has other placeholders
 
@@ -275,7 +310,8 @@ class PostgreSQL:
         each transaction that reads the table.
         """
         if self._is_superuser:
-            listed = ", ".join(f"'{name}'::regclass" for name in names)
+            every = (AND_PARTS.format(name=name.replace("'", "''")) for name in names)
+            listed = " UNION ".join(every)
             self._run(f"UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ({listed})")
         else:
             self._run(f"DROP INDEX {', '.join(names)}")
@@ -334,6 +370,6 @@ def _words(plan: Mapping[str, Any]) -> Iterator[str]:
         yield " on ".join([str(node["Node Type"]), *names])
 
 
-def _reason(error: DBAPIError) -> str:
+def reason_of(error: DBAPIError) -> str:
     """Return the first line of what the database says."""
     return str(error.orig).strip().partition("\n")[0]

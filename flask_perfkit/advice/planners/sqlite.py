@@ -111,6 +111,7 @@ class SQLite:
                 pinned = pinned or "it has an expression, which SQLite does not tell"
             yield ExistingIndex(
                 name=name,
+                identifier=self._quote(name),
                 sql=sql,
                 keys=tuple(infos),
                 columns=tuple(column or "" for column, _, _ in infos),
@@ -255,8 +256,8 @@ class SQLite:
     def _only(self, shown: Collection[Index], hidden: Collection[str]) -> Iterator[None]:
         quote = self._quote
         with self._savepoint():
-            for name in [*(one.name for one in self._built if one not in shown), *hidden]:
-                self._copy.execute(f"DROP INDEX {quote(name)}")
+            for name in [*(quote(one.name) for one in self._built if one not in shown), *hidden]:
+                self._copy.execute(f"DROP INDEX {name}")
             yield
 
     @contextmanager

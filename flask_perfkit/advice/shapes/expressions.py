@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     Date,
     FromClause,
+    Integer,
     Select,
     and_,
     cast,
@@ -49,6 +50,8 @@ _COMPUTED: dict[str, Callable[[Any, Any], Any]] = {
     "div": operators.truediv,
     "dpipe": operators.concat_op,
 }
+_TYPES = {"count": Integer(), "date": Date(), "length": Integer()}
+"""What functions give that do not give what they get: a parameter beside one is of that type."""
 _FUNCTIONS = ("avg", "coalesce", "count", "date", "length", "lower", "max", "min", "sum", "upper")
 
 
@@ -163,12 +166,14 @@ class Expressions:
         arguments = [node.this, *(node.expressions if node.key == "coalesce" else ())]
         if node.key == "count" and (node.this is None or node.this.key == "star"):
             return func.count()
-        if node.this.key == "distinct":
-            return getattr(func, node.key)(distinct(self.read(node.this.expressions[0])))
-        first = self.read(arguments[0])
+        is_distinct = node.this.key == "distinct"
+        first = (
+            distinct(self.read(node.this.expressions[0]))
+            if is_distinct
+            else (self.read(arguments[0]))
+        )
         rest = [self.read(each, first) for each in arguments[1:]]
-        kind = {"type_": Date()} if node.key == "date" else {}
-        return getattr(func, node.key)(first, *rest, **kind)
+        return getattr(func, node.key)(first, *rest, type_=_TYPES.get(node.key, first.type))
 
     def _is(self, node: Any, _: Element | None) -> Any:
         left, right = self.read(node.this), self.read(node.expression)

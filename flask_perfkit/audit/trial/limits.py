@@ -21,6 +21,12 @@ MOST_STATEMENTS = 20_000
 MOST_SECONDS = 30.0
 MOST_BYTES = 20_000_000
 
+GRACE = 1.0
+"""Seconds that what was ended has for its cleanup, before it is ended once more.
+
+It may not have been ended at all: Python drops what is raised while it collects garbage.
+"""
+
 _AGAIN = 0.05
 _PACKAGE = Path(__file__).parents[2]
 _JUDGING = tuple(f"{_PACKAGE / room}{os.sep}" for room in ("cures", "detectors", "recording"))
@@ -43,6 +49,11 @@ class Trial:
     others: frozenset[int] = field(
         default_factory=lambda: frozenset(map(id, threading.enumerate()))
     )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it goes on; an end may come in the middle of its being closed."""
+        return any(each is self for each in _open)
 
     def end(self, reason: str) -> None:
         """End the trial here.
@@ -101,9 +112,12 @@ def _deadline(trial: Trial) -> Any:
 @contextmanager
 def _by_signal(trial: Trial) -> Iterator[None]:
     def ring(_number: int, frame: FrameType | None) -> None:
-        if _is_judging(frame):
-            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
-        else:
+        if not trial.is_open:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            return
+        is_judging = _is_judging(frame)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN if is_judging else GRACE)
+        if not is_judging:
             trial.end(_too_long(trial))
 
     before = signal.signal(signal.SIGALRM, ring)
@@ -124,15 +138,15 @@ def _by_thread(trial: Trial) -> Iterator[None]:
 
     def watch() -> None:
         seconds = trial.seconds
-        while not over.wait(seconds):
+        while not over.wait(seconds) and trial.is_open:
             seconds = _AGAIN
             if _is_judging(sys._current_frames().get(asking.value)):
                 continue
+            seconds = GRACE
             with lock:
                 if not over.is_set():
                     trial.ended = trial.ended or _too_long(trial)
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(asking, ctypes.py_object(TrialEnded))
-            return
 
     watcher = threading.Thread(target=watch, daemon=True, name="flask-perfkit-trial")
     watcher.start()
