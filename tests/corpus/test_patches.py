@@ -14,7 +14,7 @@ from flask_perfkit.audit.patches.patch import grouped
 from .runner import Outcomes, View, all_views
 
 KINDS = ("n_plus_one", "n_plus_one_write")
-LEAST = {"load": 0.95, "write": 0.75, "issued": 0.6}
+LEAST = {"load": 0.95, "write": 0.8, "issued": 0.6}
 """The share of places of each sort that a patch has to hold for; every other has words."""
 
 OF_EACH_SORT = (
@@ -36,7 +36,12 @@ def places(view: View, outcomes: Outcomes) -> Iterator[tuple[Finding, ...]]:
     yield from grouped(each for each in outcomes.of(view).findings if each.kind in KINDS)
 
 
-def sort_of(finding: Finding) -> str:
+def sorts_of(findings: tuple[Finding, ...]) -> set[str]:
+    """Return what one patch has to mend: a load and what it flushes are two sorts."""
+    return {_sort_of(each) for each in findings}
+
+
+def _sort_of(finding: Finding) -> str:
     if finding.kind == "n_plus_one_write":
         return "write"
     return "load" if "." in finding.subject else "issued"
@@ -77,9 +82,9 @@ def test_a_patch_that_is_offered_holds(
     view: View, outcomes: Outcomes, score: dict[str, Counter[str]]
 ) -> None:
     for findings in places(view, outcomes):
-        sort = sort_of(findings[0])
-        score["all"][sort] += 1
-        score["held"][sort] += holds(view, findings, outcomes)
+        score["all"].update(sorts_of(findings))
+        if holds(view, findings, outcomes):
+            score["held"].update(sorts_of(findings))
 
 
 @on_postgresql
@@ -96,7 +101,10 @@ def test_a_patch_does_the_same_on_postgresql(view: View, outcomes: Outcomes) -> 
 def test_patches_hold_for_most(outcomes: Outcomes, score: dict[str, Counter[str]]) -> None:
     """Add up what the views before were judged, where one process judged them all."""
     everything = Counter(
-        sort_of(findings[0]) for view in guilty for findings in places(view, outcomes)
+        sort
+        for view in guilty
+        for findings in places(view, outcomes)
+        for sort in sorts_of(findings)
     )
     if score["all"] == everything:
         print({sort: f"{score['held'][sort]} of {of}" for sort, of in everything.items()})

@@ -111,9 +111,12 @@ def written(patches: Sequence[Patch]) -> Iterator[Patch]:
 
 
 def grouped(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
-    """Put findings together that one patch mends: those of one select, and what that flushes."""
+    """Put findings together that one patch mends: those of one select, and what that flushes.
+
+    A line that asks flushes what was written before; it need not where all is asked for at once.
+    """
     groups: dict[object, list[Finding]] = {}
-    selects: dict[object, list[Finding]] = {}
+    asking: dict[object, list[list[Finding]]] = {}
     writes = []
     for finding in findings:
         line = (finding.filename, finding.lineno)
@@ -126,12 +129,14 @@ def grouped(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
         place = (finding.endpoint, kind, finding.origin or line, about)
         group = groups.setdefault(place, [])
         group.append(finding)
-        if finding.kind == "n_plus_one" and not is_load:
-            selects.setdefault((finding.endpoint, line), group)
+        if finding.kind == "n_plus_one":
+            there = asking.setdefault((finding.endpoint, line), [])
+            there += [group] if all(each is not group for each in there) else []
     for finding in writes:
         line = (finding.filename, finding.lineno)
-        flushed = selects.get((finding.endpoint, line))
-        group = flushed or groups.setdefault((finding.endpoint, finding.kind, line), [])
+        there = asking.get((finding.endpoint, line), [])
+        own = (finding.endpoint, finding.kind, line)
+        group = there[0] if len(there) == 1 else groups.setdefault(own, [])
         group.append(finding)
     return [tuple(group) for group in groups.values()]
 

@@ -91,9 +91,9 @@ class _Held:
         operation = operation_of(statement)
         several = (tree is None or isinstance(tree, TextClause)) and ";" in statement.strip("; \n")
         if isinstance(tree, _SAVEPOINTS):
-            if connection.dialect.name == "sqlite" and not _is_open(_driver_of(connection)):
-                trial.end("it sets a savepoint, which SQLite's driver commits by itself")
             self._check_transaction(trial, connection, "sets a savepoint")
+            if connection.dialect.name == "sqlite" and not _is_open(_driver_of(connection)):
+                _begin(_driver_of(connection))
         elif several or not _is_known(operation, statement, connection.dialect.name):
             trial.end(
                 f"it sends {'several statements' if several else operation or 'SQL'}, "
@@ -165,6 +165,13 @@ def _is_open(driver: Any) -> bool:
     """Tell whether SQLite's driver has a transaction open; an asynchronous one is asked inside."""
     inner = getattr(driver, "_connection", driver)
     return bool(getattr(inner, "in_transaction", False))
+
+
+def _begin(driver: Any) -> None:
+    """Begin a transaction around a savepoint, whose release would else be SQLite's commit."""
+    cursor = driver.cursor()
+    cursor.execute("BEGIN")
+    cursor.close()
 
 
 def _commits_itself(connection: Connection, driver: Any) -> bool:

@@ -28,7 +28,8 @@ Way = Callable[[], tuple[Source, Mend]]
 
 
 def ways_to_load(app: Flask, findings: Sequence[Finding]) -> Iterator[Way]:
-    """Yield the ways to mend loads of one origin, the best one first."""
+    """Yield the ways to mend loads of one origin, the best one first; what they flush goes too."""
+    findings = [each for each in findings if each.kind != "n_plus_one_write"]
     options = combined([each.cure for each in findings if isinstance(each.cure, LoaderOption)])
     yield partial(_worked_out, findings)
     if options:
