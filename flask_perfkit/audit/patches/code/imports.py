@@ -54,14 +54,33 @@ class _Adding(cst.CSTTransformer):
         if original_node not in self._added:
             return updated_node
         names = list(updated_node.names)
+        between = _between(names, updated_node.lpar)
         for name in self._added[original_node]:
-            names = _put(names, name)
+            names = _put(names, name, between)
         return updated_node.with_changes(names=names)
 
 
-def _put(aliases: list[cst.ImportAlias], name: str) -> list[cst.ImportAlias]:
+def _between(aliases: list[cst.ImportAlias], opening: cst.LeftParen | None) -> cst.Comma:
+    """Return a comma as it stands between the names: before the next one, or before a line."""
+    comma = aliases[0].comma if len(aliases) > 1 else _COMMA
+    assert isinstance(comma, cst.Comma)
+    if len(aliases) == 1 and opening is not None:
+        comma = cst.Comma(whitespace_after=opening.whitespace_after)
+        if not isinstance(comma.whitespace_after, cst.ParenthesizedWhitespace):
+            return _COMMA
+    return _with_end(comma, cst.TrailingWhitespace())
+
+
+def _with_end(comma: cst.Comma, end: cst.TrailingWhitespace) -> cst.Comma:
+    """Return a comma with another end of its line, if it has one: that holds a comment."""
+    after = comma.whitespace_after
+    if not isinstance(after, cst.ParenthesizedWhitespace):
+        return comma
+    return comma.with_changes(whitespace_after=after.with_changes(first_line=end))
+
+
+def _put(aliases: list[cst.ImportAlias], name: str, between: cst.Comma) -> list[cst.ImportAlias]:
     """Return names with one more, before the first that comes after it, on a line like theirs."""
-    between = aliases[0].comma if len(aliases) > 1 else _COMMA
     place = next(
         (
             number
@@ -73,8 +92,15 @@ def _put(aliases: list[cst.ImportAlias], name: str) -> list[cst.ImportAlias]:
     if place < len(aliases):
         return [*aliases[:place], cst.ImportAlias(cst.Name(name), comma=between), *aliases[place:]]
     *first, last = aliases
-    new = cst.ImportAlias(cst.Name(name), comma=last.comma)
-    return [*first, last.with_changes(comma=between), new]
+    after = last.comma
+    if isinstance(after, cst.Comma):
+        ended = getattr(after.whitespace_after, "first_line", cst.TrailingWhitespace())
+        last = last.with_changes(comma=_with_end(between, ended))
+        new = cst.ImportAlias(cst.Name(name), comma=_with_end(after, cst.TrailingWhitespace()))
+    else:
+        last = last.with_changes(comma=between)
+        new = cst.ImportAlias(cst.Name(name))
+    return [*first, last, new]
 
 
 def _order(name: str) -> tuple[int, str]:

@@ -66,7 +66,9 @@ class Loop:
             raise Refusal("the loop is left early, and what it walks may have no end")
 
     def _check_key(self, at: cst.CSTNode, key: cst.BaseExpression) -> None:
-        if names_in(key) & (self.names - self.targets):
+        is_statement = isinstance(self.node, cst.For)
+        inside = bound_in(self._tree, self.body) if is_statement else self.names - self.targets
+        if names_in(key) & inside:
             raise Refusal("the key is worked out inside of the loop")
         for each in self._tree.walk(key):
             if isinstance(each, cst.BaseExpression) and not isinstance(each, _SIMPLE_KEYS):

@@ -62,6 +62,8 @@ def written_out(
     for name in names:
         if bindings(tree, name, scope) != sum(_is_of(each, name) for each in gone):
             raise Refusal(f"{name} is built in several ways")
+        if name in names_in(node):
+            raise Refusal(f"{name} is given another value meanwhile")
     return node, gone
 
 

@@ -159,21 +159,6 @@ class _Marking(cst.CSTTransformer):
         return updated_node
 
 
-def calls_of(tree: ModuleTree, helper: cst.FunctionDef, lines: set[int]) -> Iterator[cst.Call]:
-    """Yield the calls of a function by its name.
-
-    :param lines: those that count; all of them where it is empty.
-    """
-    name = helper.name.value
-    for each in tree.walk():
-        if isinstance(each, cst.Call) and m.matches(each.func, m.Name(name)):
-            function = tree.function_of(each)
-            if function is not None and name in bound_in(tree, function):
-                continue
-            if not lines or tree.named_line(each) in lines:
-                yield each
-
-
 def check_names(
     tree: ModuleTree, there: ModuleTree, helper: cst.FunctionDef, names: set[str], node: cst.CSTNode
 ) -> None:

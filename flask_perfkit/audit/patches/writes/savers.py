@@ -9,12 +9,18 @@ from libcst import matchers as m
 
 from flask_perfkit.audit.patches.code.loops import innermost_loop, plain_loop
 from flask_perfkit.audit.patches.code.module import ModuleTree
-from flask_perfkit.audit.patches.code.names import bound_in, names_in
+from flask_perfkit.audit.patches.code.names import names_in
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.audit.patches.code.steps import substituted
-from flask_perfkit.audit.patches.reads.helpers import arguments_of, calls_of
+from flask_perfkit.audit.patches.reads.helpers import arguments_of, check_names
+from flask_perfkit.audit.patches.reads.uses import Use, uses_of
 from flask_perfkit.audit.patches.writes.inserts import insert_at_once, inserted
-from flask_perfkit.audit.patches.writes.units import check_turns, put_behind, turn_inside_out
+from flask_perfkit.audit.patches.writes.units import (
+    check_caught,
+    check_turns,
+    put_behind,
+    turn_inside_out,
+)
 from flask_perfkit.recording.findings import Finding
 
 _WRITES = m.SimpleStatementLine(
@@ -40,38 +46,37 @@ def save_behind(tree: ModuleTree, line: cst.CSTNode, finding: Finding) -> None:
         return
     add, write = _steps(helper, line)
     found = False
-    for call in calls_of(tree, helper, lines):
-        statement = tree.parent(tree.parent(call) or call)
-        if not isinstance(tree.parent(call), cst.Expr) or innermost_loop(tree, call) is None:
-            continue
-        _save_in_loop(tree, helper, call, statement, add, write)
-        found = True
+    for use in uses_of(tree, helper, tree, lines):
+        alone = tree.parent(use.node)
+        if isinstance(alone, cst.Expr) and innermost_loop(tree, use.node) is not None:
+            _save_in_loop(tree, helper, use, tree.parent(alone), add, write)
+            found = True
     if not found:
         raise Refusal("no loop over something known is around it in its function")
 
 
 def _save_in_loop(
-    tree: ModuleTree, helper: cst.FunctionDef, call: cst.Call, statement: Any, add: Any, write: Any
+    tree: ModuleTree, helper: cst.FunctionDef, use: Use, statement: Any, add: Any, write: Any
 ) -> None:
-    loop = plain_loop(tree, call)
-    values = arguments_of(helper, call, made=True)
+    loop = plain_loop(tree, use.node)
+    commits = "commit" in tree.code(write)
+    check_caught(tree, loop, commits=commits)
+    values = arguments_of(helper, use.call, use.receiver, made=True)
     if len(list(loop.body.body)) > 1 and list(loop.body.body)[-1] is not statement:
         raise Refusal("the write is not the last step of each turn")
-    function = tree.function_of(call)
-    own = bound_in(tree, function) if function is not None else set()
-    if (names_in(add) | names_in(write)) - values.keys() & own:
-        raise Refusal(f"{helper.name.value}() and what calls it mean different things by a name")
+    check_names(tree, tree, helper, (names_in(add) | names_in(write)) - values.keys(), use.node)
     write = write.with_changes(leading_lines=[], trailing_whitespace=cst.TrailingWhitespace())
+    there, write = substituted(tree, add, values), substituted(tree, write, values)
+    if names_in(write) & loop.names or not isinstance(use.receiver, cst.Name | None):
+        raise Refusal("each turn has a session of its own")
     if list(loop.body.body) == [statement] and m.matches(add, _ADDS_ONE):
-        session = tree.code(add.body[0].value.func.value)
-        (made,) = values.values()
-        new = inserted(tree, loop, session, made, [write])
+        adding = there.body[0].value
+        session = tree.code(adding.func.value)
+        new = inserted(tree, loop, session, adding.args[0].value, [write])
         if new is not None:
             loop.replace(lambda _: cst.FlattenSentinel(new))
             return
-    commits = "commit" in tree.code(write)
-    check_turns(tree, loop, loop.body, commits=commits, besides=frozenset({helper.name.value}))
-    there = substituted(tree, add, values)
+    check_turns(tree, loop, loop.body, commits=commits, besides=use.call)
     tree.replace(statement, lambda node: there.with_changes(leading_lines=node.leading_lines))
     behind = put_behind(loop, write)
     loop.replace(lambda node: cst.FlattenSentinel([node, behind]))
@@ -102,5 +107,6 @@ def _around_block(tree: ModuleTree, helper: cst.FunctionDef, lines: set[int]) ->
     if len(units) != 1:
         raise Refusal(f"{helper.name.value}() is called through a decorator or an object")
     loop = plain_loop(tree, units[0])
+    check_caught(tree, loop, commits=True)
     if not insert_at_once(tree, loop):
         turn_inside_out(tree, loop, units[0])

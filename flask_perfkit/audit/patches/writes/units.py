@@ -59,6 +59,21 @@ def _only_commits(tree: ModuleTree, item: cst.BaseExpression) -> bool:
     )
 
 
+def check_caught(tree: ModuleTree, loop: Loop, *, commits: bool) -> None:
+    """See to it that nobody goes on with the rows of the turns before one that fails.
+
+    :param commits: whether each turn commits, so that no rollback takes those rows back.
+    :raises Refusal: somebody may.
+    """
+    ends = m.Raise() | m.Call(m.Attribute(attr=m.Name("rollback"))) if not commits else m.Raise()
+    for each in tree.ancestors(loop.node):
+        if isinstance(each, cst.FunctionDef):
+            break
+        handlers = each.handlers if isinstance(each, cst.Try | cst.TryStar) else ()
+        if not all(m.findall(handler, ends) for handler in handlers):
+            raise Refusal("a turn may fail, and the rows of the turns before it are kept")
+
+
 def move_behind(tree: ModuleTree, loop: Loop, line: cst.SimpleStatementLine) -> None:
     """Flush or commit once, behind the loop.
 
@@ -117,12 +132,12 @@ def check_turns(
     body: cst.CSTNode,
     *,
     commits: bool,
-    besides: frozenset[str] = frozenset(),
+    besides: cst.Call | None = None,
 ) -> None:
     """See to it that no turn needs what another one has written before it.
 
     :param body: what each turn does.
-    :param besides: functions that are known to do no more than to write.
+    :param besides: a call that is known to do no more than to write.
 
     :raises Refusal: one may.
     """
@@ -132,11 +147,7 @@ def check_turns(
         target = each.target if isinstance(each, cst.AssignTarget) else None
         if isinstance(target, cst.Attribute) and _may_be_unique(tree, loop, target):
             raise Refusal(f".{target.attr.value} is unique: the order of writes may count")
-        if (
-            commits
-            and isinstance(each, cst.Call)
-            and not m.matches(each.func, m.Name(m.MatchIfTrue(besides.__contains__)))
-        ):
+        if commits and isinstance(each, cst.Call) and each is not besides:
             _check_stays_inside(tree, loop, each)
     called = {
         each.func.attr.value

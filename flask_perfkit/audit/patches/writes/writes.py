@@ -12,10 +12,11 @@ from flask_perfkit.audit.patches.writes.bulk import execute_once, take_place
 from flask_perfkit.audit.patches.writes.changes import queried
 from flask_perfkit.audit.patches.writes.inserts import insert_at_once
 from flask_perfkit.audit.patches.writes.savers import save_behind
-from flask_perfkit.audit.patches.writes.units import move_behind, turn_inside_out
+from flask_perfkit.audit.patches.writes.units import check_caught, move_behind, turn_inside_out
 from flask_perfkit.recording.findings import Finding
 
 _FLUSHES = m.Call(func=m.Attribute(attr=m.Name("flush") | m.Name("commit")), args=[])
+_COMMITS = m.With() | m.Attribute(attr=m.Name("commit"))
 _EXECUTES = m.Call(func=m.Attribute(attr=m.Name("execute")))
 _QUERIES = m.Call(func=m.Attribute(attr=m.Name("update") | m.Name("delete")))
 
@@ -30,6 +31,7 @@ def write_at_once(tree: ModuleTree, lineno: int, finding: Finding) -> None:
         save_behind(tree, line, finding)
         return
     loop = plain_loop(tree, line)
+    check_caught(tree, loop, commits=bool(m.findall(loop.node, _COMMITS)))
     if insert_at_once(tree, loop):
         return
     if isinstance(line, cst.With):
