@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import CodeType, FunctionType
 from typing import Any
 
 import libcst as cst
+from libcst import matchers as m
 from flask import g
 
 from flask_perfkit.audit.patches.code.module import ModuleTree
@@ -22,7 +24,10 @@ WRITES = {
     *("exec_driver_sql", "run_sync"),
 }
 _ASKS = {"execute", "scalar", "scalars", "stream", "stream_scalars"}
-_CHANGES = {"append", "extend", "insert", "pop", "remove", "clear", "popleft", "appendleft", "sort"}
+_CHANGES = {
+    *("append", "extend", "insert", "pop", "remove", "clear", "popleft", "appendleft", "sort"),
+    *("update", "setdefault", "popitem"),
+}
 _PLAIN = (cst.List, cst.Set, cst.Dict, cst.ListComp, cst.SetComp, cst.DictComp)
 _COLLECTIONS = {"list", "set", "dict", "defaultdict", "Counter", "OrderedDict", "deque"}
 _DEPTH = 4
@@ -31,19 +36,19 @@ _DEPTH = 4
 def check_only_reads(
     tree: ModuleTree,
     body: cst.CSTNode,
-    asked: cst.CSTNode | None,
+    gone: Sequence[cst.CSTNode],
     *,
     besides: frozenset[str],
     told_by: frozenset[str] | None,
 ) -> None:
     """See to it that a loop's body does not write what it reads.
 
-    :param asked: the part of it that a patch replaces, which is known to read.
+    :param gone: the parts of it that a patch replaces, or has seen to.
     :param besides: tables that it may add rows to all the same.
     :param told_by: the attributes that tell which rows are read; others may change. None if all do.
     :raises Refusal: it may write what it reads.
     """
-    inside = {id(each) for each in tree.walk(asked)} if asked is not None else set()
+    inside = {id(each) for node in gone for each in tree.walk(node)}
     for each in tree.walk(body):
         if isinstance(each, cst.Call) and id(each) not in inside:
             _check_call(tree, each, besides)
@@ -51,6 +56,22 @@ def check_only_reads(
             _check_change(tree, each.target, told_by)
         elif isinstance(each, cst.Try) and told_by is not None:
             told_by = None  # a change is written later than it was, and may fail there
+
+
+def changed_in(tree: ModuleTree, body: cst.CSTNode) -> set[str]:
+    """Return the variables whose objects a loop changes a part of, as ``row["name"] = …`` does."""
+    found = set()
+    for each in tree.walk(body):
+        changed: Any = None
+        if isinstance(each, cst.AssignTarget | cst.AugAssign | cst.AnnAssign | cst.Del):
+            changed = each.target
+        elif m.matches(each, m.Call(m.Attribute(attr=m.Name(m.MatchIfTrue(_CHANGES.__contains__))))):
+            changed = each
+        while isinstance(changed, cst.Subscript | cst.Attribute | cst.Call):
+            changed = changed.func if isinstance(changed, cst.Call) else changed.value
+            if isinstance(changed, cst.Name):
+                found.add(changed.value)
+    return found
 
 
 def check_not_changed(tree: ModuleTree, body: cst.CSTNode, walked: cst.BaseExpression) -> None:

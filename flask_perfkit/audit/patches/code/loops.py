@@ -10,7 +10,11 @@ import libcst as cst
 from libcst import matchers as m
 from sqlalchemy.orm import Session
 
-from flask_perfkit.audit.patches.code.effects import check_not_changed, check_only_reads
+from flask_perfkit.audit.patches.code.effects import (
+    changed_in,
+    check_not_changed,
+    check_only_reads,
+)
 from flask_perfkit.audit.patches.code.module import ModuleTree
 from flask_perfkit.audit.patches.code.names import (
     bound_in,
@@ -68,7 +72,7 @@ class Loop:
     def _check_key(self, at: cst.CSTNode, key: cst.BaseExpression) -> None:
         is_statement = isinstance(self.node, cst.For)
         inside = bound_in(self._tree, self.body) if is_statement else self.names - self.targets
-        if names_in(key) & inside:
+        if names_in(key) & (inside | changed_in(self._tree, self.body)):
             raise Refusal("the key is worked out inside of the loop")
         for each in self._tree.walk(key):
             if isinstance(each, cst.BaseExpression) and not isinstance(each, _SIMPLE_KEYS):
@@ -81,7 +85,7 @@ class Loop:
 
     def check_reads(
         self,
-        asked: cst.CSTNode,
+        gone: Sequence[cst.CSTNode],
         besides: frozenset[str] = frozenset(),
         told_by: frozenset[str] | None = None,
         *,
@@ -89,7 +93,7 @@ class Loop:
     ) -> None:
         """See to it that the loop does not write what it reads.
 
-        :param asked: the part of it that a patch replaces.
+        :param gone: the parts of it that a patch replaces, or has seen to.
         :param besides: tables that it may add rows to.
         :param told_by: the attributes that tell which rows are read, if others may change.
         :param session: the code of what reads them.
@@ -99,7 +103,7 @@ class Loop:
         for each in self._tree.walk(function) if function is not None else ():
             if isinstance(each, cst.Yield) and self._tree.function_of(each) is function:
                 self._check_own(session)
-        check_only_reads(self._tree, self.body, asked, besides=besides, told_by=told_by)
+        check_only_reads(self._tree, self.body, gone, besides=besides, told_by=told_by)
         check_not_changed(self._tree, self.body, self.node.iter)
 
     def _check_own(self, session: str) -> None:

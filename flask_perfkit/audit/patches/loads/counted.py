@@ -38,7 +38,7 @@ def work_out(tree: ModuleTree, findings: Sequence[Finding]) -> None:
     relationship: Any = loop.walked.model.relationships.get(node.attr.value)
     local, remote, target = _plain(relationship)
     tree.need([(target.__module__, target.__name__)])
-    check_only_reads(tree, _whole(loop), None, besides=frozenset(), told_by=None)
+    check_only_reads(tree, _whole(loop), (), besides=frozenset(), told_by=None)
     session, awaits = session_of(tree, loop)
     if awaits:
         raise Refusal("the collection is loaded with await")

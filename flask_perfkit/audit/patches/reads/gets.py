@@ -194,18 +194,18 @@ def _check_writes(tree: ModuleTree, got: Got, loop: Any) -> None:
     if got.method == "merge":
         if any(may_be_unique(name, got.mapper) for name in got.written):
             raise Refusal("a unique column is written: the order may count")
-        loop.check_reads(got.call, session=got.session)
+        loop.check_reads([got.call], session=got.session)
         return
     deleting: Any = tree.parent(tree.parent(got.call) or got.call)
     is_deleted = isinstance(deleting, cst.Call) and (
         isinstance(deleting.func, cst.Attribute) and deleting.func.attr.value == "delete"
     )
     if not is_deleted:
-        loop.check_reads(got.call, told_by=frozenset(got.columns), session=got.session)
+        loop.check_reads([got.call], told_by=frozenset(got.columns), session=got.session)
         return
     if not all(loop.walked.are_distinct(key) for key in got.keys) or _reaches_itself(got.mapper):
         raise Refusal("a row that is deleted may be asked for again")
-    loop.check_reads(deleting, session=got.session)
+    loop.check_reads([deleting], session=got.session)
 
 
 def _reaches_itself(mapper: Any) -> bool:

@@ -17,6 +17,7 @@ from flask_perfkit.audit.patches.reads.asked import Asked
 from flask_perfkit.audit.patches.reads.asking import asked_at
 from flask_perfkit.audit.patches.reads.batches import answer_of
 from flask_perfkit.audit.patches.reads.children import of_children
+from flask_perfkit.audit.patches.reads.creations import Creation, creation_in
 from flask_perfkit.audit.patches.reads.gets import (
     Got,
     asked_by,
@@ -80,11 +81,16 @@ def prefetch_at(tree: ModuleTree, place: Place) -> None:
         raise Refusal("each turn has a session of its own")
     split = keyed(tree, asked, loop)
     loop.check_keys(place.node, [key.value for key in split.keys])
+    creation = creation_in(tree, place, asked, split, loop)
+    if creation is not None and creation.variable is None:
+        asked = replace(asked, node=creation.tested, use="exists")
+        place = replace(place, node=creation.tested, asked=asked)
     answer = answer_of(tree, asked, split, loop.new_name)
-    loop.check_reads(place.node, answer.leaves_alone, answer.told_by, session=asked.session)
+    gone = [place.node] if creation is None else [place.node, *creation.writes]
+    loop.check_reads(gone, answer.leaves_alone, answer.told_by, session=asked.session)
     if "with_for_update" in asked.names and loop.is_left_early():
         raise Refusal("rows would be locked that the loop never comes to")
-    _put(tree, place, loop, asked, split, answer)
+    _put(tree, place, loop, asked, split, answer, creation)
 
 
 def _in_turn(tree: ModuleTree, place: Place, loop: Loop) -> Asked:
@@ -103,7 +109,13 @@ def _in_turn(tree: ModuleTree, place: Place, loop: Loop) -> Asked:
 
 
 def _put(
-    tree: ModuleTree, place: Place, loop: Loop, asked: Asked, split: Keyed, answer: Answer
+    tree: ModuleTree,
+    place: Place,
+    loop: Loop,
+    asked: Asked,
+    split: Keyed,
+    answer: Answer,
+    creation: Creation | None,
 ) -> None:
     if answer.imports:
         tree.need(answer.imports)
@@ -117,6 +129,11 @@ def _put(
         found = answer.found(name, key)
         found = _listed(tree, place, found) if answer.is_list else found
         expression = place.around(tree, cst.parse_expression(found))
+    if creation is not None:
+        kept = cst.parse_statement(creation.kept(name, key))
+        tree.replace(creation.line, lambda node: cst.FlattenSentinel([node, kept]))
+        if creation.variable is None:
+            expression = cst.parse_expression(f"{key} not in {name}")
     if not isinstance(tree.parent(place.node), _TAKES_ALL):
         expression = bracketed(expression)
     tree.replace(place.node, lambda _: expression)
