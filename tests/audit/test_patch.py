@@ -162,7 +162,7 @@ def test_a_helper_of_several_views_gets_a_parameter(app: Flask, written: Any) ->
     for n in range(1, 11):
         names.append(db.session.get(User, n + len(names) - len(names)).name)
     return names""",
-            "the key is worked out by calls",
+            "the key is worked out inside of the loop",
         ),
         (
             """names = []
@@ -182,7 +182,7 @@ def test_a_helper_of_several_views_gets_a_parameter(app: Flask, written: Any) ->
             "no loop over something known is around it in its function",
         ),
     ],
-    ids=["other values", "other response", "key by calls", "changes objects", "while"],
+    ids=["other values", "other response", "key of the loop", "changes objects", "while"],
 )
 def test_what_is_not_sure_is_not_offered(app: Flask, written: Any, body: str, reason: str) -> None:
     module = written(f"def view():\n    {body}\n")

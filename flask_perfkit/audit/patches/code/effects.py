@@ -7,8 +7,8 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import libcst as cst
-from libcst import matchers as m
 from flask import g
+from libcst import matchers as m
 
 from flask_perfkit.audit.patches.code.module import ModuleTree
 from flask_perfkit.audit.patches.code.names import given_once, value_of
@@ -65,7 +65,9 @@ def changed_in(tree: ModuleTree, body: cst.CSTNode) -> set[str]:
         changed: Any = None
         if isinstance(each, cst.AssignTarget | cst.AugAssign | cst.AnnAssign | cst.Del):
             changed = each.target
-        elif m.matches(each, m.Call(m.Attribute(attr=m.Name(m.MatchIfTrue(_CHANGES.__contains__))))):
+        elif m.matches(
+            each, m.Call(m.Attribute(attr=m.Name(m.MatchIfTrue(_CHANGES.__contains__))))
+        ):
             changed = each
         while isinstance(changed, cst.Subscript | cst.Attribute | cst.Call):
             changed = changed.func if isinstance(changed, cst.Call) else changed.value

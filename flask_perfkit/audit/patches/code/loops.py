@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any, cast
 
 import libcst as cst
@@ -30,6 +31,8 @@ _SIMPLE_KEYS = (
     *(cst.Name, cst.Attribute, cst.BinaryOperation, cst.Integer, cst.SimpleString, cst.Tuple),
     *(cst.FormattedString, cst.FormattedStringText, cst.FormattedStringExpression, cst.Subscript),
 )
+_MAKES_KEYS = {"str", "int"}
+_OF_TEXT = {"strip", "lstrip", "rstrip", "lower", "upper", "title", "replace"}
 _CONDITIONAL = (cst.If, cst.IfExp, cst.BooleanOperation, cst.Try, cst.While, cst.Match)
 _LISTS = m.Call(func=m.Attribute(attr=m.Name("all")), args=[]) | m.ListComp() | m.List()
 _LEAVES = cst.Break | cst.Continue | cst.Return | cst.Yield | cst.Try | cst.TryStar
@@ -74,14 +77,40 @@ class Loop:
         inside = bound_in(self._tree, self.body) if is_statement else self.names - self.targets
         if names_in(key) & (inside | changed_in(self._tree, self.body)):
             raise Refusal("the key is worked out inside of the loop")
+        calls = [each for each in self._tree.walk(key) if isinstance(each, cst.Call)]
+        for call in calls:
+            self._check_call(at, call)
+        methods = {call.func for call in calls}
         for each in self._tree.walk(key):
+            if isinstance(each, cst.Call) or each in methods:
+                continue
             if isinstance(each, cst.BaseExpression) and not isinstance(each, _SIMPLE_KEYS):
-                raise Refusal("the key is worked out by calls")
+                raise Refusal("the key is worked out in a way of its own")
             if isinstance(each, cst.Attribute) and not isinstance(each.value, cst.Name):
                 raise Refusal("the key is an attribute of an attribute, which may not be there")
             may_be_missing = isinstance(each, cst.Attribute | cst.Subscript)
             if may_be_missing and self._is_conditional(at) and self.walked.model is None:
                 raise Refusal("only some turns ask, and the others may have no key")
+
+    def _check_call(self, at: cst.CSTNode, call: cst.Call) -> None:
+        """See to it that a call gives the same before the loop, and that no one minds if it fails.
+
+        :raises Refusal: it may not, or somebody may.
+        """
+        func = call.func
+        is_plain = False
+        if isinstance(func, cst.Name):
+            is_plain = self._tree.is_builtin(func) and func.value in _MAKES_KEYS
+        elif isinstance(func, cst.Attribute):
+            name = func.attr.value
+            is_plain = name in _OF_TEXT and not self._tree.methods[name]
+        known = [value_of(self._tree, each, self.function) for each in self._tree.walk(func)]
+        if not is_plain or any(type(each).__module__.startswith("sqlalchemy") for each in known):
+            raise Refusal("the key is worked out by calls")
+        if self._is_conditional(at) or any(
+            isinstance(each, cst.Try | cst.TryStar) for each in self._tree.ancestors(at)
+        ):
+            raise Refusal("the key is worked out by what may fail, and not in each turn")
 
     def check_reads(
         self,
@@ -179,12 +208,16 @@ class Loop:
 
     def _is_conditional(self, at: cst.CSTNode) -> bool:
         """Tell whether something is not reached in each turn."""
+        below = at
         for each in self._tree.ancestors(at):
             if each is self.body:
                 break
-            if isinstance(each, _CONDITIONAL):
+            is_test = isinstance(each, cst.If | cst.IfExp) and each.test is below
+            if isinstance(each, _CONDITIONAL) and not is_test:
                 return True
-        return any(isinstance(each, cst.Continue) for each in self._tree.walk(self.body))
+            below = each
+        before = takewhile(lambda each: each is not at, self._tree.walk(self.body))
+        return any(isinstance(each, cst.Continue) for each in before)
 
     def new_name(self, wish: str) -> str:
         """Return a name that nothing in the module has."""

@@ -16,12 +16,16 @@ from flask_perfkit.audit.patches.reads.queries import queried_by
 from flask_perfkit.audit.patches.reads.sent import sent_by
 
 _SENDS = {"scalar", "scalars", "execute"}
-_ENDS = {"all", "first", "one", "one_or_none", "count", "scalar"}
+_ENDS = {
+    *("all", "first", "one", "one_or_none", "count", "scalar", "first_or_404", "one_or_404"),
+}
 _CALLED = m.Call(m.Attribute(attr=m.Name(m.MatchIfTrue({*_SENDS, *_ENDS}.__contains__))))
 _OF_QUERIES = {
     "all": "rows",
     "first": "value",
     "one": "certain value",
+    "first_or_404": "certain value",
+    "one_or_404": "certain value",
     "one_or_none": "only value",
     "scalar": "only value",
     "count": "count",

@@ -1,4 +1,4 @@
-"""Rows that a turn adds where it finds none: what later turns find, where all is asked for before."""
+"""Rows that a turn adds where it finds none, which later turns find."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ADDS = m.SimpleStatementLine(
     [m.Expr(m.Call(m.Attribute(attr=m.Name("add")), [m.Arg(m.Name() | m.Call(), keyword=None)]))]
 )
 _FLUSHES = m.SimpleStatementLine([m.Expr(m.Call(m.Attribute(attr=m.Name("flush")), []))])
-_GIVES = m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())], m.Call())])
+_GOES_ON = m.SimpleStatementLine([m.Continue()])
 _TAKES = m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])])
 _WITHOUT_FLUSH = m.Attribute(attr=m.Name("no_autoflush") | m.Name("autoflush"))
 _COMMITS = m.Attribute(attr=m.Name("commit") | m.Name("flush"))
@@ -32,19 +32,33 @@ _COMMITS = m.Attribute(attr=m.Name("commit") | m.Name("flush"))
 class Creation(NamedTuple):
     """What a turn adds where it finds nothing.
 
-    ``tested`` is the expression that says that nothing was found. ``writes`` are the calls that add
-    a row and maybe flush it, ``line`` the last of their lines; ``variable`` is what was found or is
-    added, None where nobody asks for it.
+    ``tested`` is the expression that says whether anything was found, ``says_nothing`` whether it
+    is true where not. ``writes`` are the calls that add a row and maybe flush it, ``line`` the last
+    of their lines; ``variable`` is what was found or is added, None where nobody asks for it.
     """
 
     tested: cst.BaseExpression
+    says_nothing: bool
     line: cst.SimpleStatementLine
     writes: Sequence[cst.Call]
     variable: str | None
 
+    def test(self, name: str, key: str) -> str:
+        """Return the code of the test, where the keys are those of all rows."""
+        return f"{key} not in {name}" if self.says_nothing else f"{key} in {name}"
+
     def kept(self, name: str, key: str) -> str:
         """Return the code that lets later turns find what was added."""
         return f"{name}.add({key})" if self.variable is None else f"{name}[{key}] = {self.variable}"
+
+
+class _Branch(NamedTuple):
+    """What follows where nothing was found: ``lines``, after a statement with a test."""
+
+    statement: cst.If
+    says_nothing: bool
+    lines: Sequence[Any]
+    variable: str | None
 
 
 def creation_in(
@@ -54,59 +68,67 @@ def creation_in(
 
     :raises Refusal: it is not sure that later turns find the same as before.
     """
-    found = _branch(tree, place) if place.is_bare and isinstance(loop.node, cst.For) else None
-    if found is None:
+    branch = _branch(tree, place) if place.is_bare and isinstance(loop.node, cst.For) else None
+    adding = [each for each in branch.lines if m.matches(each, _ADDS)] if branch else []
+    if branch is None or len(adding) != 1:
         return None
-    test, branch, variable = found
-    lines: list[Any] = list(cst.ensure_type(branch.body, cst.IndentedBlock).body)
-    last = lines[-1]
-    flushes = [lines.pop().body[0].value] if len(lines) > 1 and m.matches(last, _FLUSHES) else []
-    if len(lines) != (1 if variable is None else 2) or not m.matches(lines[-1], _ADDS):
+    line = adding[0]
+    adds = line.body[0].value
+    made, name = _made(branch, adds.args[0].value)
+    mapper = mapper_in(tree, made.func, loop.function) if made is not None else None
+    if made is None or mapper is None or (branch.variable and name != branch.variable):
         return None
-    adds = lines[-1].body[0].value
-    made = adds.args[0].value
-    if variable is not None:
-        if not m.matches(lines[0], _GIVES) or not m.matches(made, m.Name(variable)):
-            return None
-        if lines[0].body[0].targets[0].target.value != variable:
-            return None
-        made = lines[0].body[0].value
-    mapper = mapper_in(tree, made.func, loop.function) if isinstance(made, cst.Call) else None
-    if mapper is None or {key.column.table for key in split.keys} != {mapper.local_table}:
+    if {key.column.table for key in split.keys} != {mapper.local_table}:
         return None
-    creation = Creation(test, last, [adds, *flushes], variable)
-    _check_found(tree, asked, split, mapper, variable)
-    _check_made(tree, mapper, made, split, branch, loop)
+    writes = [adds]
+    following = branch.lines[branch.lines.index(line) + 1 :]
+    if following and m.matches(following[0], _FLUSHES):
+        line = following[0]
+        writes.append(line.body[0].value)
+    creation = Creation(branch.statement.test, branch.says_nothing, line, writes, branch.variable)
+    _check_found(tree, asked, split, mapper, branch.variable)
+    _check_made(tree, mapper, made, split, branch.statement, loop)
     _check_flushed(tree, adds.func.value, asked, mapper, loop)
-    if variable is not None and not flushes:
-        _check_uses(tree, creation, made, loop)
+    if name is not None and len(writes) == 1:
+        _check_uses(tree, name, creation, made, loop)
     return creation
 
 
-def _branch(tree: ModuleTree, place: Place) -> tuple[cst.BaseExpression, cst.If, str | None] | None:
-    """Return the test that nothing was found, what follows, and what the answer is called."""
+def _made(branch: _Branch, added: cst.BaseExpression) -> tuple[cst.Call | None, str | None]:
+    """Return the call that makes what is added, and the variable that it is given to."""
+    if isinstance(added, cst.Call):
+        return added, None
+    name = cst.ensure_type(added, cst.Name).value
+    gives = m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name(name))], m.Call())])
+    given = [each for each in branch.lines if m.matches(each, gives)]
+    return (given[0].body[0].value if len(given) == 1 else None), name
+
+
+def _branch(tree: ModuleTree, place: Place) -> _Branch | None:
+    """Return what follows where an answer is tested, and is none."""
     statement = statement_of(tree, place.node)
-    if isinstance(statement, cst.If):
-        is_tested = _says_nothing(statement.test, lambda node: node is place.node)
-        return (statement.test, statement, None) if is_tested else None
-    above = tree.parent(place.node)
-    if not isinstance(above, cst.Assign) or not m.matches(statement, _TAKES):
-        return None
-    variable = cst.ensure_type(above.targets[0].target, cst.Name).value
     block: Any = tree.parent(statement)
     following = list(block.body)[list(block.body).index(statement) + 1 :]
-    if following and isinstance(following[0], cst.If):
-        test = following[0].test
-        if _says_nothing(test, lambda node: m.matches(node, m.Name(variable))):
-            return test, following[0], variable
+    variable: str | None = None
+    answer: Any = m.MatchIfTrue(lambda node: node is place.node)
+    above = tree.parent(place.node)
+    if isinstance(above, cst.Assign) and m.matches(statement, _TAKES) and following:
+        variable = cst.ensure_type(above.targets[0].target, cst.Name).value
+        statement, *following = following
+        answer = m.Name(variable)
+    if not isinstance(statement, cst.If):
+        return None
+    body = list(cst.ensure_type(statement.body, cst.IndentedBlock).body)
+    if m.matches(statement.test, m.UnaryOperation(m.Not(), answer) | _compared(answer, m.Is())):
+        return _Branch(statement, True, body, variable)
+    is_found = m.matches(statement.test, answer | _compared(answer, m.IsNot()))
+    if is_found and statement.orelse is None and m.matches(body[-1], _GOES_ON):
+        return _Branch(statement, False, following, variable)
     return None
 
 
-def _says_nothing(test: cst.BaseExpression, is_answer: Any) -> bool:
-    """Tell whether a test is ``not answer`` or ``answer is None``."""
-    answer = m.MatchIfTrue(is_answer)
-    is_none = m.Comparison(answer, [m.ComparisonTarget(m.Is(), m.Name("None"))])
-    return m.matches(test, m.UnaryOperation(m.Not(), answer) | is_none)
+def _compared(answer: Any, operator: Any) -> Any:
+    return m.Comparison(answer, [m.ComparisonTarget(operator, m.Name("None"))])
 
 
 def _check_found(
@@ -164,20 +186,23 @@ def _given(made: cst.Call) -> dict[str, cst.BaseExpression]:
     return {each.keyword.value: each.value for each in made.args if each.keyword is not None}
 
 
-def _check_uses(tree: ModuleTree, creation: Creation, made: cst.Call, loop: Loop) -> None:
+def _check_uses(
+    tree: ModuleTree, name: str, creation: Creation, made: cst.Call, loop: Loop
+) -> None:
     """See to it that nobody reads of a new object what only its flush gives it."""
-    variable = creation.variable
     known = {id(each) for node in (creation.tested, *creation.writes) for each in tree.walk(node)}
     for each in tree.walk(loop.function):
-        if not isinstance(each, cst.Name) or each.value != variable or id(each) in known:
+        if not isinstance(each, cst.Name) or each.value != name or id(each) in known:
             continue
         above = tree.parent(each)
         if not tree.is_variable(each) or isinstance(above, cst.AssignTarget):
             continue
-        if isinstance(above, cst.Attribute) and above.attr.value in _given(made):
+        if isinstance(above, cst.Attribute) and (
+            above.attr.value in _given(made) or isinstance(tree.parent(above), cst.AssignTarget)
+        ):
             continue
         if not isinstance(above, cst.Arg) or not _relates(tree, above, loop):
-            raise Refusal(f"{variable} may be read before it is flushed")
+            raise Refusal(f"{name} may be read before it is flushed")
 
 
 def _relates(tree: ModuleTree, argument: cst.Arg, loop: Loop) -> bool:

@@ -138,7 +138,8 @@ def _got(tree: ModuleTree, call: cst.Call) -> Got | None:
     if name == "merge" and len(call.args) == 1 == len(places):
         return _merged(tree, call, places[0].value, function)
     model: cst.BaseExpression
-    if name == "get" and len(call.args) == 1 and isinstance(owner, cst.Attribute):
+    of_query = name in ("get", "get_or_404") and isinstance(owner, cst.Attribute)
+    if of_query and isinstance(owner, cst.Attribute) and len(call.args) == 1 == len(places):
         if owner.attr.value != "query":
             return None
         own = getattr(value_of(tree, call.func, function), "__func__", None)

@@ -133,7 +133,7 @@ def _put(
         kept = cst.parse_statement(creation.kept(name, key))
         tree.replace(creation.line, lambda node: cst.FlattenSentinel([node, kept]))
         if creation.variable is None:
-            expression = cst.parse_expression(f"{key} not in {name}")
+            expression = cst.parse_expression(creation.test(name, key))
     if not isinstance(tree.parent(place.node), _TAKES_ALL):
         expression = bracketed(expression)
     tree.replace(place.node, lambda _: expression)

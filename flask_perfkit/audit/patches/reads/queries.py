@@ -27,17 +27,17 @@ def queried_by(
     if function is not None:
         query, gone = written_out(tree, ended, call, tree.block_of(call))
         gone = gone if are_only_for(tree, gone, ended, tree.block_of(call)) else []
-    begin, steps = chain_of(query, _is_query)
+    begin, steps = chain_of(query, begins_query)
     if is_collection(begin) and {step.name for step in steps} <= _OF_COLLECTIONS:
         children = cst.ensure_type(begin, cst.Attribute)
         return Asked(*(call, function, "", "", (), steps, use), gone=tuple(gone), children=children)
-    if not _is_query(begin):
+    if not begins_query(begin):
         return None
     root, session, code = _begun(tree, begin)
     asked = Asked(call, function, session, code, root, steps, use, gone=tuple(gone))
     if not steps and use == "only value" and len(root) == 1:
-        inner, within = chain_of(root[0].value, _is_query)
-        if _is_query(inner) and within and within[-1] == ("exists", ()):
+        inner, within = chain_of(root[0].value, begins_query)
+        if begins_query(inner) and within and within[-1] == ("exists", ()):
             root, session, code = _begun(tree, inner)
             return replace(
                 asked, session=session, query=code, root=root, steps=within[:-1], use="exists"
@@ -47,10 +47,10 @@ def queried_by(
 
 def is_collection(node: cst.BaseExpression) -> bool:
     """Tell whether an expression may be the collection of a parent, as ``user.posts``."""
-    return m.matches(node, m.Attribute(m.Name())) and not _is_query(node)
+    return m.matches(node, m.Attribute(m.Name())) and not begins_query(node)
 
 
-def _is_query(node: cst.BaseExpression) -> bool:
+def begins_query(node: cst.BaseExpression) -> bool:
     """Tell whether an expression begins a legacy query, as ``User.query`` does."""
     if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute):
         return node.func.attr.value == "query"

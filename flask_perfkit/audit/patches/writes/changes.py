@@ -14,6 +14,7 @@ from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.audit.patches.code.steps import Step, chain_of
 from flask_perfkit.audit.patches.reads.asked import Asked
 from flask_perfkit.audit.patches.reads.keys import Keyed, keyed
+from flask_perfkit.audit.patches.reads.queries import begins_query
 from flask_perfkit.audit.patches.writes.updates import Pair, by_case
 
 
@@ -27,11 +28,13 @@ def queried(
     if list(loop.body.body) != [line]:
         raise Refusal("each turn does more than to send the statement")
     end = cst.ensure_type(call.func, cst.Attribute)
-    begin, steps = chain_of(end.value, lambda each: tree.code(each).endswith(".query"))
+    begin, steps = chain_of(end.value, begins_query)
     if any(step.name not in ("filter", "filter_by") for step in steps):
         raise Refusal("the query has more to say than its rows")
     model = begin.value if isinstance(begin, cst.Attribute) else None
-    if model is None or not tree.code(begin).endswith(".query"):
+    if isinstance(begin, cst.Call) and len(begin.args) == 1:
+        model = begin.args[0].value
+    if model is None or not begins_query(begin) or names_in(begin) & loop.names:
         raise Refusal("it cannot be told which model the query is about")
     split = _keys_of(tree, loop, [cst.Arg(model)], steps, tree.code(begin))
 

@@ -22,6 +22,9 @@ _UNITS = m.Call(
 _MANAGED = contextmanager(iter).__code__
 _COMMITS = m.Attribute(attr=m.Name("commit"))
 _FAILS = (cst.Raise, cst.Assert)
+_MAY_FAIL = {"int", "float", "next"}
+_FINDS = {"get", "get_one", "first", "one", "scalar_one", "one_or_none", "scalar", "pop"}
+_WOULD_GO = "a turn may fail, and what the turns before it have committed would go"
 _OF_SESSIONS = {"add", "add_all", "delete", "flush", "commit"}
 
 
@@ -143,7 +146,7 @@ def check_turns(
     """
     for each in tree.walk(body):
         if commits and isinstance(each, _FAILS):
-            raise Refusal("a turn may fail, and what the turns before it have committed would go")
+            raise Refusal(_WOULD_GO)
         target = each.target if isinstance(each, cst.AssignTarget) else None
         if isinstance(target, cst.Attribute) and _may_be_unique(tree, loop, target):
             raise Refusal(f".{target.attr.value} is unique: the order of writes may count")
@@ -176,12 +179,16 @@ def _check_stays_inside(tree: ModuleTree, loop: Loop, call: cst.Call) -> None:
         is_model = isinstance(value, type) and hasattr(value, "__mapper__")
         if not is_model and not tree.is_builtin(call.func):
             raise Refusal(f"{call.func.value}() may do what a commit before it was meant for")
+        if not is_model and call.func.value in _MAY_FAIL:
+            raise Refusal(_WOULD_GO)
     elif isinstance(call.func, cst.Attribute):
         name = call.func.attr.value
+        if name in _FINDS and not m.matches(call, m.Call(args=[m.Arg(m.SimpleString())])):
+            raise Refusal(_WOULD_GO)
         if name not in _OF_SESSIONS and tree.methods[name]:
             raise Refusal(f".{name}() may do what a commit before it was meant for")
         if name.startswith("abort") or name.endswith("_or_404"):
-            raise Refusal("a turn may fail, and what the turns before it have committed would go")
+            raise Refusal(_WOULD_GO)
 
 
 def _is_carried(tree: ModuleTree, loop: Loop, name: str) -> bool:

@@ -18,6 +18,7 @@ from flask_perfkit.recording.findings import Finding
 _FLUSHES = m.Call(func=m.Attribute(attr=m.Name("flush") | m.Name("commit")), args=[])
 _COMMITS = m.With() | m.Attribute(attr=m.Name("commit"))
 _EXECUTES = m.Call(func=m.Attribute(attr=m.Name("execute")))
+_OF_QUERY = m.Attribute(attr=m.Name("query"))
 _QUERIES = m.Call(func=m.Attribute(attr=m.Name("update") | m.Name("delete")))
 
 
@@ -47,7 +48,7 @@ def write_at_once(tree: ModuleTree, lineno: int, finding: Finding) -> None:
             move_behind(tree, loop, line)
     elif call is not None and m.matches(call, _EXECUTES):
         execute_once(tree, loop, line, call)
-    elif call is not None and m.matches(call, _QUERIES) and ".query" in tree.code(call.func):
+    elif call is not None and m.matches(call, _QUERIES) and m.findall(call.func, _OF_QUERY):
         take_place(loop, queried(tree, loop, line, call), [line])
     else:
         raise Refusal("there is no rewrite that is sure to keep what the code does")
