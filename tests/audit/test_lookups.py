@@ -203,6 +203,47 @@ READS = {
         """,
         2,
     ),
+    "rows that are added where there are none": (
+        """
+            for row in [{'team': f' Team {k * 2} '} for k in ks]:
+                name = row['team'].strip().lower()
+                team = Team.query.filter_by(name=name).first()
+                if team is None:
+                    team = Team(name=name)
+                    db.session.add(team)
+                team.captain_id = 5
+            db.session.commit()
+            return 'done'
+        """,
+        4,
+    ),
+    "a key that may be NULL": (
+        """
+            out = []
+            for team in Team.query.all():
+                goals = select(func.count(Goal.id)).where(Goal.player_id == team.captain_id)
+                out.append(db.session.scalar(goals))
+            return jsonify(out)
+        """,
+        6,
+    ),
+    "a key that may be NULL, and the next turn": (
+        """
+            known = []
+            for nick in [f'nick {k % 5}' if k != 3 else None for k in ks]:
+                if Player.query.filter_by(nick=nick).first():
+                    known.append(nick)
+                    continue
+                db.session.add(Player(team_id=1, name='new', nick=nick))
+            db.session.commit()
+            return jsonify(known)
+        """,
+        3,
+    ),
+    "first_or_404 fails at the same row": (
+        "return jsonify([Team.query.filter_by(id=k).first_or_404().name for k in ks])",
+        1,
+    ),
 }
 
 
@@ -290,16 +331,6 @@ def test_what_a_helper_that_does_more_looks_up_is_there_before_the_loop(tmp_path
         ),
         (
             """
-                out = []
-                for team in Team.query.all():
-                    goals = select(func.count(Goal.id)).where(Goal.player_id == team.captain_id)
-                    out.append(db.session.scalar(goals))
-                return jsonify(out)
-            """,
-            "may be NULL",
-        ),
-        (
-            """
                 teams = [*Team.query.all(), None]
                 out = []
                 for team in teams:
@@ -357,6 +388,40 @@ def test_what_a_helper_that_does_more_looks_up_is_there_before_the_loop(tmp_path
                 return 'done'
             """,
             "a part of another one",
+        ),
+        (
+            """
+                out = []
+                for k in ks:
+                    k = k + 1
+                    out.append(Team.query.filter_by(id=k).first() is None)
+                return jsonify(out)
+            """,
+            "k is given another value meanwhile",
+        ),
+        (
+            """
+                ids = []
+                for k in ks:
+                    team = Team.query.filter_by(name=f"team {k * 2}").first()
+                    if team is None:
+                        team = Team(name=f"team {k * 2}")
+                        db.session.add(team)
+                    ids.append(team.id)
+                return jsonify(ids)
+            """,
+            "team may be read before it is flushed",
+        ),
+        (
+            """
+                with db.session.no_autoflush:
+                    for k in ks:
+                        if not Note.query.filter_by(text=f"n{k}").first():
+                            db.session.add(Note(text=f"n{k}"))
+                db.session.commit()
+                return "kept"
+            """,
+            "not flushed before later turns look",
         ),
         (
             """

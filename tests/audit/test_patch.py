@@ -122,6 +122,24 @@ def test_two_findings_of_one_select_are_one_patch_and_it_can_be_written(
     compile(text, "views", "exec")
 
 
+def test_a_load_and_what_it_flushes_are_one_patch(app: Flask, written: Any) -> None:
+    module = written("""
+        def view():
+            users = db.session.scalars(select(User)).all()
+            for user in users:
+                db.session.add(Document(user_id=user.id, title="new"))
+                len([each.id for each in user.documents])
+            return "done"
+    """)
+    app.add_url_rule("/", "shown", module.view)
+    with profiles(app) as collected:
+        app.test_client().get("/")
+    kinds = {each.kind for each in collected[0].findings}
+    (patch,) = patched(app, collected[0].findings, writes=False)
+    assert {each.kind for each in patch.findings} == kinds == {"n_plus_one", "n_plus_one_write"}
+    assert (patch.queries_before, patch.queries_after) == (21, 2)
+
+
 def test_a_helper_of_several_views_gets_a_parameter(app: Flask, written: Any) -> None:
     module = written("""
         def documents():

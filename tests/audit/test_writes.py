@@ -6,14 +6,28 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from rewriting import rewriting
+from rewriting import Note, rewriting
+from sqlalchemy import event
 
 from flask_perfkit.audit.patches.code.refusal import Refusal
 
 EIGHT = "/?" + "&".join(f"k={number}" for number in range(1, 9))
 ODD = "/?" + "&".join(f"k={number}" for number in (1, 1, 3, 3, 99, 12, 5))
 NONE = "/"
-SAVE = "def save(entry):\n    db.session.add(entry)\n    db.session.commit()\n    return entry\n"
+SAVE = """
+def save(entry):
+    db.session.add(entry)
+    db.session.commit()
+    return entry
+
+class Notes:
+    def __init__(self, session):
+        self.session = session
+
+    def write(self, text):
+        self.session.add(Note(text=text))
+        self.session.commit()
+"""
 
 WRITES = {
     "add and commit, with rows pending before": (
@@ -40,6 +54,22 @@ WRITES = {
         """
             for k in ks:
                 save(Note(text=f'n{k}'))
+        """,
+        1,
+    ),
+    "a repository that makes and saves": (
+        """
+            notes = Notes(db.session)
+            for k in ks:
+                notes.write(f'n{k}')
+        """,
+        1,
+    ),
+    "a query of the session": (
+        """
+            for k in ks:
+                db.session.query(Player).filter_by(id=k).update({'name': f'q{k}'})
+            db.session.commit()
         """,
         1,
     ),
@@ -141,6 +171,26 @@ def test_the_rows_stay_the_same(tmp_path: Path, body: str, statements: int) -> N
         ),
         (
             """
+                try:
+                    for k in ks:
+                        db.session.add(Note(id=k + 100, text=f'n{k}'))
+                        db.session.commit()
+                except Exception:
+                    db.session.rollback()
+            """,
+            "the rows of the turns before it are kept",
+        ),
+        (
+            """
+                for k in ks:
+                    player = db.session.get(Player, k)
+                    player.rating = 3
+                    db.session.commit()
+            """,
+            "what the turns before it have committed would go",
+        ),
+        (
+            """
                 for team in Team.query.order_by(Team.id.desc()).all():
                     team.name = f'team {team.id + 1}'
                     db.session.flush()
@@ -163,7 +213,19 @@ def test_the_rows_stay_the_same(tmp_path: Path, body: str, statements: int) -> N
             "a row that is named twice would be written once",
         ),
     ],
-    ids=["ids", "the one before", "fails", "mail", "unique", "reads", "twice"],
+    ids=[
+        *(
+            "ids",
+            "the one before",
+            "fails",
+            "mail",
+            "caught",
+            "not found",
+            "unique",
+            "reads",
+            "twice",
+        ),
+    ],
 )
 def test_what_another_turn_could_need_is_not_moved(tmp_path: Path, body: str, reason: str) -> None:
     with pytest.raises(Refusal) as refused:
@@ -172,3 +234,18 @@ def test_what_another_turn_could_need_is_not_moved(tmp_path: Path, body: str, re
             "def mail(number):\n    return number\n",
         )
     assert reason in str(refused.value)
+
+
+def test_objects_whose_insert_somebody_hears_of_stay_objects(tmp_path: Path) -> None:
+    def hear(mapper: object, connection: object, note: object) -> None:
+        heard.append(note)
+
+    heard: list[object] = []
+    adds = "for k in ks:\n    db.session.add(Note(text=f'n{k}'))\n    db.session.flush()\nreturn 'done'"
+    event.listen(Note, "after_insert", hear)
+    try:
+        made = rewriting(tmp_path, adds, EIGHT, "n_plus_one_write")
+    finally:
+        event.remove(Note, "after_insert", hear)
+    assert len(heard) == 8
+    assert made.added.strip() == "db.session.flush()"

@@ -133,6 +133,12 @@ def _listeners(mapper: Mapper[Any], given: Iterable[str]) -> Iterator[Any]:
 
 def _foreign(listeners: Iterable[Any]) -> bool:
     """Tell whether somebody but a library of ours listens."""
-    return any(
-        not str(getattr(each, "__module__", "")).startswith(_LIBRARIES) for each in listeners
-    )
+    return any(not _is_of_library(each) for each in listeners)
+
+
+def _is_of_library(listener: Any) -> bool:
+    """Tell whether a listener is a library's, and not the application's in a wrapper of it."""
+    if not str(getattr(listener, "__module__", "")).startswith(_LIBRARIES):
+        return False
+    cells = [each.cell_contents for each in getattr(listener, "__closure__", None) or ()]
+    return all(_is_of_library(each) for each in cells if callable(each) and type(each) is not type)

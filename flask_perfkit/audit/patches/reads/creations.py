@@ -168,7 +168,8 @@ def _check_flushed(
     """See to it that the look-up would have found what was added before, and no error stays."""
     value = value_of(tree, session, loop.function)
     of_model = getattr(getattr(mapper.class_, "__fsa__", None), "session", None)
-    is_same = tree.code(session) == asked.session or (not asked.session and value is of_model)
+    by_model = asked.session in ("", f"{tree.code(asked.root[0].value)}.query.session")
+    is_same = tree.code(session) == asked.session or (by_model and value is of_model)
     if not is_same or not isinstance(value, scoped_session):
         raise Refusal("it cannot be told whether what is added is found by later turns")
     factory: Any = value.session_factory

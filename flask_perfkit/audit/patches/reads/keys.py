@@ -44,12 +44,14 @@ class Key:
 class Keyed:
     """The keys of a select, and its other steps as code, with ``KEYS`` where the keys go.
 
-    ``limit`` is the code of how many rows of each key are wanted.
+    ``limit`` is the code of how many rows of each key are wanted. A key that ``may_be_none`` is
+    found by == and not by IN.
     """
 
     keys: Sequence[Key]
     steps: Sequence[tuple[str, str]]
     limit: str | None = None
+    may_be_none: bool = False
 
     @property
     def columns(self) -> str:
@@ -94,12 +96,14 @@ def keyed(tree: ModuleTree, asked: Asked, loop: Loop, *, in_python: bool = True)
         split.take(step)
     if not split.keys:
         raise Refusal("no condition of the statement compares a column with what differs")
-    for key in split.keys:
-        if key.column.nullable and not loop.walked.is_never_none(key.value):
-            raise Refusal("the compared column may be NULL, which == finds and IN does not")
-        if in_python:
-            check_equal_in_python(key)
-    return Keyed(split.keys, split.written(), split.limit)
+    may_be_none = any(
+        key.column.nullable and not loop.walked.is_never_none(key.value) for key in split.keys
+    )
+    if may_be_none and (len(split.keys) > 1 or not in_python):
+        raise Refusal("the compared column may be NULL, which == finds and IN does not")
+    for key in split.keys if in_python else ():
+        check_equal_in_python(key)
+    return Keyed(split.keys, split.written(), split.limit, may_be_none)
 
 
 class _Split:

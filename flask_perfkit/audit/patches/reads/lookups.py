@@ -124,30 +124,35 @@ def _put(
     loop.insert_before(answer.fetching(name, keys, loop.new_name, awaits=asked.awaits))
     key = split.value(tree)
     if answer.fails_without:
-        expression = _or_as_before(tree, place, f"{name}[{key}]", f"{key} in {name}")
+        expression = place.around(tree, cst.parse_expression(f"{name}[{key}]"))
+        expression = _or_as_before(tree, place, expression, f"{key} in {name}")
+    elif creation is not None and creation.variable is None:
+        expression = cst.parse_expression(creation.test(name, key))
     else:
         found = answer.found(name, key)
         found = _listed(tree, place, found) if answer.is_list else found
         expression = place.around(tree, cst.parse_expression(found))
+    if split.may_be_none and not answer.fails_without:
+        expression = _or_as_before(tree, place, expression, f"{key} is not None")
     if creation is not None:
         kept = cst.parse_statement(creation.kept(name, key))
         tree.replace(creation.line, lambda node: cst.FlattenSentinel([node, kept]))
-        if creation.variable is None:
-            expression = cst.parse_expression(creation.test(name, key))
-    if not isinstance(tree.parent(place.node), _TAKES_ALL):
+    is_choice = isinstance(expression, cst.IfExp) and isinstance(tree.parent(place.node), cst.If)
+    if is_choice or not isinstance(tree.parent(place.node), _TAKES_ALL):
         expression = bracketed(expression)
     tree.replace(place.node, lambda _: expression)
     for line in place.gone:
         tree.replace(line, lambda _: cst.RemoveFromParent())
 
 
-def _or_as_before(tree: ModuleTree, place: Place, found: str, is_there: str) -> cst.BaseExpression:
-    """Return what was found, or ask as before, which fails as before, where no row was."""
+def _or_as_before(
+    tree: ModuleTree, place: Place, found: cst.BaseExpression, where: str
+) -> cst.BaseExpression:
+    """Return what was found, or ask as before where the rows of all keys do not say it."""
     asking = place.node
     if place.gone:
         asking, _ = written_out(tree, asking, asking, tree.block_of(asking))
-    expression = place.around(tree, cst.parse_expression(found))
-    return cst.parse_expression(f"{tree.code(expression)} if {is_there} else {tree.code(asking)}")
+    return cst.parse_expression(f"{tree.code(found)} if {where} else {tree.code(asking)}")
 
 
 def _listed(tree: ModuleTree, place: Place, found: str) -> str:

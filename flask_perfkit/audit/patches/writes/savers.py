@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import libcst as cst
@@ -28,7 +29,12 @@ _WRITES = m.SimpleStatementLine(
 )
 _ADDS_ONE = m.SimpleStatementLine([m.Expr(m.Call(m.Attribute(attr=m.Name("add"))))])
 _ADDS = m.SimpleStatementLine(
-    [m.Expr(m.Call(m.Attribute(attr=m.Name("add") | m.Name("delete")), [m.Arg(m.Name())]))]
+    [
+        m.Expr(
+            m.Call(m.Attribute(attr=m.Name("add")), [m.Arg(m.Name() | m.Call(), keyword=None)])
+            | m.Call(m.Attribute(attr=m.Name("delete")), [m.Arg(m.Name())])
+        )
+    ]
 )
 
 
@@ -61,7 +67,10 @@ def _save_in_loop(
     loop = plain_loop(tree, use.node)
     commits = "commit" in tree.code(write)
     check_caught(tree, loop, commits=commits)
-    values = arguments_of(helper, use.call, use.receiver, made=True)
+    names = (each for each in tree.walk(add) if isinstance(each, cst.Name))
+    used = Counter(each.value for each in names if tree.is_variable(each))
+    once = all(used[each.name.value] <= 1 for each in helper.params.params)
+    values = arguments_of(helper, use.call, use.receiver, made=once)
     if len(list(loop.body.body)) > 1 and list(loop.body.body)[-1] is not statement:
         raise Refusal("the write is not the last step of each turn")
     check_names(tree, tree, helper, (names_in(add) | names_in(write)) - values.keys(), use.node)
