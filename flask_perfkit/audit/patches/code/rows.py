@@ -38,12 +38,19 @@ def is_inserted_alike(mapper: Mapper[Any], made: cst.Call) -> bool:
     An INSERT writes the NULL of a None; an object that is added leaves it to the default.
     """
     given = {each.keyword.value: each.value for each in made.args if each.keyword is not None}
-    columns = [(mapper.column_attrs[name].columns[0], value) for name, value in given.items()]
     return (
         is_row_alone(mapper, made)
         and not mapper.inherits
-        and not any(_has_default(column) and not _is_certain(value) for column, value in columns)
+        and not any(may_be_defaulted(mapper, name, value) for name, value in given.items())
     )
+
+
+def may_be_defaulted(mapper: Mapper[Any], name: str, value: cst.BaseExpression) -> bool:
+    """Tell whether a column has a default that a value, where it is None, is taken for."""
+    attribute = mapper.column_attrs.get(name)
+    column: Any = attribute.columns[0] if attribute is not None else None
+    has_default = attribute is None or column.default is not None
+    return (has_default or column.server_default is not None) and not _is_certain(value)
 
 
 def reads_rows_of(tree: ModuleTree, mapper: Mapper[Any], value: cst.BaseExpression) -> bool:
@@ -106,10 +113,6 @@ def _leads_to(mapper: Mapper[Any], name: str, target: Mapper[Any]) -> bool:
         return bool(set(relationship.mapper.tables) & set(target.tables))
     attribute = mapper.column_attrs.get(name)
     return attribute is not None and not isinstance(attribute.columns[0], Column)
-
-
-def _has_default(column: Any) -> bool:
-    return column.default is not None or column.server_default is not None
 
 
 def _is_certain(value: cst.BaseExpression) -> bool:

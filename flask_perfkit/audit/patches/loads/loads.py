@@ -11,6 +11,7 @@ import libcst as cst
 
 from flask_perfkit.audit.patches.code.callers import Line, is_shared
 from flask_perfkit.audit.patches.code.module import Mend, ModuleTree
+from flask_perfkit.audit.patches.code.names import mapper_in
 from flask_perfkit.audit.patches.code.places import Place, argument_at, parameter_of, place_of
 from flask_perfkit.audit.patches.code.refusal import Inapplicable, Refusal
 from flask_perfkit.audit.patches.code.source import Source, source_of
@@ -30,11 +31,40 @@ Way = Callable[[], tuple[Source, Mend]]
 def ways_to_load(app: Flask, findings: Sequence[Finding]) -> Iterator[Way]:
     """Yield the ways to mend loads of one origin, the best one first; what they flush goes too."""
     findings = [each for each in findings if each.kind != "n_plus_one_write"]
+    _check_not_added(findings)
     options = combined([each.cure for each in findings if isinstance(each.cure, LoaderOption)])
     yield partial(_worked_out, findings)
     if options:
         yield partial(_at_origin, app, findings, options)
     yield partial(_before_loop, findings)
+
+
+def _check_not_added(findings: Sequence[Finding]) -> None:
+    """See to it that no loop adds rows by their key to a collection that it loads.
+
+    :raises Refusal: one does, and a load in its turn brings them.
+    """
+    for each in findings:
+        option, lineno = each.cure, each.lineno
+        if not isinstance(option, LoaderOption) or not option.steps or lineno is None:
+            continue
+        step = option.steps[-1]
+        relationship = step.relationship
+        if not relationship.uselist or not (each.filename or "").endswith(".py"):
+            continue
+        source = source_of(str(each.filename), lineno)
+        tree = ModuleTree(source.text, source.module)
+        tables, keys = set(relationship.mapper.tables), relationship.remote_side
+        for loop in tree.around(lineno, cst.For):
+            for call in (call for call in tree.walk(loop.body) if isinstance(call, cst.Call)):
+                made = mapper_in(tree, call.func, tree.function_of(call))
+                if made is None or not tables & set(made.tables):
+                    continue
+                names = {
+                    made.get_property_by_column(key).key for key in keys if key.table in made.tables
+                }
+                if names & {given.keyword.value for given in call.args if given.keyword}:
+                    raise Refusal(f"the loop adds to {step.key} what a load in its turn brings")
 
 
 def _at_origin(

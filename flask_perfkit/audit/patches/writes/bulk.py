@@ -9,9 +9,10 @@ import libcst as cst
 
 from flask_perfkit.audit.patches.code.loops import Loop
 from flask_perfkit.audit.patches.code.module import ModuleTree
-from flask_perfkit.audit.patches.code.names import given_once, names_in
+from flask_perfkit.audit.patches.code.names import given_once, mapper_in, names_in
 from flask_perfkit.audit.patches.code.plain import check_plain
 from flask_perfkit.audit.patches.code.refusal import Refusal
+from flask_perfkit.audit.patches.code.rows import may_be_defaulted
 from flask_perfkit.audit.patches.code.steps import Step, chain_of, written_out
 from flask_perfkit.audit.patches.writes.changes import changed
 
@@ -111,6 +112,7 @@ def _of_one(
     if names_in(root) & loop.names:
         raise Refusal("the table differs from turn to turn")
     if kind == "insert":
+        _check_defaults(tree, loop, root, steps)
         return _of_insert(tree, loop, sender, statement, steps, rest, awaits=awaits)
     wait = "await " if awaits else ""
     return changed(tree, loop, root, steps, lambda statement: f"{wait}{sender}({statement}{rest})")
@@ -122,6 +124,26 @@ def _kind_of(tree: ModuleTree, node: cst.BaseExpression) -> str | None:
     name = tree.code(node.func).rpartition(".")[2]
     is_method = isinstance(node.func, cst.Attribute) and len(node.args) == 0
     return name if name in _KINDS and (len(node.args) == 1 or is_method) else None
+
+
+def _check_defaults(
+    tree: ModuleTree, loop: Loop, root: cst.BaseExpression, steps: Sequence[Step]
+) -> None:
+    """See to it that no None is given to a column with a default.
+
+    One row's is written as NULL; of a list of rows for a model, the default is taken.
+
+    :raises Refusal: it may be.
+    """
+    given = given_once(tree, root.value, loop.function) if isinstance(root, cst.Name) else root
+    into = given.args[0].value if isinstance(given, cst.Call) and given.args else None
+    mapper = mapper_in(tree, into, loop.function) if into is not None else None
+    if mapper is None:
+        return
+    for each in (value for step in steps if step.name == "values" for value in step.args):
+        name = each.keyword.value if each.keyword is not None else ""
+        if may_be_defaulted(mapper, name, each.value) and not loop.walked.is_never_none(each.value):
+            raise Refusal(f"a None for {name} would be its default in a list of rows")
 
 
 def _of_insert(
