@@ -13,8 +13,8 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -103,6 +103,8 @@ class Worker:
         self._random = random.Random()
         self._here = threading.local()
         self._counting = threading.Lock()
+        self._busy = 0
+        self._calm = threading.Condition()
         self._lose_time()
 
     def run(self, operation: Read | Write | Fork) -> str | None:
@@ -110,18 +112,36 @@ class Worker:
         self._pause()
         if isinstance(operation, Fork):
             return self._fork(operation)
-        if isinstance(operation, Write):
-            self._write(operation)
-            return None
-        wrong = self._read(operation)
+        with self._asking():
+            if isinstance(operation, Write):
+                self._write(operation)
+                return None
+            wrong = self._read(operation)
         with self._counting:
             self._shared.reads[0] += 1
             self._shared.reads[1] += wrong is not None
         return wrong
 
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Count a thread that may hold a lock of the database."""
+        with self._calm:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._calm:
+                self._busy -= 1
+                self._calm.notify_all()
+
     def _fork(self, fork: Fork) -> str | None:
         reading, writing = os.pipe()
-        child = os.fork()
+        with self._calm:
+            # SQLite keeps in memory which locks its process has: a child of that moment would
+            # take those of its parent's threads for its own, and wait for them for ever.
+            if self._engine.dialect.name == "sqlite":
+                self._calm.wait_for(lambda: self._busy == 0)
+            child = os.fork()
         if child == 0:
             try:
                 self._engine.dispose(close=False)
