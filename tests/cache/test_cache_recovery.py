@@ -101,6 +101,48 @@ def test_a_child_that_is_forked_while_every_lock_is_held_goes_on(
     assert ended == 0
 
 
+def _locks_of_the_driver() -> list[Any]:
+    """Find what redis-py's objects lock among threads."""
+    found = [
+        value
+        for owner in gc.get_objects()
+        if str(type(owner).__module__).startswith("redis.") and hasattr(owner, "__dict__")
+        for value in vars(owner).values()
+        if hasattr(value, "acquire") and hasattr(value, "release")
+    ]
+    return list({id(each): each for each in found}.values())
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_that_is_forked_while_threads_are_inside_of_the_driver_goes_on(
+    redis_url: str,
+) -> None:
+    cache = Cache.from_url(redis_url)
+    cache.set("key", "value")
+    locks = _locks_of_the_driver()
+    held, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        for lock in locks:
+            assert lock.acquire(timeout=5)
+        held.set()
+        over.wait(60)
+        for lock in locks:
+            lock.release()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(10)
+    assert locks
+    try:
+        ended = in_child(lambda: bool(cache.get("key") == "value"))
+    finally:
+        over.set()
+        thread.join()
+    assert ended == 0
+    assert cache.get("key") == "value"
+
+
 def test_a_limit_of_our_own_is_no_fault_of_the_server(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:

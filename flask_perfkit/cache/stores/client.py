@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+from flask_perfkit.cache.process.fork import call_after_fork
 from flask_perfkit.cache.process.log import warn
 from flask_perfkit.cache.stores.breaker import AllInUse
 from flask_perfkit.cache.stores.redis import ClusterBackend, RedisBackend
@@ -38,26 +40,37 @@ def connect(url: str) -> RedisBackend:
     address, namespace = without_namespace(url)
     epochs = _Epochs()
     scheme = urlsplit(address).scheme
-    if scheme == "redis+sentinel":
-        return RedisBackend(_sentinel(address, epochs), lambda: epochs.latest, namespace)
-    _check_port(address)
-    if scheme.endswith("+cluster"):
-        cluster = _Late(lambda: _cluster(address.replace("+cluster", "", 1), epochs))
+    if scheme != "redis+sentinel":
+        _check_port(address)
+    if scheme.endswith("+cluster"):  # its client asks the cluster at once
+        cluster = _Client(lambda: _cluster(address.replace("+cluster", "", 1), epochs))
         return ClusterBackend(cluster, lambda: epochs.of_key(cluster, namespace), namespace)
-    return RedisBackend(_single(address, epochs), lambda: epochs.latest, namespace)
+    make = partial(_sentinel if scheme == "redis+sentinel" else _single, address, epochs)
+    return RedisBackend(_Client(make, make()), lambda: epochs.latest, namespace)
 
 
-class _Late:
-    """A client that is made when it is first used: a cluster's asks the cluster at once."""
+class _Client:
+    """A client of redis-py that is made when it is first used, and anew in a forked child.
 
-    def __init__(self, make: Callable[[], Any]) -> None:
+    redis-py takes locks there that a thread may have held which is gone.
+
+    :param client: one that is made already.
+    """
+
+    def __init__(self, make: Callable[[], Any], client: Any = None) -> None:
         self._make = make
-        self._client: Any = None
+        self._client = client
+        self._of_parents: list[Any] = []
+        call_after_fork(self._after_fork)
 
     def __getattr__(self, name: str) -> Any:
         if self._client is None:
             self._client = self._make()
         return getattr(self._client, name)
+
+    def _after_fork(self) -> None:
+        self._of_parents.append(self._client)  # to let it go may need its locks as well
+        self._client = None
 
 
 def _check_port(url: str) -> None:
