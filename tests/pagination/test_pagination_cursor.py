@@ -356,7 +356,7 @@ class _Stripping(Schema):
     title = fields.String()
 
     @post_dump
-    def strip(self, item: dict[str, Any], **_: Any) -> dict[str, Any]:
+    def without_key(self, item: dict[str, Any], **_: Any) -> dict[str, Any]:
         return {"id": item["id"]}
 
 
