@@ -11,6 +11,7 @@ import asyncio
 import os
 import random
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -144,6 +145,7 @@ class Worker:
             child = os.fork()
         if child == 0:
             try:
+                _let_go_of_sockets()
                 self._engine.dispose(close=False)
                 self._write(fork.write)
                 os.write(writing, (self._read(fork.read) or "").encode())
@@ -422,6 +424,18 @@ def remember_what_was_committed(database: str, shared: Shared) -> None:
             shared.versions[paper.id] = paper.version
             shared.touches[paper.id] = paper.touched
     engine.dispose()
+
+
+def _let_go_of_sockets() -> None:
+    """Hold nothing open of a parent: nobody else would hear that it has died.
+
+    Their numbers stay taken, as there are objects which will close them.
+    """
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in map(int, os.listdir("/dev/fd")):
+        with suppress(OSError):
+            if stat.S_ISSOCK(os.fstat(number).st_mode):
+                os.dup2(nothing, number)
 
 
 def serve(connection: Connection, database: str, redis_url: str | None, shared: Shared) -> None:
