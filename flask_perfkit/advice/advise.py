@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import get_args
 
@@ -31,7 +30,7 @@ from flask_perfkit.advice.shapes.texts import read_texts
 from flask_perfkit.advice.unlimited import unlimited_of
 from flask_perfkit.advice.workload import RecordedStatement, Workload, database_of
 from flask_perfkit.errors import SettingsError
-from flask_perfkit.recording.recorder import enter, leave
+from flask_perfkit.recording.recorder import unrecorded
 
 LARGEST_WHOLE = 1_000
 """The rows of a table from which on the detector of unbounded results finds it by itself."""
@@ -78,7 +77,7 @@ def advise(
     advice = Advice()
     for statements in by_database.values():
         engine = statements[0].engine
-        with _unrecorded(), planner_for(engine, harmless=harmless, method=method) as planner:
+        with unrecorded(), planner_for(engine, harmless=harmless, method=method) as planner:
             found = _Adviser(planner, engine, statements, guessed).advise(verify=verify)
         advice = Advice(
             create=(*advice.create, *found.create),
@@ -90,16 +89,6 @@ def advise(
         )
     best_first = tuple(sorted(advice.create, key=lambda one: -one.saved))
     return replace(advice, create=best_first, notes=tuple(notes))
-
-
-@contextmanager
-def _unrecorded() -> Iterator[None]:
-    """Let nothing of what is tried count as the application's work."""
-    token = enter(None)
-    try:
-        yield
-    finally:
-        leave(token)
 
 
 def _check(workload: object, method: object, **flags: object) -> None:

@@ -46,18 +46,16 @@ def _index_use(app: Flask) -> Any:
     """Return how the database's indexes are used; None where it is no PostgreSQL, or is gone."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from flask_perfkit.recording.recorder import enter, leave
+    from flask_perfkit.recording.recorder import unrecorded
     from flask_perfkit.system.indexes import index_use
 
     db = app.extensions["perfkit"].db or app.extensions.get("sqlalchemy")
     engine = getattr(db, "engine", None)
     if engine is None or engine.dialect.name != "postgresql":
         return None
-    token = enter(None)
     try:
-        return index_use(engine, 5.0)
+        with unrecorded():
+            return index_use(engine, 5.0)
     except SQLAlchemyError as error:
         click.echo(f"The use of indexes could not be read: {type(error).__name__}", err=True)
         return None
-    finally:
-        leave(token)

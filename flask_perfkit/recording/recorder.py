@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from _thread import RLock
 from collections import defaultdict
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from threading import get_ident
 from time import perf_counter_ns
@@ -37,6 +37,16 @@ enter = _current.set
 
 leave = _current.reset
 """Make the recorder that was open before :data:`enter` the open one again."""
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Let nothing of a block count as the application's work."""
+    token = enter(None)
+    try:
+        yield
+    finally:
+        leave(token)
 
 
 class Recorder(list[Record]):

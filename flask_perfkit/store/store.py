@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from flask_perfkit.errors import StoreError
 from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.recorder import unrecorded
 from flask_perfkit.store.buckets import buckets_of
 from flask_perfkit.store.packing import finding_of, unpacked
 from flask_perfkit.store.places.place import Known, Place
@@ -51,7 +52,7 @@ from flask_perfkit.store.totals import (
     Entry,
     Sort,
 )
-from flask_perfkit.store.writer import Writer, unseen
+from flask_perfkit.store.writer import Writer
 
 T = TypeVar("T")
 
@@ -201,7 +202,7 @@ class Store:
     def _read(self) -> Iterator[None]:
         self.writer.flush()
         try:
-            with unseen():
+            with unrecorded():
                 yield
         except Exception as error:
             raise StoreError(

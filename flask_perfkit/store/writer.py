@@ -11,8 +11,7 @@ import atexit
 import logging
 import os
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from math import inf
 from threading import Event, Thread
 from time import time
@@ -22,7 +21,7 @@ from weakref import WeakMethod, WeakSet, ref
 from flask_perfkit.cache.process.fork import Lock
 from flask_perfkit.faults import log_once
 from flask_perfkit.recording.profile import Profile
-from flask_perfkit.recording.recorder import enter, leave
+from flask_perfkit.recording.recorder import unrecorded
 from flask_perfkit.store.identity import finding_id
 from flask_perfkit.store.keeping import Keeper
 from flask_perfkit.store.packing import packed, route_of
@@ -115,7 +114,7 @@ class Writer:
         """Write what is there, if anything came; whatever goes wrong is told once."""
         if not (self._is_running or self.passed or self._parked):
             return
-        with self._lock, unseen():
+        with self._lock, unrecorded():
             try:
                 self._write()
             except Exception:
@@ -235,16 +234,6 @@ class Writer:
         self._wake = Event()
         self._is_running = self._is_over = False
         self.lost = 0
-
-
-@contextmanager
-def unseen() -> Iterator[None]:
-    """Do something that the recorder of a request does not see."""
-    token = enter(None)
-    try:
-        yield
-    finally:
-        leave(token)
 
 
 def _run(reference: ref[Writer], wake: Event) -> None:

@@ -60,10 +60,14 @@ def mapped_tables() -> set[str]:
     }
 
 
+def metadatas() -> set[sa.MetaData]:
+    """Return all collections of tables that classes are mapped to."""
+    return {registry.metadata for registry in _all_registries()}
+
+
 def declared_tables() -> set[str]:
     """Name every table that is mapped, or that lies in one collection with those."""
-    collections = {registry.metadata for registry in _all_registries()}
-    beside = {table_token(table.name) for each in collections for table in each.tables.values()}
+    beside = {table_token(table.name) for each in metadatas() for table in each.tables.values()}
     return mapped_tables() | beside
 
 

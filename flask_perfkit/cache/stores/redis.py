@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -26,7 +25,7 @@ from flask_perfkit.cache.stores.tokens import (
     PushSource,
     TableMark,
 )
-from flask_perfkit.recording.recorder import enter, leave
+from flask_perfkit.recording.recorder import unrecorded
 
 GONE = "~"
 """Begins the name under the tokens' prefix that pushes an entry's key; alone it means all."""
@@ -131,7 +130,7 @@ class RedisBackend:
         return sum(self._trip([*dropped, *map(self._push, keys)])[: len(dropped)])
 
     def delete_matching(self, pattern: str) -> int:
-        with _unseen():
+        with unrecorded():
             found = self._client.scan_iter(match=_escaped(self._values) + pattern, count=_BATCH)
             dropped = sum(
                 sum(self._trip([("UNLINK", key) for key in batch])) for batch in _batches(found)
@@ -213,7 +212,7 @@ class RedisBackend:
     def _fetch(self, keys: list[str], names: list[str]) -> tuple[list[bytes | None], list[Any]]:
         # Without the client's layers around it: they cost a fifth of the trip.
         pool = self._client.connection_pool
-        with _unseen():
+        with unrecorded():
             connection = pool.get_connection()
             try:
                 connection.send_command("MGET", *keys, *names)
@@ -230,7 +229,7 @@ class RedisBackend:
         return ("EVAL", lua, len(keys), *keys, json.dumps(task))
 
     def _trip(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        with _unseen():
+        with unrecorded():
             if len(commands) == 1:
                 return [self._client.execute_command(*commands[0])]
             pipeline = self._client.pipeline(transaction=False)
@@ -244,7 +243,7 @@ class ClusterBackend(RedisBackend):
     """The backend on a Redis Cluster, where a trip may touch only one slot."""
 
     def _fetch(self, keys: list[str], names: list[str]) -> tuple[list[bytes | None], list[Any]]:
-        with _unseen():
+        with unrecorded():
             tokens = self._client.execute_command("MGET", *names) if names else []
             return [self._client.execute_command("GET", key) for key in keys], tokens
 
@@ -253,18 +252,8 @@ class ClusterBackend(RedisBackend):
         return _resp3_connection(self._client.get_redis_connection(node).connection_pool)
 
     def _trip(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        with _unseen():
+        with unrecorded():
             return [self._client.execute_command(*command) for command in commands]
-
-
-@contextmanager
-def _unseen() -> Iterator[None]:
-    """Keep commands of this block to the server from being taken for the application's."""
-    token = enter(None)
-    try:
-        yield
-    finally:
-        leave(token)
 
 
 def _resp3_connection(pool: Any) -> Any:

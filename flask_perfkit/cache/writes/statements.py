@@ -15,7 +15,6 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm.context import FromStatement
-from sqlalchemy.orm.mapper import _all_registries
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.dml import Delete, Insert, Update, UpdateBase
@@ -37,6 +36,7 @@ from flask_perfkit.cache.entries.dependencies import (
     table_token,
     value_text,
 )
+from flask_perfkit.cache.reads.sessions import metadatas
 from flask_perfkit.cache.writes.functions import is_known_function
 from flask_perfkit.cache.writes.texts import fragment_writes, text_facts
 
@@ -122,7 +122,7 @@ def facts(context: Any) -> Facts:
 
 def _text_facts(text: str) -> Facts:
     read = _short_text_facts if len(text) <= _LONGEST_KEPT_TEXT else _read_text
-    return read(text, sum(len(metadata.tables) for metadata in _metadatas()))
+    return read(text, sum(len(metadata.tables) for metadata in metadatas()))
 
 
 def _read_text(text: str, _known_tables: int) -> Facts:
@@ -130,7 +130,7 @@ def _read_text(text: str, _known_tables: int) -> Facts:
     told = text_facts(text)
     written = set(told.writes)
     if written and told.cascades and ANYTHING not in written:
-        written |= _cascade(written, _metadatas(), () if told.empties else ("ondelete", "onupdate"))
+        written |= _cascade(written, metadatas(), () if told.empties else ("ondelete", "onupdate"))
     opaque = _TEXT_READS.search(text) is not None or _TEXT_CALLS.match(text) is not None
     return Facts(
         reads=frozenset(),
@@ -257,7 +257,7 @@ def _dml_writes(statement: UpdateBase, compiled: Any) -> Iterator[Write]:
         yield Write(other)
     actions = _cascading_actions(statement)
     if actions:
-        near = {table.metadata} if isinstance(table, sa.Table) else _metadatas()
+        near = {table.metadata} if isinstance(table, sa.Table) else metadatas()
         for child in _cascade({name}, near, actions):
             yield Write(child)
 
@@ -371,11 +371,6 @@ def _other_tables_set(statement: UpdateBase, name: str) -> set[str]:
         if isinstance(column, sa.Column) and isinstance(column.table, TableClause)
     }
     return tables - {name}
-
-
-def _metadatas() -> set[sa.MetaData]:
-    """Return all collections of tables that classes are mapped to."""
-    return {registry.metadata for registry in _all_registries()}
 
 
 def _cascade(tables: set[str], metadatas: set[sa.MetaData], actions: tuple[str, ...]) -> set[str]:
