@@ -35,13 +35,17 @@ def log_once(place: str) -> None:
         )
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an exception, and those that a traceback shows before it."""
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield an exception, and those that a traceback shows with it."""
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        yield each
+        waiting += [each.__cause__, each.__context__, *getattr(each, "exceptions", ())]
 
 
 def _may_quote_values(error: BaseException) -> bool:

@@ -244,7 +244,17 @@ def fail_because_of_it() -> None:
         raise Fault from error
 
 
-@pytest.mark.parametrize("fail", [fail_in_the_driver, fail_in_sqlalchemy, fail_because_of_it])
+def fail_with_it_in_a_group() -> None:
+    try:
+        fail_in_the_driver()
+    except sqlite3.Error as error:
+        group = ExceptionGroup("several", [error])
+    raise group
+
+
+@pytest.mark.parametrize(
+    "fail", [fail_in_the_driver, fail_in_sqlalchemy, fail_because_of_it, fail_with_it_in_a_group]
+)
 def test_values_of_a_statement_stay_out_of_the_log(
     fail: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
