@@ -30,6 +30,9 @@ collect_ignore = ["flaskr"]  # an application of its own, with tests of its own
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
+ALONE = "PERFKIT_TEST_ALONE"
+"""Set to 1 in the process of one test that is asked alone."""
+
 _database_numbers = itertools.count(1)
 
 
@@ -69,6 +72,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             or ("corpus" in where and "labels" not in name)
         ):
             item.add_marker("slow")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Ask an ``alone`` test in a process of its own, which it is told of by the environment."""
+    if pyfuncitem.get_closest_marker("alone") is None or os.environ.get(ALONE) == "1":
+        return None
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", pyfuncitem.nodeid],
+        cwd=pyfuncitem.config.rootpath,
+        env=os.environ | {ALONE: "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if result.returncode:
+        pytest.fail(result.stdout, pytrace=False)
+    return True
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,8 @@ from werkzeug.test import create_environ, run_wsgi_app
 
 from flask_perfkit import QueryCounter
 
+pytestmark = pytest.mark.alone
+
 LONGEST_KEPT = 10_000
 """Entries of a module's own dict, list or set: whatever is remembered has a bound of its own."""
 

@@ -278,6 +278,7 @@ def test_what_is_taken_comes_back_with_its_types(value: Any) -> None:
     assert repr(found) == repr(value)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("near", [False, True], ids=["in process", "near"])
 def test_limits_count_what_the_process_holds(near: bool) -> None:
     limit = 2_000_000
