@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from types import CodeType, FunctionType
 
-from flask_perfkit.audit.patches.code.living import functions_of
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.audit.patches.code.source import Source, codes_of, likeness
 from flask_perfkit.cures.loaders import Import
@@ -53,7 +52,7 @@ def _pairs(source: Source, text: str) -> list[tuple[FunctionType, CodeType]]:
         if key not in after or likeness(after[key]) != likeness(old)
     }
     pairs = []
-    for function in functions_of(filename, source.module):
+    for function in source.functions:
         code = function.__code__
         old, new = changed.get((code.co_qualname, code.co_firstlineno), (None, None))
         if old is None or likeness(old) != likeness(code):

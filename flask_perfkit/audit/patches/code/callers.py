@@ -9,7 +9,7 @@ from itertools import chain
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING
 
-from flask_perfkit.audit.patches.code.living import functions_of, living
+from flask_perfkit.audit.patches.code.living import living
 from flask_perfkit.audit.patches.code.source import Source, within
 from flask_perfkit.recording.callsite import is_application
 
@@ -48,7 +48,7 @@ def _function_at(source: Source, lineno: int) -> FunctionType | None:
     """Return the innermost living function that has a line."""
     around = [
         function
-        for function in functions_of(str(source.path), source.module)
+        for function in source.functions
         if _has(function.__code__, str(source.path), lineno)
     ]
     return max(around, key=lambda each: each.__code__.co_firstlineno, default=None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import builtins
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from importlib import import_module
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
@@ -19,6 +19,9 @@ from flask_perfkit.audit.patches.code.living import living
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.cures.loaders import Import
 from flask_perfkit.recording.callsite import Span, is_application
+
+_Children = Mapping[cst.CSTNode, Sequence[cst.CSTNode]]
+_Parents = Mapping[cst.CSTNode, cst.CSTNode]
 
 N = TypeVar("N", bound=cst.CSTNode)
 
@@ -35,12 +38,7 @@ class ModuleTree:
 
     def __init__(self, text: str, module: ModuleType) -> None:
         self._lines = text.split("\n")
-        self._wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
-        self._positions = self._wrapper.resolve(PositionProvider)
-        self._children: dict[cst.CSTNode, Sequence[cst.CSTNode]] = {}
-        self._parents = {
-            child: node for node in self.walk(self._wrapper.module) for child in self.children(node)
-        }
+        self._tree, self._positions, self._children, self._parents = _parsed(text)
         self.module = module
         self.replacements: dict[cst.CSTNode, Callable[[Any], Any]] = {}
         self.imports: dict[Import, None] = {}
@@ -102,7 +100,7 @@ class ModuleTree:
 
     def walk(self, node: cst.CSTNode | None = None) -> Iterator[cst.CSTNode]:
         """Yield a node and all inside of it, the outer ones first."""
-        waiting: list[cst.CSTNode] = [node or self._wrapper.module]
+        waiting: list[cst.CSTNode] = [node or self._tree]
         while waiting:
             each = waiting.pop()
             yield each
@@ -111,9 +109,7 @@ class ModuleTree:
     def children(self, node: cst.CSTNode) -> Sequence[cst.CSTNode]:
         """Return what a node is made of; libcst works it out anew each time."""
         found = self._children.get(node)
-        if found is None:
-            found = self._children[node] = node.children
-        return found
+        return node.children if found is None else found
 
     def first_line(self, node: cst.CSTNode) -> int:
         """Return the line that a node begins at."""
@@ -148,7 +144,7 @@ class ModuleTree:
                 self._parents.get(each), cst.For | cst.While | cst.FunctionDef
             ):
                 return each
-        return self._wrapper.module
+        return self._tree
 
     def is_variable(self, name: cst.Name) -> bool:
         """Tell whether a name is a variable's, and not an attribute's or a keyword's."""
@@ -160,7 +156,7 @@ class ModuleTree:
 
     def code(self, node: cst.CSTNode) -> str:
         """Return a node as it is written."""
-        return self._wrapper.module.code_for_node(node)
+        return self._tree.code_for_node(node)
 
     def value(self, node: cst.CSTNode) -> Any:
         """Return what a dotted name means among the module's globals; None where it is no such."""
@@ -197,7 +193,7 @@ class ModuleTree:
 
     def _imported_that_has(self, name: str, wanted: object) -> str | None:
         """Return a module that names are imported from already, and this one can be too."""
-        for node in self._wrapper.module.children:
+        for node in self._tree.children:
             for each in node.children if isinstance(node, cst.SimpleStatementLine) else ():
                 if isinstance(each, cst.ImportFrom) and not isinstance(each.names, cst.ImportStar):
                     known = from_module(each, self.module)
@@ -212,10 +208,28 @@ class ModuleTree:
 
     def text(self) -> str:
         """Return the module with all replacements and imports."""
-        changed = self._wrapper.module.visit(_Replacing(self.replacements))
+        changed = self._tree.visit(_Replacing(self.replacements))
         return (
             with_imports(changed, self.module, self.imports).code if self.imports else changed.code
         )
+
+
+@lru_cache(maxsize=4)
+def _parsed(text: str) -> tuple[cst.Module, Mapping[cst.CSTNode, Any], _Children, _Parents]:
+    """Return a text's tree with the places of its nodes, what they are made of and stand in.
+
+    That is most of the time of a rewrite, and several begin at one text.
+    """
+    wrapper = MetadataWrapper(cst.parse_module(text), unsafe_skip_copy=True)
+    positions = wrapper.resolve(PositionProvider)
+    children: dict[cst.CSTNode, Sequence[cst.CSTNode]] = {}
+    waiting: list[cst.CSTNode] = [wrapper.module]
+    while waiting:
+        node = waiting.pop()
+        children[node] = node.children
+        waiting += children[node]
+    parents = {child: node for node, inner in children.items() for child in inner}
+    return wrapper.module, positions, children, parents
 
 
 class _Replacing(cst.CSTTransformer):

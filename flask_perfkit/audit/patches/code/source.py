@@ -8,11 +8,11 @@ import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import unified_diff
 from operator import itemgetter
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from flask_perfkit.audit.patches.code.living import functions_of
@@ -31,6 +31,8 @@ class Source:
     raw: bytes
     text: str
     module: ModuleType
+    functions: tuple[FunctionType, ...] = field(repr=False)
+    """Those of the module that live: to look for them takes long in a large process."""
 
     def diff(self, text: str) -> str:
         """Return what a new text changes, as a unified diff with paths that ``patch`` takes."""
@@ -87,7 +89,8 @@ def source_of(filename: str, lineno: int) -> Source:
         raise Refusal(f"{filename} is not writable")
     if _GENERATED.search(text[:_HEAD]):
         raise Refusal(f"{filename} says that it is generated: change what it is made from")
-    source = Source(path, raw, text, _module_of(filename))
+    module = _module_of(filename)
+    source = Source(path, raw, text, module, tuple(functions_of(filename, module)))
     _check_unchanged(source, lineno)
     return source
 
@@ -147,7 +150,7 @@ def _check_unchanged(source: Source, lineno: int) -> None:
     }
     living = {
         (each.__code__.co_qualname, each.__code__.co_firstlineno): each.__code__
-        for each in functions_of(filename, source.module)
+        for each in source.functions
     }
     inner = max((key for key in around if key in living), key=itemgetter(1), default=None)
     if inner is None or likeness(living[inner]) != likeness(around[inner]):
