@@ -6,7 +6,6 @@ own. In CI (``CI=true``) a skipped test is a failed one, so that a missing serve
 
 from __future__ import annotations
 
-import itertools
 import os
 import socket
 import subprocess
@@ -33,7 +32,19 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 ALONE = "PERFKIT_TEST_ALONE"
 """Set to 1 in the process of one test that is asked alone."""
 
-_database_numbers = itertools.count(1)
+DATABASE = "test"
+EMPTIED = (
+    "SELECT pg_terminate_backend(pid, 10_000) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    """DO $$ DECLARE name text; BEGIN
+        FOR name IN SELECT nspname FROM pg_namespace
+            WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'
+        LOOP EXECUTE format('DROP SCHEMA %I CASCADE', name); END LOOP;
+    END $$""",
+    "CREATE SCHEMA public AUTHORIZATION pg_database_owner",
+    "GRANT USAGE ON SCHEMA public TO PUBLIC",
+)
+"""What leaves a database as a new one is."""
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -122,14 +133,20 @@ def postgres_server() -> Iterator[PostgresServer]:
         server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def _postgres_database(postgres_server: PostgresServer) -> str:
+    """Create the one database that tests get in turn: a new one for each takes 0.1 s."""
+    _postgres(postgres_server, f"CREATE DATABASE {DATABASE}")
+    return DATABASE
+
+
 @pytest.fixture
-def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """The URL of an empty PostgreSQL database, dropped after the test."""
-    name = f"test_{next(_database_numbers)}"
-    _postgres(postgres_server, f"CREATE DATABASE {name} STRATEGY file_copy")
+def postgres_url(postgres_server: PostgresServer, _postgres_database: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database, emptied after the test."""
+    name = _postgres_database
     socket_directory = postgres_server.get_postmaster_info().socket_dir
     yield f"postgresql+psycopg://postgres@/{name}?host={socket_directory}"
-    _postgres(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    _postgres(postgres_server, *EMPTIED, database=name)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -165,11 +182,12 @@ def redis_url(redis_server: ValkeyServer) -> str:
     return f"{redis_server.connection_url}/0"
 
 
-def _postgres(server: PostgresServer, statement: str) -> None:
+def _postgres(server: PostgresServer, *statements: str, database: str = "postgres") -> None:
     import psycopg
 
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute(statement)
+    with psycopg.connect(server.get_uri(database), autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
 
 
 def _free_port() -> int:
