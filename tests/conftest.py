@@ -34,8 +34,8 @@ ALONE = "PERFKIT_TEST_ALONE"
 
 DATABASE = "test"
 EMPTIED = (
-    "SELECT pg_terminate_backend(pid, 10_000) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    """SELECT pg_terminate_backend(pid, 10_000) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()""",
     """DO $$ DECLARE name text; BEGIN
         FOR name IN SELECT nspname FROM pg_namespace
             WHERE nspname NOT LIKE 'pg\\_%' AND nspname <> 'information_schema'
