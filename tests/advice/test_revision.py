@@ -122,6 +122,17 @@ def test_nothing_to_write(migrated: Flask) -> None:
         write_revision(migrated, Advice())
 
 
+def test_a_revision_that_is_not_applied_yet(advice: Advice, migrated: Flask) -> None:
+    """A second one would make the same indexes, and going down from it would drop the first's."""
+    first = write_revision(migrated, replace(advice, create=advice.create[:1]))
+    flask_migrate.upgrade()
+    second = write_revision(migrated, advice)
+    with pytest.raises(SetupError, match="run flask db upgrade first, or delete"):
+        write_revision(migrated, advice)
+    flask_migrate.downgrade(revision="base")
+    assert first != second
+
+
 def test_the_report_fits_a_terminal(advice: Advice) -> None:
     small = Refused("CREATE INDEX ix_a_b ON a (b)", "a", "the table is small", is_small=True)
     checks = [Check("narrow_key", f"a{number}.id", "has 32 bits", "do") for number in range(3)]

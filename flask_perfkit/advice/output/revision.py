@@ -148,8 +148,8 @@ def write_revision(app: Flask, advice: Advice) -> Path:
     """Write the advice as the next revision, and return its file.
 
     :raises ExtraMissing: Flask-Migrate is not installed.
-    :raises SetupError: the application does not use it, the revisions have several heads, the
-        advice is on several databases, or there is nothing to write.
+    :raises SetupError: the application does not use it, the revisions have several heads or are
+        not all applied, the advice is on several databases, or there is nothing to write.
     """
     if not (advice.create or advice.drop):
         raise SetupError("there is nothing to write: no index is advised, and none can go")
@@ -173,6 +173,7 @@ def write_revision(app: Flask, advice: Advice) -> Path:
             f"the revisions have several heads ({', '.join(heads)}): flask db merge first"
         )
     down = heads[0] if heads else None
+    _require_applied(app, down)
     revision = _next(down)
     slug = re.sub(r"\W+", "_", _MESSAGE)
     path = Path(script.versions) / f"{revision}_{slug}.py"
@@ -205,6 +206,24 @@ def _script(app: Flask) -> ScriptDirectory:
         raise SetupError("this application has no Flask-Migrate: call Migrate(app, db) first")
     config = migrate.migrate.get_config(migrate.directory)
     return ScriptDirectory.from_config(config)
+
+
+def _require_applied(app: Flask, head: str | None) -> None:
+    """Refuse a database that lacks a revision: it may hold the very indexes that are advised.
+
+    A database without revisions was not made by them, or keeps their table elsewhere.
+    """
+    from alembic.migration import MigrationContext
+
+    migrate: Any = app.extensions["migrate"]
+    with migrate.db.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts=migrate.configure_args)
+        current = context.get_current_heads()
+    if current and current != (head,):
+        raise SetupError(
+            f"the database is at revision {', '.join(current)}, and the last one is {head}: run "
+            f"flask db upgrade first, or delete {head} if it is not meant, then ask again"
+        )
 
 
 def _next(down: str | None) -> str:
