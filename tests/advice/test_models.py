@@ -74,6 +74,21 @@ class Bush(Base):
 '''
 
 
+LEAF = '''
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Leaf(Base):
+    __tablename__ = "leaf"
+    size: Mapped[int] = mapped_column(primary_key=True)
+
+
+import decimal
+'''
+
+
 @pytest.fixture
 def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "garden_models.py").write_text(MODELS)
@@ -178,3 +193,24 @@ def test_a_column_that_has_the_name_of_a_function(models: Any) -> None:
     gone, come, (by_hand,) = changes(Advice(create=(created,)))
     assert (gone, come) == (set(), set())
     assert by_hand.startswith("Fern.__table_args__: Index(")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("from sqlalchemy import text\n", "from sqlalchemy import text, Index\n"),
+        ("import sqlite3\n", "import sqlite3\nfrom sqlalchemy import Index\n"),
+    ],
+)
+def test_the_import_stands_before_the_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after: str
+) -> None:
+    """Not behind the last one: where modules need each other, it stands below the classes."""
+    path = tmp_path / "late_models.py"
+    path.write_text(f"from sqlalchemy.orm import *\n{before}{LEAF}")
+    monkeypatch.syspath_prepend(tmp_path)
+    table = import_module("late_models").Leaf.__table__
+    (patch,) = model_changes(Advice(create=(creation(table, "size"),))).patches
+    del sys.modules["late_models"]
+    assert f"\n{after}{LEAF}".partition("class Leaf")[0] in patch.after
+    compile(patch.after, "late_models.py", "exec")

@@ -177,17 +177,21 @@ class _Source:
         """Return the change of the file."""
         missing = [name for name in sorted(self._used) if not _imported(self.tree, name)]
         if missing:
-            names = ", ".join(missing)
-            self._edits.put(self._first_import(), 0, f"from sqlalchemy import {names}\n")
+            self._import(", ".join(missing))
         return ModelPatch(self.path, self.before, self._edits.text())
 
-    def _first_import(self) -> int:
-        """Return the line of the first import that is not from the future."""
+    def _import(self, names: str) -> None:
+        """Import names among those of SQLAlchemy's, or behind the imports: before any class."""
+        behind = 1
         for node in self.tree.body:
-            future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
-            if isinstance(node, ast.Import | ast.ImportFrom) and not future:
-                return node.lineno
-        return len(self.before.splitlines()) + 1
+            if isinstance(node, ast.ClassDef):
+                break
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                behind = (node.end_lineno or node.lineno) + 1
+            if isinstance(node, ast.ImportFrom) and node.module == "sqlalchemy":
+                self._edits.put_behind(node.names[-1], f", {names}")
+                return
+        self._edits.put(behind, 0, f"from sqlalchemy import {names}\n")
 
 
 def _imported(tree: ast.Module, wanted: str) -> str | None:
