@@ -108,6 +108,8 @@ def _write_migration(app: Flask, advice: Advice, *, apply: bool) -> None:
 
     click.echo(f"written: {write_revision(app, advice)}", err=True)
     changes = model_changes(advice)
+    if changes.patches and not apply:
+        click.echo("the models need these lines too, which --apply writes:", err=True)
     for patch in changes.patches:
         if apply:
             patch.apply()
