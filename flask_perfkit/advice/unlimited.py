@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.sql.selectable import Select
+from sqlalchemy.sql.selectable import Join, Select
 
 from flask_perfkit.advice.check import Check
 from flask_perfkit.advice.index import schema_and_name
@@ -48,4 +48,11 @@ def _selected_whole(tree: Any) -> Any:
     if any(isinstance(unwrapped(column), FunctionElement) for column in tree._raw_columns):
         return None
     froms = froms_of(tree)
-    return table_of(froms[0]) if len(froms) == 1 else None
+    return _kept_whole(froms[0]) if len(froms) == 1 else None
+
+
+def _kept_whole(source: Any) -> Any:
+    """Return the table of which an outer join, as a joined load makes it, takes no row away."""
+    while isinstance(source, Join) and source.isouter and not source.full:
+        source = source.left
+    return table_of(source)

@@ -191,8 +191,17 @@ def test_a_list_that_is_short_by_now(app: Flask, engine: sa.Engine) -> None:
         with Session(engine) as session:
             return str(session.scalar(sa.select(sa.func.count()).select_from(Reading)))
 
+    @app.get("/joined")
+    def joined() -> str:
+        before = sa.orm.aliased(Reading)
+        each = sa.select(Reading).outerjoin(before, before.value == Reading.value - 500)
+        with Session(engine) as session:
+            return str(len(session.scalars(each).all()))
+
+    client = app.test_client()
     with Workload(app) as workload:
-        assert app.test_client().get("/all").text == app.test_client().get("/count").text == "30"
-    (check,) = advise(workload).checks
+        assert {client.get(path).text for path in ("/all", "/count", "/joined")} == {"30"}
+    check, of_joined = advise(workload).checks
     assert (check.kind, check.subject) == ("no_limit", "all_readings")
+    assert (of_joined.kind, of_joined.subject) == ("no_limit", "joined")
     assert check.message == "selects every row of reading (30 by now), without LIMIT"

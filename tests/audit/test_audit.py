@@ -51,6 +51,14 @@ def test_the_report(app: Flask) -> None:
     assert "ERROR  owners\n  n_plus_one: Document.user loaded 10 times" in report
     assert "joinedload(Document.user)" in report
     assert "proven" not in report
+    marks = {name: bounded for name, bounded, *_ in map(str.split, report.splitlines()[-5:])}
+    assert marks == {
+        "document": "yes",
+        "health": "yes",
+        "owners": "NO",
+        "user": "yes",
+        "endpoint": "bounded",
+    }
     progress = [line for line in result.stderr.splitlines() if line.startswith("GET ")]
     assert progress == [
         "GET /documents/10",
