@@ -4,7 +4,7 @@
 
     PerfKitError
     ├── SettingsError       (ValueError)      a PERFKIT_* setting is unknown or has a bad value
-    ├── SetupError          (RuntimeError)    init_app was called twice, or not at all
+    ├── SetupError          (RuntimeError)    the application is not set up for what was asked
     ├── ExtraMissing        (ImportError)     an optional package is needed; names the extra
     ├── StoreError          (ConnectionError) the store of profiles cannot be read
     ├── ParameterError      (ValueError, 400) a query parameter is bad
@@ -35,7 +35,10 @@ class SettingsError(PerfKitError, ValueError):
 
 
 class SetupError(PerfKitError, RuntimeError):
-    """The extension was set up twice on one application, or was not set up."""
+    """What was asked for is not possible as things are set up; the message says what to do.
+
+    The extension was set up twice or not at all, say, or the application has no Flask-Migrate.
+    """
 
 
 class ExtraMissing(PerfKitError, ImportError):

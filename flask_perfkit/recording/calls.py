@@ -1,4 +1,4 @@
-"""Calls that are no statements: to Redis, to the cache, and those that block an event loop."""
+"""Calls that are no statements: to Redis and the cache, of templates, those that block a loop."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _SECONDS = 1e-9
 class Call:
     """All calls of one name at one line that are no statements.
 
-    ``kind`` is ``"redis"``, ``"cache"``, ``"blocking"``, ``"refused_relationship"`` or
-    ``"refused_column"``; of the keys only fingerprints are kept, of what was refused to load the
-    moment at which its object had been loaded. ``started`` is when the first call began, ``ended``
-    when the last one did end, on the clock of ``perf_counter_ns``.
+    ``kind`` is ``"redis"``, ``"cache"``, ``"blocking"``, ``"template"``,
+    ``"refused_relationship"`` or ``"refused_column"``; of the keys only fingerprints are kept, of
+    what was refused to load the moment at which its object had been loaded. ``started`` is when the
+    first call began, ``ended`` when the last one did end, on the clock of ``perf_counter_ns``.
     ``allowances`` held while it was called.
     """
 

@@ -28,7 +28,7 @@ class Issued(NamedTuple):
     def parameters(self) -> tuple[str, ...]:
         """The keys of its bound values in the order in which the driver got them.
 
-        None where that cannot be told: an expanding one would move those behind it.
+        Nothing where that cannot be told: an expanding one would move those behind it.
         """
         compiled = self.compiled()
         binds = getattr(compiled, "bind_names", None) or {}

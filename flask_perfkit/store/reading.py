@@ -226,7 +226,7 @@ class StoredStatement:
 class StoredCall:
     """All calls of one name at one line of a request that are no statements.
 
-    ``kind`` is ``"redis"``, ``"cache"`` or ``"blocking"``; ``started`` and
+    ``kind`` is ``"redis"``, ``"cache"``, ``"blocking"`` or ``"template"``; ``started`` and
     ``ended`` are as those of a statement.
     """
 

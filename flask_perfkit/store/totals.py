@@ -48,7 +48,7 @@ DROPS = Sort("drop", 300, ("(other)", "(other)"))
 """By name of the cache and table: values that a change of the table had made old."""
 
 SYSTEM = Sort("system", 200, ("(other)",))
-"""By process: looks, seconds since the look before, then what :mod:`processes` reads."""
+"""By process: looks, seconds since the look before, then what a look of :mod:`.looks` reads."""
 
 SORTS = (ROUTES, STATEMENTS, FINDINGS, CACHES, DROPS, SYSTEM)
 
