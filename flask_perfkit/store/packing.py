@@ -13,6 +13,7 @@ from typing import Any
 from flask_perfkit.recording.calls import Call
 from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.findings import AllowedFinding, Finding
+from flask_perfkit.recording.methods import METHODS, OTHER_METHOD
 from flask_perfkit.recording.profile import Profile
 from flask_perfkit.store.identity import finding_id, fingerprint_of, new_id
 from flask_perfkit.store.reading import (
@@ -28,10 +29,6 @@ from flask_perfkit.store.reading import (
 UNMATCHED = "(unmatched)"
 
 _KINDS: dict[str | None, Kind] = {"JOB": "job", "CLI": "command"}
-_METHODS = {
-    *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"),
-}
-_OTHER_METHOD = "_OTHER"
 _SECRET = re.compile(r"<[^<>]*(?:token|secret|passw|key|code|sig|hash|nonce)[^<>]*>", re.IGNORECASE)
 _FAILED = 500
 _MOST_STATEMENTS = 300
@@ -68,7 +65,7 @@ def route_of(profile: Profile) -> RouteKey:
 
 def request_key(method: str, rule: str | None) -> RouteKey:
     """Return what a request is counted under; nothing of it is the client's own word."""
-    return RouteKey("request", method if method in _METHODS else _OTHER_METHOD, rule or UNMATCHED)
+    return RouteKey("request", method if method in METHODS else OTHER_METHOD, rule or UNMATCHED)
 
 
 def has_failed(profile: Profile) -> bool:

@@ -14,6 +14,7 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import SpanKind, StatusCode
 
 from flask_perfkit.faults import log_once
+from flask_perfkit.recording.methods import METHODS, OTHER_METHOD
 from flask_perfkit.traces.exceptions import add_exception
 from flask_perfkit.traces.foreign import has_flask_instrumentation
 from flask_perfkit.traces.telemetry import (
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from flask import Flask
 
-_METHODS = frozenset(
-    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
-)
-_OTHER = "_OTHER"
 _ENVIRON_KEY = "flask_perfkit.span"
 _LONGEST_METHOD = 20
 _LONGEST_TEXT = 1_000
@@ -118,11 +115,11 @@ def _begin(environ: WSGIEnvironment, *, tells_messages: bool) -> TracedRequest |
     else:  # asked from within this process
         kind = SpanKind.INTERNAL
     method = environ.get("REQUEST_METHOD", "")
-    known = method if method in _METHODS else _OTHER
+    known = method if method in METHODS else OTHER_METHOD
     attributes = _attributes(environ, known)
-    if known == _OTHER:
+    if known == OTHER_METHOD:
         attributes["http.request.method_original"] = method[:_LONGEST_METHOD]
-    name = "HTTP" if known == _OTHER else known
+    name = "HTTP" if known == OTHER_METHOD else known
     span = tracer.start_span(name, context=parent, kind=kind, attributes=attributes)
     context = trace.set_span_in_context(span, parent)
     traced = TracedRequest(environ, span, context, name, known, tells_messages)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from flask_perfkit.recording.methods import METHODS, OTHER_METHOD
+
 UNMATCHED, OTHER = "unmatched", "_OTHER"
 
-_METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 _MOST_PREFIXES = 20
 _MOST_ROUTES = 2_000
 _MOST_BLOCKS = 200
@@ -34,9 +35,9 @@ class Labels:
 
         A prefix may come from a header, so that it is no more to be trusted than a path.
         """
-        known = method in _METHODS
+        known = method in METHODS
         if not known:
-            method = OTHER
+            method = OTHER_METHOD
         if rule is None:
             return method, UNMATCHED, known and not prefix
         route = prefix + rule
