@@ -14,6 +14,8 @@ from flask import current_app, has_app_context
 from sqlalchemy.orm import RelationshipProperty
 from sqlalchemy.orm.mapper import _all_registries
 
+from flask_perfkit.recording.uses import attribute_name
+
 logger = logging.getLogger("flask_perfkit")
 
 Names = bool | tuple[str, ...]
@@ -37,17 +39,12 @@ def is_chosen(relationship: RelationshipProperty[Any]) -> bool:
     names = _in_block.get()
     if names is None:
         names = _of_application()
-    return names if isinstance(names, bool) else name_of(relationship) in _checked(names)
+    return names if isinstance(names, bool) else attribute_name(relationship) in _checked(names)
 
 
 def _of_application() -> Names:
     state = current_app.extensions.get("perfkit") if has_app_context() else None
     return state is not None and state.settings.enabled and state.settings.auto_batch
-
-
-def name_of(relationship: RelationshipProperty[Any]) -> str:
-    """Return a relationship's name: the class that defines it, and its attribute."""
-    return f"{relationship.parent.class_.__name__}.{relationship.key}"
 
 
 @lru_cache(maxsize=100)
@@ -58,7 +55,7 @@ def _checked(names: tuple[str, ...]) -> frozenset[str]:
     relationship is loaded would break the request.
     """
     known = {
-        name_of(relationship)
+        attribute_name(relationship)
         for registry in _all_registries()
         for mapper in registry.mappers
         for relationship in mapper.relationships

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Integer, Select
 from sqlalchemy.orm import Mapper
 
-from flask_perfkit.cures.entities import entities_of
 from flask_perfkit.cures.loaders import Sent
 from flask_perfkit.recording.issued import Issued
+from flask_perfkit.recording.mappers import entities_of
 
 
 @dataclass(frozen=True)

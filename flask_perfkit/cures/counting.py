@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import CompoundSelect, Select
 
-from flask_perfkit.cures.entities import entities_of
 from flask_perfkit.cures.selects import is_tree
 from flask_perfkit.recording.issued import Issued
+from flask_perfkit.recording.mappers import entities_of
 
 _LOCK = "FOR"
 

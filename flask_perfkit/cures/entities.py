@@ -1,23 +1,14 @@
-"""Which entities a statement selects, and how it selects them."""
+"""How a statement selects its entities: at which place, and whether with room for joins."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Select
 from sqlalchemy.orm import Mapper
 
 from flask_perfkit.recording.issued import Issued
-
-
-def entities_of(statement: Any) -> Iterator[Any]:
-    """Yield what a statement brings objects of, inspected: mappers and aliases of mappers."""
-    for column in getattr(statement, "_raw_columns", ()):
-        annotations = getattr(column, "_annotations", {})
-        entity = annotations.get("parententity")
-        if getattr(entity, "mapper", None) is not None and "proxy_key" not in annotations:
-            yield entity
+from flask_perfkit.recording.mappers import entities_of
 
 
 def position_of(statement: Any, mapper: Mapper[Any]) -> int | None:

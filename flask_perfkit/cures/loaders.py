@@ -12,10 +12,11 @@ from sqlalchemy import inspect, orm
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
-from flask_perfkit.cures.entities import entities_of, position_of, takes_joins
+from flask_perfkit.cures.entities import position_of, takes_joins
 from flask_perfkit.recording.callsite import Span
 from flask_perfkit.recording.eager import Step
 from flask_perfkit.recording.issued import Issued
+from flask_perfkit.recording.mappers import entities_of
 
 Import = tuple[str, str]
 """A module and a name in it."""

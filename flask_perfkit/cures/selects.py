@@ -15,8 +15,8 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import TextualSelect
 
 from flask_perfkit.cures.code import Unwritable, code_of
-from flask_perfkit.cures.entities import entities_of
 from flask_perfkit.recording.issued import Issued
+from flask_perfkit.recording.mappers import entities_of
 
 _AGGREGATES = ("count", "sum", "min", "max", "avg")
 _OF_ONE_ROW = ("lower", "upper", "coalesce", "length", "trim", "abs", "round", "date", "now")

@@ -1,8 +1,8 @@
-"""Which class a table or a name is mapped to."""
+"""Which class a table or a name is mapped to, and which of them a statement selects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sqlalchemy.orm import Mapper
@@ -42,3 +42,12 @@ def mappers_of(entity: tuple[str, ...]) -> list[Mapper[Any]]:
     """Return the mappers that have the names of :func:`names_of`; several may."""
     mappers = (mapper for registry in _all_registries() for mapper in registry.mappers)
     return [mapper for mapper in mappers if names_of(mapper) == entity]
+
+
+def entities_of(statement: Any) -> Iterator[Any]:
+    """Yield what a statement brings objects of, inspected: mappers and aliases of mappers."""
+    for column in getattr(statement, "_raw_columns", ()):
+        annotations = getattr(column, "_annotations", {})
+        entity = annotations.get("parententity")
+        if getattr(entity, "mapper", None) is not None and "proxy_key" not in annotations:
+            yield entity

@@ -23,7 +23,7 @@ from sqlalchemy.sql.elements import BinaryExpression
 from sqlalchemy.sql.functions import FunctionElement
 
 from flask_perfkit.recording.eager import Eager, Step, eager_of, steps_of
-from flask_perfkit.recording.mappers import mapper_of, mapper_of_name, names_of
+from flask_perfkit.recording.mappers import entities_of, mapper_of, mapper_of_name, names_of
 from flask_perfkit.recording.tables import table_of, tables_in
 from flask_perfkit.recording.volatility import is_volatile
 
@@ -250,21 +250,17 @@ def _is_uniqued(compiled: Any, options: Any) -> bool:
 
 def _is_of_objects(statement: Any, mapper: Mapper[Any]) -> bool:
     """Tell whether a statement selects the entity itself; what cannot be told is taken so."""
-    return not hasattr(statement, "_raw_columns") or mapper in selected(statement)
+    return not hasattr(statement, "_raw_columns") or mapper in _selected(statement)
 
 
 def _others(statement: Any, mapper: Mapper[Any]) -> Iterator[Eager]:
     """Yield the entities that a statement selects beside the first."""
-    return (Eager((), names_of(other)) for other in selected(statement) if other is not mapper)
+    return (Eager((), names_of(other)) for other in _selected(statement) if other is not mapper)
 
 
-def selected(statement: Any) -> Iterator[Mapper[Any]]:
+def _selected(statement: Any) -> Iterator[Mapper[Any]]:
     """Yield the mappers whose objects a select brings."""
-    for column in getattr(statement, "_raw_columns", ()):
-        annotations = getattr(column, "_annotations", {})
-        mapper = getattr(annotations.get("parententity"), "mapper", None)
-        if mapper is not None and "proxy_key" not in annotations:
-            yield mapper
+    return (entity.mapper for entity in entities_of(statement))
 
 
 def _gives_one_row(statement: Any) -> bool:
