@@ -40,13 +40,18 @@ leave = _current.reset
 
 
 @contextmanager
-def unrecorded() -> Iterator[None]:
-    """Let nothing of a block count as the application's work."""
-    token = enter(None)
+def opened(recorder: Recorder | None) -> Iterator[None]:
+    """Let a recorder be the open one for a block; with None nobody records it."""
+    token = enter(recorder)
     try:
         yield
     finally:
         leave(token)
+
+
+def unrecorded() -> AbstractContextManager[None]:
+    """Let nothing of a block count as the application's work."""
+    return opened(None)
 
 
 class Recorder(list[Record]):

@@ -24,6 +24,7 @@ Number = TypeVar("Number", int, float)
 
 _PROC = Path("/proc/self")
 _CGROUP = Path("/sys/fs/cgroup")
+_UNKNOWN = "n/a"
 _SHORTEST_CPU_INTERVAL = 0.1  # seconds; below it the clock's ticks are most of the figure
 
 
@@ -153,9 +154,9 @@ def log_system_metrics() -> SystemMetrics:
         logger.info(
             "System: CPU %.1f%%, Memory %s (%s), Threads %s",
             metrics.cpu_percent,
-            _shown(metrics.memory_rss, "{:.1f}MB", unit=MB),
-            _shown(metrics.memory_percent, "{:.1f}%"),
-            _shown(metrics.threads, "{:.0f}"),
+            shown(metrics.memory_rss, "{:.1f}MB", unit=MB) or _UNKNOWN,
+            shown(metrics.memory_percent, "{:.1f}%") or _UNKNOWN,
+            shown(metrics.threads, "{:.0f}") or _UNKNOWN,
         )
     return metrics
 
@@ -213,5 +214,6 @@ def _cores(cpu_max: str) -> float:
     return int(quota) / int(period)
 
 
-def _shown(value: float | None, form: str, unit: int = 1) -> str:
-    return "n/a" if value is None else form.format(value / unit)
+def shown(value: float | None, form: str, unit: int = 1) -> str | None:
+    """Return a figure as text; None where it is not known."""
+    return None if value is None else form.format(value / unit)

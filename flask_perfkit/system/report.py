@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from flask_perfkit.system.figures import MB, SystemMetrics, get_system_metrics
+from flask_perfkit.system.figures import MB, SystemMetrics, get_system_metrics, shown
 
 
 class Look(NamedTuple):
@@ -22,14 +22,14 @@ class Look(NamedTuple):
         Disks and network are by the second, and since the machine's start at the first look.
         """
         now = self.metrics
-        memory = _shown(now.memory_rss, "{:.1f}MB", unit=MB)
+        memory = shown(now.memory_rss, "{:.1f}MB", unit=MB)
         if memory and now.memory_percent is not None:
             memory += f" ({now.memory_percent:.1f}%)"
         rows = {
             "machine": {
-                "load": _shown(now.load_average, "{:.2f}"),
-                "memory": _shown(now.machine_memory_percent, "{:.1f}%"),
-                "disk": _shown(now.disk_percent, "{:.1f}%"),
+                "load": shown(now.load_average, "{:.2f}"),
+                "memory": shown(now.machine_memory_percent, "{:.1f}%"),
+                "disk": shown(now.disk_percent, "{:.1f}%"),
             },
             "disks": {
                 "read": self._flow("disk_read_bytes"),
@@ -40,15 +40,15 @@ class Look(NamedTuple):
                 "received": self._flow("net_recv_bytes"),
             },
             "container": {
-                "memory": _shown(now.memory_limit, "{:.1f}MB", unit=MB),
-                "cpu": _shown(now.cpu_limit, "{:.1f} cores"),
+                "memory": shown(now.memory_limit, "{:.1f}MB", unit=MB),
+                "cpu": shown(now.cpu_limit, "{:.1f} cores"),
             },
             "command": {
-                "cpu": _shown(now.cpu_percent, "{:.1f}%"),
+                "cpu": shown(now.cpu_percent, "{:.1f}%"),
                 "memory": memory,
-                "threads": _shown(now.threads, "{:.0f}"),
-                "files": _shown(now.open_files, "{:.0f}"),
-                "collections": _shown(now.gc_collections, "{:.0f}"),
+                "threads": shown(now.threads, "{:.0f}"),
+                "files": shown(now.open_files, "{:.0f}"),
+                "collections": shown(now.gc_collections, "{:.0f}"),
             },
         }
         return [line for name, figures in rows.items() if (line := _line(name, figures))]
@@ -58,8 +58,8 @@ class Look(NamedTuple):
         now = getattr(self.metrics, name)
         before = getattr(self.before, name, None)
         if now is None or before is None:
-            return _shown(now, "{:.1f}MB", unit=MB)
-        return _shown((now - before) / self.elapsed, "{:.1f}MB/s", unit=MB)
+            return shown(now, "{:.1f}MB", unit=MB)
+        return shown((now - before) / self.elapsed, "{:.1f}MB/s", unit=MB)
 
 
 def looks(seconds: float | None) -> Iterator[Look]:
@@ -79,7 +79,3 @@ def looks(seconds: float | None) -> Iterator[Look]:
 def _line(name: str, figures: dict[str, str | None]) -> str | None:
     shown = [f"{figure} {value}" for figure, value in figures.items() if value is not None]
     return f"{name:<11}{'   '.join(shown)}" if shown else None
-
-
-def _shown(value: float | None, form: str, unit: int = 1) -> str | None:
-    return None if value is None else form.format(value / unit)

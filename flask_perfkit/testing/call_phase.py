@@ -15,10 +15,10 @@ from unittest import TestCase
 import pytest
 
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.recorder import Recorder
+from flask_perfkit.recording.recorder import Recorder, opened
 from flask_perfkit.testing.assertions import WatchedBlock
 from flask_perfkit.testing.building import building_noted
-from flask_perfkit.testing.ownership import TestRecorder, opened
+from flask_perfkit.testing.ownership import TestRecorder
 
 _DIRECTORIES = ("test", "tests")
 _MARKS_OF_FIXTURES = ("_fixture_function", "_pytestfixturefunction")  # from pytest 8.4 on, before

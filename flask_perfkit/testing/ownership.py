@@ -10,8 +10,7 @@ set-up, which a server does once.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from types import FrameType
 
 from flask_perfkit.config import Settings
@@ -21,7 +20,7 @@ from flask_perfkit.measuring.block import settings_here
 from flask_perfkit.recording.causes import Record
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.frames import upwards
-from flask_perfkit.recording.recorder import Recorder, current, enter, leave
+from flask_perfkit.recording.recorder import Recorder, current, opened
 from flask_perfkit.testing.libraries import LibraryCalls
 
 IsOfTest = Callable[[FrameType], bool]
@@ -114,13 +113,3 @@ class TestRecorder(Recorder):
             self.report((*profile.findings, *profile.allowed))
         except Exception:
             log_once("judging a call of a test")
-
-
-@contextmanager
-def opened(recorder: Recorder | None) -> Iterator[None]:
-    """Let a recorder be the open one for a block."""
-    token = enter(recorder)
-    try:
-        yield
-    finally:
-        leave(token)
