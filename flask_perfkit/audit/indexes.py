@@ -38,8 +38,8 @@ def index_advice_on(
     app: Flask,
     statements: Iterable[RecordedStatement],
     *,
-    verify: bool = False,
-    method: Method | None = None,
+    verify: bool,
+    method: Method | None,
 ) -> Advice:
     """Advise on statements that were recorded elsewhere, and ask no endpoint.
 

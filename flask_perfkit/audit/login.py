@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def clients(
-    app: Flask, login: str | None, headers: Iterable[tuple[str, str]] = ()
+    app: Flask, login: str | None, headers: Iterable[tuple[str, str]]
 ) -> Callable[[], FlaskClient]:
     """Return what makes a client for each address, logged in where that was asked for.
 

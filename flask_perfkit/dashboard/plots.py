@@ -44,7 +44,7 @@ class Plot:
     marks: Sequence[Box] = ()
 
 
-def traffic(points: Sequence[Point], words: Callable[[float], str]) -> Plot:
+def traffic(points: Sequence[Point]) -> Plot:
     """Return how many requests came, and of them those that failed."""
     top = nice_top(max((point.count for point in points), default=0))
     counts, errors = [point.count for point in points], [point.errors for point in points]

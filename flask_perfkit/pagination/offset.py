@@ -22,13 +22,13 @@ _LARGEST_OFFSET = 2**62  # databases take 64 bits with a sign; this leaves room 
 def offset_page(
     source: Source,
     statement: AnySelect,
-    rows: Ordered,
+    ordered: Ordered,
     params: PaginationParams,
     total: Total,
 ) -> Page:
     """Return the page of that number; beyond the last one it holds no items."""
     offset = (params.page - 1) * params.page_size
-    items, has_next = _items(source, rows, offset, params.page_size)
+    items, has_next = _items(source, ordered, offset, params.page_size)
     seen = offset + len(items) + has_next
     if total is not None and not has_next and (items or offset == 0):
         count = Count(seen)  # this is the last page

@@ -78,9 +78,7 @@ def _point(bucket: Bucket, entry: Entry | None) -> Point:
     return Point(bucket.start, count or 0, errors or 0, p50, p95, p99)
 
 
-def route_of_totals(
-    key: Key, entry: Entry, series: Series, findings: Mapping[str, float], *, has_points: bool
-) -> Route:
+def route_of_totals(key: Key, entry: Entry, series: Series, findings: Mapping[str, float]) -> Route:
     """Return a route of its totals."""
     *route, endpoint = key
     count, watched, errors, duration, statements, sql_duration = map(_known, entry.numbers)
@@ -96,7 +94,7 @@ def route_of_totals(
         is_estimated=_is_estimated(count, watched),
         histogram=entry.histogram,
         step=series.step,
-        points=series.points(key) if has_points else (),
+        points=series.points(key),
         findings=dict(findings),
     )
 

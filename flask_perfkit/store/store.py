@@ -95,7 +95,7 @@ class Store:
         ]
         routes.sort(key=lambda item: -(item[1].numbers[3] or 0))
         page = [
-            route_of_totals(key, entry, series, kinds[RouteKey(*key[:3])], has_points=True)
+            route_of_totals(key, entry, series, kinds[RouteKey(*key[:3])])
             for key, entry in routes[offset : offset + limit]
         ]
         return Found(page, len(routes))
@@ -106,7 +106,7 @@ class Store:
             series = self._series(ROUTES, period)
             kinds = self._kinds_found(self._series(FINDINGS, period))
         for name, entry in series.merged(lambda each: each if each[:3] == key else None).items():
-            return route_of_totals(name, entry, series, kinds[key], has_points=True)
+            return route_of_totals(name, entry, series, kinds[key])
         return None
 
     def findings(

@@ -74,7 +74,7 @@ class Bush(Base):
 '''
 
 
-LEAF = '''
+LEAF = """
 
 class Base(DeclarativeBase):
     pass
@@ -86,7 +86,7 @@ class Leaf(Base):
 
 
 import decimal
-'''
+"""
 
 
 @pytest.fixture

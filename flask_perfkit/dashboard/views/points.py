@@ -9,6 +9,7 @@ from math import ceil
 from flask_perfkit.store.reading import Point
 
 _MOST_BARS = 40
+_FEWEST_POINTS = 15
 
 
 def summed(series: Iterable[Sequence[Point]]) -> list[Point]:
@@ -26,10 +27,10 @@ def summed(series: Iterable[Sequence[Point]]) -> list[Point]:
     ]
 
 
-def trimmed(points: Sequence[Point], fewest: int = 15) -> Sequence[Point]:
+def trimmed(points: Sequence[Point]) -> Sequence[Point]:
     """Return points from the first one on at which something happened."""
     first = next((place for place, point in enumerate(points) if point.count), len(points))
-    return points[max(min(first - 1, len(points) - fewest), 0) :]
+    return points[max(min(first - 1, len(points) - _FEWEST_POINTS), 0) :]
 
 
 def bars(points: Sequence[Point]) -> list[float]:

@@ -18,7 +18,7 @@ _LONGEST_HEADER = 8_000
 
 
 def link_header(
-    page: Page | CursorPage, names: Mapping[str, str], left_out: Collection[str] = ()
+    page: Page | CursorPage, names: Mapping[str, str], left_out: Collection[str]
 ) -> str | None:
     """Return the header of a page of the current request; None where it is the only one.
 

@@ -32,7 +32,7 @@ class _PageSizeRange(validate.Validator):
 
     min = 1
 
-    def __init__(self, most: int | None = None) -> None:
+    def __init__(self, most: int | None) -> None:
         self._most = most
 
     @property

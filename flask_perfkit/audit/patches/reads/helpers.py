@@ -203,7 +203,7 @@ def _names_of(asked: Asked) -> set[str]:
 def arguments_of(
     helper: cst.FunctionDef,
     call: cst.Call | None,
-    receiver: cst.BaseExpression | None = None,
+    receiver: cst.BaseExpression | None,
     *,
     made: bool = False,
 ) -> dict[str, cst.BaseExpression]:
