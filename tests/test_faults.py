@@ -111,12 +111,13 @@ HOOKED = {
     "hooks.requests": [
         "_facts", "view_of", "request_of",
         "_note_failure", "analyse", "deliver", "server_timing",
-        "first_look", "is_application",
+        "first_look", "path_of", "answer_of",
     ],
-    "hooks.sqlalchemy": [
-        "walk", "position_of", "operation_of", "reads_one_row", "branches_of", "texts_of",
-        "_way_to_see", "_written", "_see_written", "_see_studied", "_failed",
-        "Rows", "are_watched",
+    "hooks.facts": ["is_application", "_is_small"],
+    "hooks.sqlalchemy": ["walk", "position_of", "way_to_see", "see", "written", "failed", "Rows"],
+    "hooks.rows": [
+        "operation_of", "reads_one_row", "branches_of", "texts_of",
+        "written", "_see_written", "_see_studied", "Rows", "are_watched",
     ],
     "recording.recorder": ["Causes", "Calls"],
     "recording.callsite": [
@@ -420,9 +421,6 @@ def test_a_module_that_cannot_be_looked_at_is_passed_over(monkeypatch: pytest.Mo
 def listened() -> Iterator[tuple[sa.Engine, list[str]]]:
     with database() as engine:
         yield engine, []
-    from flask_perfkit.hooks import sqlalchemy
-
-    sqlalchemy._others = False
 
 
 def select_twice(engine: sa.Engine) -> list[str]:

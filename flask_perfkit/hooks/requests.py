@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from inspect import unwrap
 from random import random
 from threading import Lock
 from time import perf_counter_ns
@@ -18,9 +17,9 @@ from flask_perfkit.bypass import is_unjudged
 from flask_perfkit.detectors.analysis import analyse, first_look
 from flask_perfkit.errors import FindingError
 from flask_perfkit.faults import log_once
-from flask_perfkit.recording.answer import LARGE_ANSWER, Answer
-from flask_perfkit.recording.callsite import is_application
-from flask_perfkit.recording.profile import Profile, View
+from flask_perfkit.hooks.facts import LONGEST_PATH, answer_of, path_of, view_of
+from flask_perfkit.recording.answer import Answer
+from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.recorder import Recorder, current, enter, leave
 from flask_perfkit.signals import request_profiled
 from flask_perfkit.sinks import deliver
@@ -41,10 +40,7 @@ FirstStep = Callable[["WSGIEnvironment"], None]
 
 _FAILED = 500
 _LONGEST_METHOD = 20
-_LONGEST_PATH = 200
 _SECONDS = 1e-9
-_COMPRESSIONS = ("gzip", "br", "zstd", "deflate")
-_SIGNS_OF_PROXY = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP")
 _ASKED_AGAIN = ("Accept", "Accept-Language", "Authorization", "Cookie", "Host")
 
 
@@ -359,7 +355,7 @@ def _facts(recorder: RequestRecorder) -> dict[str, Any]:
         "endpoint": endpoint,
         "rule": rule.rule if rule is not None else None,
         "method": str(environ.get("REQUEST_METHOD", ""))[:_LONGEST_METHOD],
-        "path": asked.path[:_LONGEST_PATH] if asked is not None else path_of(environ),
+        "path": asked.path[:LONGEST_PATH] if asked is not None else path_of(environ),
         "status": recorder.status,
         "started_at": datetime.now(UTC) - timedelta(seconds=duration),
         "duration": duration,
@@ -381,44 +377,4 @@ def _answer(recorder: RequestRecorder) -> Answer | None:
     is_production = not (app.debug or app.testing)
     if asked is None or response is None or not (is_production or recorder.state.is_audited):
         return None
-    is_static = _is_static(app, asked)
-    if not is_static and response.is_sequence and _is_small(response):
-        return None
-    control, encodings = response.cache_control, asked.accept_encodings
-    return Answer(
-        mimetype=response.mimetype or "",
-        length=response.content_length or recorder.sent,
-        encoding=response.headers.get("Content-Encoding"),
-        lasts=None if control.no_store or control.no_cache else control.max_age,
-        is_static=is_static,
-        takes_compression=any(encodings.quality(name) > 0 for name in _COMPRESSIONS),
-        through_proxy=any(name in recorder.environ for name in _SIGNS_OF_PROXY),
-    )
-
-
-def _is_small(response: Response) -> bool:
-    parts: Sequence[bytes] = response.response  # type: ignore[assignment]
-    return sum(map(len, parts)) < LARGE_ANSWER
-
-
-def _is_static(app: Flask, asked: Request) -> bool:
-    """Tell whether a rule serves the static folder of the application or of a blueprint."""
-    owner = app.blueprints.get(asked.blueprint or "", app)
-    return (asked.endpoint or "").rpartition(".")[2] == "static" and owner.has_static_folder
-
-
-def path_of(environ: WSGIEnvironment) -> str:
-    """Return the path that was asked for, where Flask is not asked."""
-    path = str(environ.get("PATH_INFO", ""))[:_LONGEST_PATH]
-    return "/" + path.encode("latin-1", "replace").decode("utf-8", "replace").lstrip("/")
-
-
-def view_of(app: Flask, endpoint: str | None, method: str | None) -> View | None:
-    """Find where the function lies that answers a request; None where it is a library's."""
-    view: Any = app.view_functions.get(endpoint) if endpoint is not None else None
-    if method is not None and hasattr(view, "view_class"):
-        view = getattr(view.view_class, method.lower(), view.view_class.dispatch_request)
-    code = getattr(unwrap(view), "__code__", None) if view is not None else None
-    if code is None or not is_application(code.co_filename):
-        return None
-    return View(code.co_filename, code.co_firstlineno, code.co_name)
+    return answer_of(app, asked, response, recorder.environ, recorder.sent)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask_perfkit.detectors.analysis import analyse
 from flask_perfkit.faults import log_once
-from flask_perfkit.hooks.requests import RequestRecorder, path_of, view_of
+from flask_perfkit.hooks.facts import path_of, view_of
+from flask_perfkit.hooks.requests import RequestRecorder
 from flask_perfkit.recording.recorder import Recorder
 
 if TYPE_CHECKING:
