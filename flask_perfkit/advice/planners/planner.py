@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +13,7 @@ from flask_perfkit.advice.index import Index
 from flask_perfkit.advice.workload import RecordedStatement, Sample
 
 NO_INDEXES: frozenset[str] = frozenset()
+_RUNS = 3
 FEW_VALUES = 50
 """A column of so few values holds states, not things."""
 
@@ -70,6 +71,12 @@ def some_rows(table: Table, columns: Sequence[str], quote: IdentifierPreparer) -
     rows = f"SELECT {listed} FROM {quote.format_table(table)} WHERE {known}"
     ends = [f" ORDER BY {', '.join(f'{name} {way}' for name in names)}" for way in ("ASC", "DESC")]
     return " UNION ".join(f"SELECT * FROM ({rows}{end} LIMIT 1) AS found" for end in ["", *ends])
+
+
+def best_of_three(samples: Sequence[Sample], run: Callable[[Sample], float]) -> float:
+    """Return how many seconds a statement takes, by the best of three runs of each sample."""
+    seconds = sum(min(run(sample) for _ in range(_RUNS)) for sample in samples)
+    return seconds / max(len(samples), 1)
 
 
 class Planner(Protocol):

@@ -20,12 +20,12 @@ from flask_perfkit.advice.planners.planner import (
     ExistingIndex,
     Outcome,
     TableFacts,
+    best_of_three,
     some_rows,
 )
 from flask_perfkit.advice.workload import RecordedStatement, Sample
 
 _STATEMENT_TIMEOUT = "60s"
-_RUNS = 3
 _NAMES = ("Index Name", "Relation Name")
 _STALE = """
 SELECT c.reltuples < 0 OR NOT EXISTS (
@@ -252,16 +252,13 @@ class PostgreSQL:
 
     def measure(self, statement: RecordedStatement, shown: Collection[Index]) -> float:
         """Execute it under EXPLAIN ANALYZE, the best of three for each set of parameters."""
-        seconds = 0.0
         with self._only(shown, NO_INDEXES):
-            for sample in statement.samples:
-                runs = []
-                for _ in range(_RUNS):
-                    with self._savepoint():
-                        (plan,) = self._explain(sample, "ANALYZE, TIMING OFF, ")
-                    runs.append(plan["Execution Time"] / 1000)
-                seconds += min(runs)
-        return seconds / max(len(statement.samples), 1)
+            return best_of_three(statement.samples, self._seconds)
+
+    def _seconds(self, sample: Sample) -> float:
+        with self._savepoint():
+            (plan,) = self._explain(sample, "ANALYZE, TIMING OFF, ")
+        return float(plan["Execution Time"]) / 1000
 
     def plan(self, statement: RecordedStatement, shown: Collection[Index]) -> str:
         """Return the plan for the last set of parameters."""

@@ -25,11 +25,11 @@ from flask_perfkit.advice.planners.planner import (
     ExistingIndex,
     Outcome,
     TableFacts,
+    best_of_three,
     some_rows,
 )
 from flask_perfkit.advice.workload import RecordedStatement, Sample
 
-_RUNS = 3
 _STEP = 100
 _MOST_STEPS = 200_000_000
 _MOST_COUNTED = 100
@@ -226,17 +226,14 @@ class SQLite:
 
     def measure(self, statement: RecordedStatement, shown: Collection[Index]) -> float:
         """Execute it, the best of three for each set of parameters."""
-        seconds = 0.0
         with self._only(shown, NO_INDEXES):
-            for sample in statement.samples:
-                runs = []
-                for _ in range(_RUNS):
-                    with self._savepoint():
-                        started = perf_counter()
-                        self._copy.execute(sample.sql, sample.parameters or ()).fetchall()
-                        runs.append(perf_counter() - started)
-                seconds += min(runs)
-        return seconds / max(len(statement.samples), 1)
+            return best_of_three(statement.samples, self._seconds)
+
+    def _seconds(self, sample: Sample) -> float:
+        with self._savepoint():
+            started = perf_counter()
+            self._copy.execute(sample.sql, sample.parameters or ()).fetchall()
+            return perf_counter() - started
 
     def plan(self, statement: RecordedStatement, shown: Collection[Index]) -> str:
         """Return the plan for the last set of parameters."""
