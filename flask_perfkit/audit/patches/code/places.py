@@ -167,13 +167,13 @@ def _around(tree: ModuleTree, lineno: int) -> Iterator[Place]:
             yield place
     loops: Sequence[Any] = [*tree.around(lineno, cst.For), *tree.around(lineno, cst.CompFor)]
     for loop in loops:
-        if tree.first_line(loop.iter) == lineno and begins_query(loop.iter):
+        if tree.first_line(loop.iter) == lineno and _is_query(loop.iter):
             yield Place(loop.iter)
 
 
 def _is_statement(tree: ModuleTree, place: Place) -> bool:
     node = place.node
-    if place.takes is Takes.AS_ARGUMENT or begins_query(node):
+    if place.takes is Takes.AS_ARGUMENT or _is_query(node):
         return True
     return isinstance(node, cst.Name) or any(
         m.matches(each, m.Call(func=m.Name("select") | m.Attribute(attr=m.Name("select"))))
@@ -181,7 +181,7 @@ def _is_statement(tree: ModuleTree, place: Place) -> bool:
     )
 
 
-def begins_query(node: cst.BaseExpression) -> bool:
+def _is_query(node: cst.BaseExpression) -> bool:
     """Tell whether an expression is a legacy query: ``User.query…``, ``session.query(User)…``."""
     while isinstance(node, cst.Attribute | cst.Call):
         if callee(node) == "query":

@@ -111,6 +111,16 @@ def statement_of(tree: ModuleTree, node: cst.CSTNode) -> cst.CSTNode:
     raise Refusal("it stands in no block")
 
 
+def call_of(line: cst.CSTNode) -> cst.Call | None:
+    """Return the call that is all of a line, awaited or not."""
+    if not isinstance(line, cst.SimpleStatementLine) or len(line.body) != 1:
+        return None
+    (statement,) = line.body
+    value = statement.value if isinstance(statement, cst.Expr) else None
+    value = value.expression if isinstance(value, cst.Await) else value
+    return value if isinstance(value, cst.Call) else None
+
+
 def _before(tree: ModuleTree, at: cst.CSTNode) -> list[cst.CSTNode]:
     """Return what comes before a node in its block."""
     statement = statement_of(tree, at)

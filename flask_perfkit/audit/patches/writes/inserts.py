@@ -12,6 +12,7 @@ from flask_perfkit.audit.patches.code.loops import Loop
 from flask_perfkit.audit.patches.code.module import ModuleTree
 from flask_perfkit.audit.patches.code.names import names_in, value_of
 from flask_perfkit.audit.patches.code.rows import is_inserted_alike, reads_rows_of
+from flask_perfkit.audit.patches.code.steps import call_of
 from flask_perfkit.audit.patches.writes.bulk import executed, rows_of
 from flask_perfkit.audit.patches.writes.units import check_unit
 
@@ -27,7 +28,7 @@ def insert_at_once(tree: ModuleTree, loop: Loop) -> bool:
     steps: list[Any] = list(unit.body.body if unit is not None else loop.body.body)
     if not steps or len(steps) > 2 or (len(steps) == 1 and unit is None):
         return False
-    call, last = _call_of(steps[0]), _call_of(steps[1]) if len(steps) == 2 else None
+    call, last = call_of(steps[0]), call_of(steps[1]) if len(steps) == 2 else None
     if call is None or not m.matches(call, _ADDS):
         return False
     if len(steps) == 2 and (last is None or not m.matches(last, _FLUSH | _COMMIT)):
@@ -81,12 +82,3 @@ def inserted(
     tree.need([("sqlalchemy", "insert")])
     statement = f"insert({tree.code(made.func)})"
     return executed(loop, f"{session}.execute", statement, rows, last=behind, awaits=awaits)
-
-
-def _call_of(line: cst.CSTNode) -> cst.Call | None:
-    if not isinstance(line, cst.SimpleStatementLine) or len(line.body) != 1:
-        return None
-    (statement,) = line.body
-    value = statement.value if isinstance(statement, cst.Expr) else None
-    value = value.expression if isinstance(value, cst.Await) else value
-    return value if isinstance(value, cst.Call) else None

@@ -8,6 +8,7 @@ from libcst import matchers as m
 from flask_perfkit.audit.patches.code.loops import innermost_loop, plain_loop
 from flask_perfkit.audit.patches.code.module import ModuleTree
 from flask_perfkit.audit.patches.code.refusal import Refusal
+from flask_perfkit.audit.patches.code.steps import call_of
 from flask_perfkit.audit.patches.writes.bulk import execute_once, take_place
 from flask_perfkit.audit.patches.writes.changes import queried
 from flask_perfkit.audit.patches.writes.inserts import insert_at_once
@@ -40,7 +41,7 @@ def write_at_once(tree: ModuleTree, lineno: int, finding: Finding) -> None:
         return
     within = tree.parent(line)
     unit = tree.parent(within) if within is not None else None
-    call = _call_of(line)
+    call = call_of(line)
     if call is not None and m.matches(call, _FLUSHES):
         if isinstance(unit, cst.With):
             turn_inside_out(tree, loop, unit, last=line)
@@ -62,13 +63,3 @@ def _line(tree: ModuleTree, lineno: int) -> cst.SimpleStatementLine | cst.With:
     if len(units) == 1:
         return units[0]
     raise Refusal(f"it cannot be told what writes at line {lineno}")
-
-
-def _call_of(line: cst.SimpleStatementLine) -> cst.Call | None:
-    (statement,) = line.body
-    if not isinstance(statement, cst.Expr):
-        return None
-    value = statement.value
-    if isinstance(value, cst.Await):
-        value = value.expression
-    return value if isinstance(value, cst.Call) else None
