@@ -298,7 +298,7 @@ def _watch_calls(app: Flask, state: State) -> None:
     """Watch what the application has imported and set by now; again finds what is new."""
     watch_redis()
     watch_blocking_calls()
-    state.notes_reads = app.debug or app.testing
+    state.notes_reads = app.debug or app.testing or state.is_audited
     if state.notes_reads:
         watch_attributes()
 

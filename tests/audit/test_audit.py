@@ -71,6 +71,21 @@ def test_the_report(app: Flask) -> None:
     ]
 
 
+def test_outside_of_debug_nothing_is_missing() -> None:
+    """What is noted in debug and tests is noted for an audit, from the first request on."""
+    with archive() as app:
+        app.add_url_rule("/owners", "owners", lambda: names_of_owners())
+
+        @app.get("/unused")
+        def unused() -> list[int]:
+            chosen = sa.select(Document).options(sa.orm.joinedload(Document.user)).limit(10)
+            return [document.id for document in db.session.scalars(chosen)]
+
+        report = audited(app, "--prove").stdout
+    assert "unused_eager_load" in report
+    assert "same response" in report
+
+
 def test_what_was_not_looked_at_is_said(app: Flask) -> None:
     """Not where another address of the endpoint was."""
     app.add_url_rule("/tags/<word>", "tag", lambda word: word)
