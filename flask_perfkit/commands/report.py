@@ -47,11 +47,10 @@ def _index_use(app: Flask) -> Any:
     from sqlalchemy.exc import SQLAlchemyError
 
     from flask_perfkit.recording.recorder import unrecorded
-    from flask_perfkit.system.indexes import index_use
+    from flask_perfkit.system.indexes import index_use, postgresql_of
 
-    db = app.extensions["perfkit"].db or app.extensions.get("sqlalchemy")
-    engine = getattr(db, "engine", None)
-    if engine is None or engine.dialect.name != "postgresql":
+    engine = postgresql_of(app, app.extensions["perfkit"].db)
+    if engine is None:
         return None
     try:
         with unrecorded():

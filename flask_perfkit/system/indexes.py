@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
+    from flask import Flask
 
 _MOST = 500
 _USE = text(
@@ -23,6 +23,18 @@ class IndexUse(NamedTuple):
     name: str
     scans: int
     size: int
+
+
+def postgresql_of(app: Flask, db: Any) -> Engine | None:
+    """Return the engine of an application's main database; None where that is no PostgreSQL.
+
+    :param db: what ``PerfKit`` was given, if anything.
+    """
+    try:
+        engine = getattr(db or app.extensions.get("sqlalchemy"), "engine", None)
+    except LookupError:  # Flask-SQLAlchemy with nothing but binds
+        return None
+    return engine if isinstance(engine, Engine) and engine.dialect.name == "postgresql" else None
 
 
 def index_use(engine: Engine, seconds: float) -> list[IndexUse]:

@@ -14,6 +14,8 @@ from archive import archive, names_of_owners
 from flask import Flask
 from stored import ask
 
+from flask_perfkit import PerfKit
+
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[Flask]:
@@ -113,3 +115,18 @@ def test_the_use_of_indexes_on_postgresql(postgres_url: str, tmp_path: Path) -> 
     assert (index["table"], index["name"], index["scans"]) == ("public.pages", "pages_pkey", 0)
     assert "Nothing has come since." in text
     assert "  public.pages pages_pkey: 8 kB, never used" in text
+
+
+def test_an_application_with_nothing_but_binds_has_its_report(tmp_path: Path) -> None:
+    """Flask-SQLAlchemy has no engine to ask for the use of indexes there, and raises."""
+    from flask_sqlalchemy import SQLAlchemy
+
+    app = Flask("binds")
+    app.config.update(
+        SQLALCHEMY_BINDS={"main": "sqlite://"},
+        PERFKIT_STORAGE_URL=f"sqlite:///{tmp_path / 'perfkit.db'}",
+    )
+    database = SQLAlchemy()
+    database.init_app(app)
+    PerfKit(app)
+    assert report(app).endswith("Nothing has come since.\n")

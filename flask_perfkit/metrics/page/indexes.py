@@ -8,13 +8,13 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from sqlalchemy import Engine
 
 from flask_perfkit.faults import log_once
-from flask_perfkit.system.indexes import IndexUse, index_use
+from flask_perfkit.system.indexes import IndexUse, index_use, postgresql_of
 
 if TYPE_CHECKING:
     from flask import Flask
+    from sqlalchemy import Engine
 
 _LONGEST = 1.0  # seconds
 _LABELS = ("table", "index")
@@ -46,8 +46,8 @@ class IndexUseSource:
         yield size
 
     def _ask(self) -> list[IndexUse] | None:
-        engine = self._engine()
-        if engine is None or engine.dialect.name != "postgresql":
+        engine = postgresql_of(self._app, self._db)
+        if engine is None:
             return None
         if not self._busy.acquire(blocking=False):
             return None
@@ -57,11 +57,6 @@ class IndexUseSource:
             return answer.get(timeout=_LONGEST)
         except Empty:
             return None
-
-    def _engine(self) -> Engine | None:
-        db = self._db or self._app.extensions.get("sqlalchemy")
-        engine = getattr(db, "engine", None)
-        return engine if isinstance(engine, Engine) else None
 
     def _read(self, engine: Engine, answer: Queue[list[IndexUse] | None]) -> None:
         try:
