@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.postgres import start_postgres
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["pytester"]
 collect_ignore = ["flaskr"]  # an application of its own, with tests of its own
+
+# A busy machine fails no property for being slow at making its examples.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
