@@ -240,6 +240,21 @@ READS = {
         """,
         3,
     ),
+    "tests on one line": (
+        """
+            out = []
+            for k in ks:
+                team = Team.query.filter_by(id=k).first()
+                if team is None: out.append('none')
+                else: out.append(team.name)
+            for k in ks:
+                player = Player.query.filter_by(id=k).first()
+                if player: continue
+                out.append(k)
+            return jsonify(out)
+        """,
+        9,
+    ),
     "first_or_404 fails at the same row": (
         "return jsonify([Team.query.filter_by(id=k).first_or_404().name for k in ks])",
         1,

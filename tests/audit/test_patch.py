@@ -310,6 +310,28 @@ def test_the_command_prints_and_writes(app: Flask, written: Any) -> None:
     assert "select(Document).options(joinedload(Document.user))" in path.read_text()
 
 
+def test_a_fault_at_one_place_leaves_the_others_their_patches(
+    app: Flask, written: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = """
+        def view():
+            documents = db.session.scalars(select(Document)).all()
+            names = [document.user.name for document in documents]
+            found = [db.session.get(User, number) for number in range(11, 30)]
+            return ", ".join(names) + str(len(found))
+    """
+    app.add_url_rule("/shown", "shown", written(body).view)
+
+    def fails(*_: object) -> None:
+        raise ValueError("our own")
+
+    monkeypatch.setattr("flask_perfkit.audit.patches.reads.lookups.prefetch_at", fails)
+    shown = app.test_cli_runner().invoke(args=["perfkit", "fix"])
+    assert "User: PerfKit failed at it (ValueError, see the log). By hand: " in shown.output
+    assert "# Document.user: same response" in shown.output
+    assert shown.exit_code == 0
+
+
 def test_the_command_asks_nothing_without_libcst(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

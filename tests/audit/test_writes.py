@@ -220,17 +220,25 @@ def test_the_rows_stay_the_same(tmp_path: Path, body: str, statements: int) -> N
             """,
             "a row that is named twice would be written once",
         ),
+        ("for k in ks: save(Note(text=f'n{k}'))", "stands in one line"),
+        (
+            """
+                for k in ks:
+                    with db.session.begin_nested(): db.session.add(Note(text=f'n{k}'))
+            """,
+            "not all that each turn does",
+        ),
     ],
     ids=[
         *("ids", "the one before", "fails", "mail", "caught", "not found", "default"),
-        *("unique", "reads", "twice"),
+        *("unique", "reads", "twice", "one line", "unit in one line"),
     ],
 )
 def test_what_another_turn_could_need_is_not_moved(tmp_path: Path, body: str, reason: str) -> None:
     with pytest.raises(Refusal) as refused:
         rewriting(
             *(tmp_path, f"{dedent(body)}\nreturn 'done'", EIGHT, "n_plus_one_write"),
-            "def mail(number):\n    return number\n",
+            SAVE + "\ndef mail(number):\n    return number\n",
         )
     assert reason in str(refused.value)
 

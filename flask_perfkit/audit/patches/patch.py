@@ -15,7 +15,8 @@ from flask_perfkit.audit.proof import recorded
 from flask_perfkit.audit.trial.asking import Ask
 from flask_perfkit.audit.trial.comparison import compare
 from flask_perfkit.cures.loaders import LoaderOption
-from flask_perfkit.errors import SetupError
+from flask_perfkit.errors import PerfKitError, SetupError
+from flask_perfkit.faults import log_once
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.wording import milliseconds, queries
 
@@ -87,13 +88,25 @@ def patched(app: Flask, findings: Iterable[Finding], *, writes: bool) -> Iterato
     """
     kept: list[Patch] = []
     for group in grouped(findings):
-        patch = Context().run(patch_of, app, group)
+        patch = Context().run(_patch_or_fault, app, group)
         if patch.holds:
             kept.append(patch)
         if not writes or not patch.holds:
             yield patch
     if writes:
         yield from written(kept)
+
+
+def _patch_or_fault(app: Flask, findings: tuple[Finding, ...]) -> Patch:
+    """Return the patch for findings of one place; a fault of ours costs no other place its own."""
+    try:
+        return patch_of(app, findings)
+    except PerfKitError:
+        raise
+    except Exception as fault:
+        log_once("writing a patch")
+        reason = f"PerfKit failed at it ({type(fault).__name__}, see the log)"
+        return Patch(findings, reason=f"{reason}. By hand: {findings[0].fix}")
 
 
 def written(patches: Sequence[Patch]) -> Iterator[Patch]:

@@ -301,6 +301,8 @@ def plain_loop(tree: ModuleTree, node: cst.CSTNode) -> Loop:
     loop = loop_around(tree, node)
     if not isinstance(loop.node, cst.For) or loop.node.orelse is not None:
         raise Refusal("the loop is no plain for statement")
+    if not isinstance(loop.body, cst.IndentedBlock):
+        raise Refusal("the loop stands in one line with what it does")
     for each in tree.walk(loop.body):
         if isinstance(each, _LEAVES):
             raise Refusal("the loop is left early, or goes on after an error")

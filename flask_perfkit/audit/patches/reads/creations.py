@@ -23,7 +23,7 @@ _ADDS = m.SimpleStatementLine(
     [m.Expr(m.Call(m.Attribute(attr=m.Name("add")), [m.Arg(m.Name() | m.Call(), keyword=None)]))]
 )
 _FLUSHES = m.SimpleStatementLine([m.Expr(m.Call(m.Attribute(attr=m.Name("flush")), []))])
-_GOES_ON = m.SimpleStatementLine([m.Continue()])
+_GOES_ON = m.SimpleStatementLine([m.Continue()]) | m.Continue()
 _TAKES = m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])])
 _WITHOUT_FLUSH = m.Attribute(attr=m.Name("no_autoflush") | m.Name("autoflush"))
 _COMMITS = m.Attribute(attr=m.Name("commit") | m.Name("flush"))
@@ -118,9 +118,10 @@ def _branch(tree: ModuleTree, place: Place) -> _Branch | None:
         answer = m.Name(variable)
     if not isinstance(statement, cst.If):
         return None
-    body = list(cst.ensure_type(statement.body, cst.IndentedBlock).body)
+    body = list(statement.body.body)
     if m.matches(statement.test, m.UnaryOperation(m.Not(), answer) | _compared(answer, m.Is())):
-        return _Branch(statement, True, body, variable)
+        is_block = isinstance(statement.body, cst.IndentedBlock)
+        return _Branch(statement, True, body, variable) if is_block else None
     is_found = m.matches(statement.test, answer | _compared(answer, m.IsNot()))
     if is_found and statement.orelse is None and m.matches(body[-1], _GOES_ON):
         return _Branch(statement, False, following, variable)

@@ -93,7 +93,7 @@ def _save_in_loop(
 
 def _steps(helper: cst.FunctionDef, line: cst.CSTNode) -> tuple[Any, Any]:
     """Return the line that adds, and the one that writes, of a helper that does nothing else."""
-    steps: list[Any] = list(cst.ensure_type(helper.body, cst.IndentedBlock).body)
+    steps: list[Any] = list(helper.body.body)
     docs = m.SimpleStatementLine([m.Expr(m.SimpleString())])
     steps = [each for each in steps if not m.matches(each, docs)]
     returns = m.SimpleStatementLine([m.Return(m.OneOf(m.Name(), None))])

@@ -106,7 +106,7 @@ def turn_inside_out(
 
     :raises Refusal: the loop does more, or a turn may need what the one before it has written.
     """
-    if list(loop.body.body) != [unit]:
+    if list(loop.body.body) != [unit] or not isinstance(unit.body, cst.IndentedBlock):
         raise Refusal("the unit of work is not all that each turn does")
     check_unit(tree, loop, unit)
     check_turns(tree, loop, unit.body, commits=True)
