@@ -15,6 +15,7 @@ from flask_perfkit.audit.filters import filtered
 from flask_perfkit.audit.login import clients
 from flask_perfkit.audit.trial.untouched import nothing_kept
 from flask_perfkit.hooks.attributes import watch_attributes
+from flask_perfkit.recording.recorder import unrecorded
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -62,8 +63,9 @@ def survey(
     state.notes_reads = True
     paths, sent = list(dict.fromkeys(paths)), list(headers)
     addresses = [Address("", path) for path in paths]
-    addresses += [known for known in addresses_of(app) if known.path not in paths]
-    addresses += filtered(app, addresses)
+    with unrecorded():
+        addresses += [known for known in addresses_of(app) if known.path not in paths]
+        addresses += filtered(app, addresses)
     asked = [address for address in addresses if address.path is not None]
     workload = Workload(app)
     visits: list[Visit] = []

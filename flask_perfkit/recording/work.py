@@ -10,6 +10,7 @@ from flask_perfkit.recording.callsite import PROMPTS, is_application
 from flask_perfkit.recording.frames import function_of, passes_on, upwards
 
 _MODULE = "<module>"
+_PACKAGE = __name__.partition(".")[0]
 _SET_UP = {
     "call_fixture_func": ("_pytest.fixtures",),
     "_teardown_yield_fixture": ("_pytest.fixtures",),
@@ -30,10 +31,12 @@ def is_surroundings(frame: FrameType | None) -> bool:
     """Tell whether a context is opened for what comes later, and not for work of its own.
 
     So do a module that is being imported, the set-up of a test, and a test client that keeps the
-    context of its last request.
+    context of its last request. What PerfKit opens one for is no work of the application's either.
     """
     if frame is None:
         return False
+    if frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+        return True
     if frame.f_code.co_name == _MODULE and frame.f_globals.get("__name__") != "__main__":
         return True
     return any(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from archive import Document, User, archive, db, names_of_owners
+from archive import Document, User, archive, db, names_of_owners, profiles
 from click.testing import Result
 from flask import Flask, abort, g, redirect, request, session
 
@@ -84,6 +84,15 @@ def test_outside_of_debug_nothing_is_missing() -> None:
         report = audited(app, "--prove").stdout
     assert "unused_eager_load" in report
     assert "same response" in report
+
+
+def test_what_perfkit_asks_for_itself_is_no_work_of_the_application(app: Flask) -> None:
+    """The rows that rules are filled in with are read in contexts of its own."""
+    with profiles(app) as collected:
+        assert "/documents/10" in audited(app).stderr
+        with app.app_context():
+            audit(app)
+    assert [each.method for each in collected if each.method != "GET"] == []
 
 
 def test_what_was_not_looked_at_is_said(app: Flask) -> None:
