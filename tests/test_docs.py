@@ -33,6 +33,7 @@ from flask_perfkit.commands import perfkit as commands
 from flask_perfkit.config import PREFIX, Settings
 from flask_perfkit.pytest_plugin import pytest_addoption
 from flask_perfkit.recording.findings import KINDS, SEVERITIES
+from flask_perfkit.signals import request_profiled
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -67,6 +68,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str,
             db.session.add(User(name=name, email=f"{name}@example.com", documents=documents))
         db.session.commit()
         page = ModuleType("page")
+        monkeypatch.setattr(request_profiled, "receivers", {})  # other tests have none of a page's
         monkeypatch.setitem(sys.modules, "page", page)  # where SQLAlchemy looks for annotations
         names = vars(page)
         names.update(app=app, db=db, User=User, Document=Document)
