@@ -105,7 +105,7 @@ class _Wiring:
         """Connect what the settings turn on; what an earlier call connected is taken away."""
         app, state, settings = self._app, self._state, self._settings
         state.settings = settings
-        state.sinks = (*_sinks(app, settings), self._late_changes)
+        state.sinks = (*_sinks(app, settings, self._open_log), self._late_changes)
         state.early_sinks = tuple
         self._first_steps, self._recorder = [], RequestRecorder
         if state.edge is not None:
@@ -136,8 +136,10 @@ class _Wiring:
     def look_again(self) -> None:
         """Take in what ``app.config`` and debug have become, as long as no request has come.
 
-        A value that is refused now is logged: what was in force stays so.
+        A value that is refused now is logged: what was in force stays so. A worker may never have
+        a request: what its tasks imported since is watched from here.
         """
+        watch_redis()
         with self._lock:
             if self._late_changes.is_late:
                 return
@@ -186,9 +188,8 @@ class _Wiring:
 
     def _speak(self, environ: WSGIEnvironment) -> None:
         """Say what is watched and where to look; warn of what cannot be meant."""
-        app, settings = self._app, self._state.settings
-        tells = settings.on_finding == "log" and not self._state.is_audited  # it has a report
-        make_heard(in_debug=app.debug, tells_findings=tells)
+        app = self._app
+        self._open_log()
         say(logging.INFO, start_line(app.name, self._settings, environ))
         for name in self._settings.exclude:
             near = get_close_matches(name, app.view_functions, n=1)
@@ -196,6 +197,12 @@ class _Wiring:
                 # What is like no endpoint may be the name of a job.
                 hint = f"no endpoint has it: did you mean {near[0]!r}?"
                 say(logging.WARNING, f"PERFKIT_EXCLUDE names {name!r}, {hint}")
+
+    def _open_log(self) -> None:
+        """See to it that what is logged from now on is heard."""
+        # The findings of an audit are in its report.
+        tells = self._settings.on_finding == "log" and not self._state.is_audited
+        make_heard(in_debug=self._app.debug, tells_findings=tells)
 
     def _measure(self, path: str) -> None:
         """Count requests for Prometheus, and show the figures at a path."""
@@ -322,10 +329,10 @@ def _of_cache(settings: Settings) -> tuple[object, ...]:
     return settings.redis_url, settings.cache_ttl, settings.cache_near
 
 
-def _sinks(app: Flask, settings: Settings) -> tuple[Sink, ...]:
+def _sinks(app: Flask, settings: Settings, open_log: Callable[[], object]) -> tuple[Sink, ...]:
     on_finding = settings.on_finding
     if on_finding == "log":
-        return (FindingLog(settings.log_interval), log_unmatched, send_signal(app))
+        return (FindingLog(settings.log_interval, open_log), log_unmatched, send_signal(app))
     if on_finding == "raise":
         return (log_unmatched, send_signal(app), raise_findings)
     if callable(on_finding):

@@ -309,7 +309,7 @@ def test_a_sink_that_fails_does_not_hide_the_others(
     def broken(profile: Profile) -> None:
         raise Fault
 
-    monkeypatch.setattr(wiring, "FindingLog", lambda interval: broken)
+    monkeypatch.setattr(wiring, "FindingLog", lambda *_: broken)
     with archive() as app, profiles(app) as collected:
         add_views(app)
         for _ in range(2):

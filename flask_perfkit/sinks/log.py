@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from flask_perfkit.faults import log_once
@@ -29,14 +30,20 @@ class FindingLog:
     often it was seen since, and how much time that took.
 
     :param interval: seconds; 0 tells each finding each time.
+    :param open_log: called before the first finding: a worker may have no first request.
     """
 
-    def __init__(self, interval: float) -> None:
+    def __init__(self, interval: float, open_log: Callable[[], object] = bool) -> None:
         self._is_quiet = interval > 0
         self._places = Places(interval)
+        self._open_log = open_log
+        self._is_open = False
 
     def __call__(self, profile: Profile) -> None:
         """Log the findings of a profile, the worst ten of those that are new."""
+        if profile.findings and not self._is_open:
+            self._is_open = True
+            self._open_log()
         hear(logger)
         heard = [each for each in profile.findings if logger.isEnabledFor(_LEVELS[each.severity])]
         if not self._is_quiet:

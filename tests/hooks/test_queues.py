@@ -54,7 +54,15 @@ def page(name: str) -> str:
 
 def run(directory: Path, *command: str, redis_url: str = "") -> list[str]:
     """Run a Python command, and return what was told of the work in it."""
-    result = subprocess.run(
+    output = output_of(directory, *command, redis_url=redis_url)
+    told = re.findall(r"TOLD (.*)$", output, re.MULTILINE)
+    assert told, output
+    assert "n_plus_one: Document.user loaded 10 times" in output
+    return told
+
+
+def output_of(directory: Path, *command: str, redis_url: str) -> str:
+    return subprocess.run(
         [sys.executable, *command],
         cwd=directory,
         env={
@@ -67,11 +75,7 @@ def run(directory: Path, *command: str, redis_url: str = "") -> list[str]:
         text=True,
         timeout=90,
         check=False,
-    )
-    told = re.findall(r"TOLD (.*)$", result.stdout, re.MULTILINE)
-    assert told, result.stdout
-    assert "n_plus_one: Document.user loaded 10 times" in result.stdout
-    return told
+    ).stdout
 
 
 @pytest.mark.parametrize("pool", ["solo", "prefork", "threads"])
@@ -253,3 +257,27 @@ def test_dramatiq(tmp_path: Path, redis_url: str) -> None:
     """
     write(tmp_path, text)
     assert run(tmp_path, "tasks.py", redis_url=redis_url) == [f"name_owners JOB {FOUND}"]
+
+
+def test_a_worker_without_requests(tmp_path: Path, redis_url: str) -> None:
+    """What it imports after PerfKit(app) is watched, and a mute log is said as by a request."""
+    text = """
+        import logging
+        from flask_perfkit import PerfKit
+
+        perfkit = PerfKit(app)
+        import redis
+
+        logging.getLogger("flask_perfkit").setLevel("ERROR")
+        client = redis.Redis.from_url(os.environ["REDIS_URL"])
+
+        def read_counters():
+            with app.app_context():
+                return [client.get(f"counter:{number}") for number in range(10)]
+
+        read_counters()
+    """
+    write(tmp_path, text)
+    output = output_of(tmp_path, "tasks.py", redis_url=redis_url)
+    assert "TOLD read_counters JOB 0 [('n_plus_one_cache', " in output
+    assert "PerfKit finds, but nobody hears of it: the level of the logger" in output
