@@ -201,8 +201,9 @@ def _cause(finding: Finding) -> object:
     if finding.kind in _OF_THE_APPLICATION:
         return finding.kind
     place = (finding.filename, finding.lineno, finding.origin)
-    # Where no line is known, the endpoint is the place.
-    return finding.kind, finding.subject, finding.sql, place if any(place) else finding.endpoint
+    # Where no line is known, the endpoint is the place, but for what a library does for many.
+    elsewhere = finding.library or finding.endpoint
+    return finding.kind, finding.subject, finding.sql, place if any(place) else elsewhere
 
 
 def _problem(shown: list[tuple[Finding, Visit]]) -> Problem:

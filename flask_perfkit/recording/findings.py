@@ -75,7 +75,8 @@ class Finding:
     lines one step out as ``(filename, lineno, count)``, most frequent first. ``origin`` is
     the line of the statement that brought the rows which the loop walks, where it can be
     told. ``duration`` is in seconds; ``sql`` never holds a value. ``cure`` is what ``fix`` says, as
-    an object; None where it is words only, and in a finding of another process. Control characters
+    an object; None where it is words only, and in a finding of another process. ``library`` is the
+    one that did it all by itself, where the application has no part in it. Control characters
     in a text are shown as Python escapes them: what a client sends makes no line of its own.
     """
 
@@ -93,6 +94,7 @@ class Finding:
     endpoint: str | None = None
     sql: str | None = None
     cure: Any = field(default=None, compare=False, repr=False)
+    library: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in SEVERITIES:
@@ -106,8 +108,8 @@ class Finding:
 
     @property
     def severity(self) -> str:
-        """``"error"``, ``"warning"`` or ``"info"``."""
-        return SEVERITIES[self.kind]
+        """``"error"``, ``"warning"`` or ``"info"``, which all is that only a library can fix."""
+        return "info" if self.library is not None else SEVERITIES[self.kind]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain data that JSON can hold."""

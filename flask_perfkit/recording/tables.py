@@ -77,5 +77,6 @@ def tables_in(compiled: Any, sql: str) -> frozenset[str]:
 
 def _is_text(element: Any) -> bool:
     if isinstance(element, ColumnClause):
-        return bool(element.is_literal)
+        # Query.exists() selects the literal column 1, which names no table.
+        return bool(element.is_literal) and not str(element.name).isdigit()
     return isinstance(element, TextClause)

@@ -9,6 +9,7 @@ from typing import Any
 from flask_perfkit.recording.calls import Call
 from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.findings import Finding, allow_covered
+from flask_perfkit.recording.libraries import acting_library
 from flask_perfkit.recording.profile import Profile, View
 
 
@@ -31,6 +32,7 @@ def finding_of(
     }
     if isinstance(cause, Cause):
         values |= {"subject": cause.reason.subject, "duration": cause.time, "sql": cause.sql}
+        values["library"] = acting_library(cause, profile)
     else:
         values |= {"subject": cause.name, "duration": cause.duration}
     finding = Finding(kind=kind, message=f"{kind}: {message}", fix=fix, **(values | more))
@@ -63,7 +65,11 @@ def place(cause: Cause | Call, profile: Profile) -> str:
         view = profile.view
         if view is None:
             where = f"in {library}" if library else "outside of the application's code"
-            return f"{where}, for {profile.endpoint}" if profile.endpoint else where
+            if profile.endpoint:
+                where += f", for {profile.endpoint}"
+            if isinstance(cause, Cause) and acting_library(cause, profile) is not None:
+                where += f" ({library}'s own code and tables: report it there)"
+            return where
         who = library or "what makes the response"
         return f"in {who}, of what {line(view.filename, view.lineno)} in {view.function} returned"
     text = f"at {line(cause.filename, cause.lineno)} in {cause.function}"

@@ -206,6 +206,7 @@ def stored_finding(finding: Finding) -> StoredFinding:
         endpoint=finding.endpoint,
         sql=finding.sql,
         reason=finding.allowance.reason if isinstance(finding, AllowedFinding) else None,
+        library=finding.library,
     )
 
 

@@ -140,11 +140,12 @@ class StoredFinding:
     endpoint: str | None
     sql: str | None
     reason: str | None = None
+    library: str | None = None
 
     @property
     def severity(self) -> str:
         """``"error"``, ``"warning"`` or ``"info"``."""
-        return SEVERITIES[self.kind]
+        return "info" if self.library is not None else SEVERITIES[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
