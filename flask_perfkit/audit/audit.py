@@ -77,7 +77,7 @@ class Audit:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What was found, the dearest first."""
+        """What was found, the most expensive first."""
         return tuple(problem.finding for problem in self.problems)
 
     @property
@@ -146,7 +146,7 @@ def audit(
     if with_indexes:
         advice, no_advice = _advice(seen)
     problems += [Problem(finding, (), 0.0) for finding in findings_of(advice or Advice())]
-    problems.sort(key=_dearest_first)
+    problems.sort(key=_costliest_first)
     if prove_fixes and not seen.interrupted:
         with nothing_logged():
             problems = [_proven(app, problem) for problem in problems]
@@ -181,15 +181,15 @@ def _advice(seen: Survey) -> tuple[Advice | None, str]:
 
 
 def _problems(visits: Iterable[Visit]) -> list[Problem]:
-    """Put together what several addresses show alike, the dearest first, advice by the way last."""
+    """Put together what several addresses show alike, the most expensive first, advice by the way last."""
     found: dict[object, list[tuple[Finding, Visit]]] = {}
     for visit in visits:
         for finding in visit.profile.findings if visit.profile is not None else ():
             found.setdefault(_cause(finding), []).append((finding, visit))
-    return sorted(map(_problem, found.values()), key=_dearest_first)
+    return sorted(map(_problem, found.values()), key=_costliest_first)
 
 
-def _dearest_first(problem: Problem) -> tuple[bool, float]:
+def _costliest_first(problem: Problem) -> tuple[bool, float]:
     return problem.finding.severity == "info", -problem.cost
 
 

@@ -76,8 +76,8 @@ def make_heard(*, in_debug: bool, tells_findings: bool) -> None:
     if why is not None and why not in _mute_told:
         _mute_told.add(why)
         click.echo(
-            f"PerfKit finds, but nobody hears of it: {why}. Let the logger {_NAME!r} pass "
-            'warnings, or set PERFKIT_ON_FINDING = "ignore" if this is meant.',
+            f"PerfKit's findings are not logged: {why}. Let the logger {_NAME!r} pass "
+            'warnings, or set PERFKIT_ON_FINDING = "ignore" if that is intended.',
             err=True,
         )
 

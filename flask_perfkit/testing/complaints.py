@@ -71,7 +71,7 @@ def beyond_budget(
         [
             *lines,
             "",
-            "If they are meant, write the budget anew and let the change be reviewed:",
+            "If they are meant, update the budget and have the change reviewed:",
             f"    pytest --perfkit-budget={filename} --perfkit-update-budget",
         ]
     )

@@ -95,7 +95,7 @@ def test_what_perfkit_asks_for_itself_is_no_work_of_the_application(app: Flask) 
     assert [each.method for each in collected if each.method != "GET"] == []
 
 
-def test_what_was_not_looked_at_is_said(app: Flask) -> None:
+def test_what_was_not_audited_is_said(app: Flask) -> None:
     """Not where another address of the endpoint was."""
     app.add_url_rule("/tags/<word>", "tag", lambda word: word)
     app.add_url_rule("/health/<word>", "health")

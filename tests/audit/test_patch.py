@@ -349,7 +349,7 @@ def test_what_is_a_decision_is_said_in_words(app: Flask, written: Any) -> None:
     )
     finding = finding_of(app, module, "unbounded_result")
     patch = patch_of(app, finding)
-    assert patch.message == f"Document: unbounded_result is mended by hand: {finding.fix}"
+    assert patch.message == f"Document: unbounded_result has to be fixed by hand: {finding.fix}"
     assert (patch.diff, patch.is_by_hand) == ("", True)
 
 

@@ -280,4 +280,4 @@ def test_a_worker_without_requests(tmp_path: Path, redis_url: str) -> None:
     write(tmp_path, text)
     output = output_of(tmp_path, "tasks.py", redis_url=redis_url)
     assert "TOLD read_counters JOB 0 [('n_plus_one_cache', " in output
-    assert "PerfKit finds, but nobody hears of it: the level of the logger" in output
+    assert "PerfKit's findings are not logged: the level of the logger" in output

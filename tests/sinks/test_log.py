@@ -323,9 +323,9 @@ MUTE = {
 @pytest.mark.parametrize("set_up", MUTE)
 def test_a_log_that_is_mute_on_purpose_is_said_once(tmp_path: Path, set_up: str) -> None:
     (line,) = stderr_of(tmp_path, program(after=set_up)).splitlines()
-    assert line.startswith("PerfKit finds, but nobody hears of it: ")
+    assert line.startswith("PerfKit's findings are not logged: ")
     assert MUTE[set_up] in line
-    assert line.endswith('or set PERFKIT_ON_FINDING = "ignore" if this is meant.')
+    assert line.endswith('or set PERFKIT_ON_FINDING = "ignore" if that is intended.')
 
 
 @pytest.mark.slow

@@ -34,5 +34,5 @@ def rewrite_for(finding: Finding) -> Rewrite:
         return commit_once
     rewrite = _REWRITES.get(finding.kind)
     if rewrite is None:
-        raise ByHand(f"{finding.kind} is mended by hand: {finding.fix}")
+        raise ByHand(f"{finding.kind} has to be fixed by hand: {finding.fix}")
     return rewrite

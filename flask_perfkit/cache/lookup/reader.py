@@ -158,7 +158,7 @@ class Reader:
     def _complain(self, what: str) -> None:
         if not self._complained:
             self._complained = True
-            warn("The cache holds %s; it is made anew", what)
+            warn("The cache holds %s; the value is made again", what)
 
     def _keep_near(self, key: str, entry: Entry, longest: float, version: int) -> None:
         left = min(longest, entry.expires - time.time())

@@ -154,4 +154,4 @@ def _check_unchanged(source: Source, lineno: int) -> None:
     }
     inner = max((key for key in around if key in living), key=itemgetter(1), default=None)
     if inner is None or likeness(living[inner]) != likeness(around[inner]):
-        raise Refusal(f"{filename} was changed since it was loaded: start the application anew")
+        raise Refusal(f"{filename} was changed since it was loaded: restart the application")
