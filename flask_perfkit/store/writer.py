@@ -43,7 +43,7 @@ _MANY_PROFILES = 100
 _MOST_PACKED = 200
 _MOST_LIVING = 300
 _LONGEST_BEFORE_FORK = 1.0
-_LONGEST_GOODBYE = 3.0
+_LONGEST_WAIT = 3.0
 _NANOSECONDS = 1e9
 
 Parked = Profile | Callable[[], Profile]
@@ -82,13 +82,15 @@ class Writer:
         self._is_running = False
         self._is_over = False
         self._is_held = False
+        self._has_job = False
         self._said_full = False
         _writers.add(self)
 
     def park(self, parked: Parked, *, at_once: bool = False) -> None:
         """Take a profile, or what makes one; it is written soon.
 
-        :param at_once: the process may end soon, as a forked worker does after its job.
+        :param at_once: it is a job's. The first one of a process is written before this returns,
+            as a worker that was forked for one job ends without a word when it is done.
         """
         if len(self._parked) >= _MOST_PROFILES:
             self.lost += 1
@@ -96,7 +98,10 @@ class Writer:
             return
         self._parked.append(parked)
         self.run()
-        if at_once or len(self._parked) == _MANY_PROFILES:
+        if at_once and not self._has_job:
+            self._has_job = True
+            self._flush_in_time()
+        elif at_once or len(self._parked) == _MANY_PROFILES:
             self._wake.set()
 
     def run(self) -> None:
@@ -138,22 +143,26 @@ class Writer:
             Thread(target=_run, args=arguments, name="perfkit-store", daemon=True).start()
 
     def _goodbye(self) -> None:
-        """Write what is left when the process ends, within a bounded time."""
+        """Write what is left when the process ends."""
         self._is_over = True
+        self._flush_in_time()
+
+    def _flush_in_time(self) -> None:
+        """Write what is there, and wait for it no longer than is bearable."""
         last = Thread(target=self.flush, name="perfkit-store-last", daemon=True)
         try:
             last.start()
         except RuntimeError:  # some Pythons start no thread any more
             self.flush()
         else:
-            last.join(_LONGEST_GOODBYE)
+            last.join(_LONGEST_WAIT)
 
     def _say_full(self) -> None:
         if not self._said_full:
             self._said_full = True
             logger.warning(
-                "PerfKit stores less than there is (said once): more comes than its thread can "
-                "write, or no thread runs; uWSGI needs --enable-threads"
+                "PerfKit does not store everything (logged once): more comes in than its thread "
+                "can write, or no thread runs; uWSGI needs --enable-threads"
             )
 
     def _write(self) -> None:
@@ -232,7 +241,7 @@ class Writer:
         self._parked.clear()
         self._tally.taken(0.0)
         self._wake = Event()
-        self._is_running = self._is_over = False
+        self._is_running = self._is_over = self._has_job = False
         self.lost = 0
 
 

@@ -24,21 +24,21 @@ class Base(DeclarativeBase):
 
 
 joined = Table(
-    "joined",
+    "teams_joined",
     Base.metadata,
-    Column("team_id", ForeignKey("team.id"), primary_key=True),
-    Column("member_id", ForeignKey("member.id"), primary_key=True),
+    Column("team_id", ForeignKey("teams_team.id"), primary_key=True),
+    Column("member_id", ForeignKey("teams_member.id"), primary_key=True),
 )
 
 
 class Team(Base):
-    __tablename__ = "team"
+    __tablename__ = "teams_team"
     id: Mapped[int] = mapped_column(primary_key=True)
     members: Mapped[list["Member"]] = relationship(secondary=joined)
 
 
 class Member(Base):
-    __tablename__ = "member"
+    __tablename__ = "teams_member"
     id: Mapped[int] = mapped_column(primary_key=True)
 
 
@@ -92,7 +92,9 @@ def test_a_loop_over_its_own_tables_is_told_once_and_fails_nothing(app: Flask, t
     app.add_url_rule("/seen", "seen", teams.viewing(teams.seen, db.session))
     app.add_url_rule("/seen/too", "too", teams.viewing(teams.seen, db.session))
     app.add_url_rule("/teams", "t", teams.viewing(teams.walked, db.session, teams.Team, "members"))
-    (seen, walked) = audit(app).problems
+    problems = audit(app).problems
+    assert len(problems) == 2, problems
+    (seen, walked) = problems
     assert {(each.finding.severity, each.finding.library) for each in (seen, walked)} == {
         ("info", "teams")
     }
@@ -133,6 +135,6 @@ def test_a_model_that_the_application_extends_is_its_own(app: Flask, teams: Any)
     class OwnTeam(base):  # type: ignore[misc, valid-type]
         pass
 
-    assert OwnTeam.__table__.name == "team"
+    assert OwnTeam.__table__.name == "teams_team"
     app.add_url_rule("/", "t", teams.viewing(teams.walked, db.session, teams.Team, "members"))
     assert found(app) == [("n_plus_one", "error", None)]

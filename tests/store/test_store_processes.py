@@ -133,18 +133,25 @@ def test_what_a_script_did_is_written_when_it_ends(shared_url: str) -> None:
 def test_a_worker_that_leaves_without_goodbye_after_its_job(
     shared_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As that of a queue does, with ``os._exit``: its job does not wait for the next write."""
+    """As that of a queue does, with ``os._exit``, also right after its first and only one."""
     monkeypatch.setattr("flask_perfkit.store.writer.INTERVAL", 1_000.0)
     with archive(storage_url=shared_url, DEBUG=True) as app:
-        child = os.fork()
-        if not child:
-            with app.app_context(), PerfKit().watch("nightly"):
-                names_of_owners()
-            threading.Event().wait(PATIENCE)
-            os._exit(1)
-        until(lambda: store_of(app).routes(hour(), search="nightly").total == 1)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        children = []
+        for jobs in (["only"], ["first", "later"]):
+            child = os.fork()
+            if not child:
+                for name in jobs:
+                    with app.app_context(), PerfKit().watch(name):
+                        names_of_owners()
+                if len(jobs) > 1:
+                    threading.Event().wait(PATIENCE)
+                os._exit(0)
+            children.append(child)
+        os.waitpid(children[0], 0)
+        assert store_of(app).routes(hour(), search="only").total == 1
+        until(lambda: store_of(app).routes(hour(), search="later").total == 1)
+        os.kill(children[1], signal.SIGKILL)
+        os.waitpid(children[1], 0)
 
 
 def test_the_thread_ends_with_its_application() -> None:
