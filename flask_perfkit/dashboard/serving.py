@@ -89,7 +89,5 @@ class Serving:
 
     @staticmethod
     def _failed() -> Response:
-        text = (
-            "This page of Flask-PerfKit failed; the log says why. The application is not harmed.\n"
-        )
+        text = "This page of Flask-PerfKit failed; the log says why. The application goes on.\n"
         return sealed(text, 500, "text/plain; charset=utf-8", secrets.token_urlsafe())

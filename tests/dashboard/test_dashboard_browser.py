@@ -224,7 +224,7 @@ def test_no_page_is_wider_than_a_telephone(opened: Open, site: Site) -> None:
 def test_the_keyboard_reaches_everything(opened: Open) -> None:
     page = opened("overview")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "To the content"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
     reached = set()

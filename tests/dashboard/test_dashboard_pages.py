@@ -110,7 +110,7 @@ def test_a_page_says_as_html_what_it_says_as_json(client: FlaskClient) -> None:
     route = data(client, "/route?kind=request&method=GET&name=/documents")
     assert (route["count"], route["endpoint"]) == (1, "documents.list_documents")
     shown = words(client, "/route?kind=request&method=GET&name=/documents")
-    assert f"Statements each {route['statements_each']:.0f}" in shown
+    assert f"Statements a request {route['statements_each']:.0f}" in shown
     assert "hunter2" not in str(data(client, "/requests")) + str(route)
 
 
@@ -136,7 +136,7 @@ def test_lists_are_searched_filtered_and_sorted(client: FlaskClient) -> None:
     assert counts == sorted(counts, reverse=True)
     (found,) = data(client, "?q=health")["routes"]
     assert found["key"]["name"] == "/health"
-    assert "No route is like that" in words(client, "?q=nothing-like-it")
+    assert "No route matches" in words(client, "?q=nothing-like-it")
 
 
 def test_an_address_keeps_what_was_asked(client: FlaskClient) -> None:

@@ -57,7 +57,7 @@ def finding(desk: Desk, asked: Asked, finding_id: str) -> Page:
         return missing(
             "/findings",
             "This finding was not seen",
-            "Nothing like it was found in this range of time: choose a longer one.",
+            "Nothing like it was found in this time range: choose a longer one.",
         )
     only = RequestFilter(finding_id=finding_id, order="slowest")
     living = _to_try(desk, finding_id)

@@ -33,7 +33,7 @@ def indexes(desk: Desk, asked: Asked) -> Page:
 def _advise(desk: Desk) -> str:
     """Have advice made, by one at a time; return why there is none."""
     if not desk.advising.acquire(timeout=0):
-        return "Another window asks already: wait for its answer."
+        return "Another window has asked for it already: wait for its answer."
     try:
         desk.advice = desk.tools.advise(desk.app)
         desk.advised_at = datetime.now(UTC)

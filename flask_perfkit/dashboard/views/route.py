@@ -29,7 +29,7 @@ def route(desk: Desk, asked: Asked) -> Page:
         return missing(
             "",
             f"Nothing is known of {key.method} {key.name}",
-            "It was not asked for in this range of time: choose a longer one.",
+            "It had no request in this time range: choose a longer one.",
         )
     p50, p95, p99 = found.histogram.quantiles((0.5, 0.95, 0.99)) or (0.0, 0.0, 0.0)
     sent = store.statements(period, route=key, limit=_STATEMENTS)

@@ -37,7 +37,7 @@ def statement(desk: Desk, asked: Asked, fingerprint: str) -> Page:
         return missing(
             "/statements",
             "This statement was not sent",
-            "Nothing is known of it in this range of time: choose a longer one.",
+            "Nothing is known of it in this time range: choose a longer one.",
         )
     data = {
         **row_of(found),

@@ -172,8 +172,10 @@ def _used(process: Sequence[float]) -> float:
 
 
 def _caches(totals: Totals) -> Iterator[Metric]:
-    requests = CounterMetricFamily("cache_requests", "What caches were asked.", labels=("cache",))
-    hits = CounterMetricFamily("cache_hits", "What caches had.", labels=("cache",))
+    requests = CounterMetricFamily("cache_requests", "Reads of caches.", labels=("cache",))
+    hits = CounterMetricFamily(
+        "cache_hits", "Reads of caches that had the value.", labels=("cache",)
+    )
     for labels, cells in _rows(totals, CACHE):
         requests.add_metric(labels, cells[ASKED])
         hits.add_metric(labels, cells[HITS])
