@@ -9,12 +9,12 @@ from contextvars import ContextVar
 _bypassed: ContextVar[bool] = ContextVar("flask_perfkit_bypassed", default=False)
 
 is_bypassed = _bypassed.get
-"""Say whether this context makes every value anew and keeps none."""
+"""Say whether this context makes every value again and keeps none."""
 
 
 @contextmanager
 def without_caches() -> Iterator[None]:
-    """Make every value anew, and keep none, for this block and all that it asks."""
+    """Make every value again, and keep none, for this block and all that it calls."""
     token = _bypassed.set(True)
     try:
         yield

@@ -172,7 +172,9 @@ class PerfKit:
         if not isinstance(finding, Finding):
             raise TypeError(f"finding is {finding!r:.100}; allowed is a Finding of a profile")
         if ask is not None and not callable(ask):
-            raise TypeError(f"ask is {ask!r:.100}; allowed is a function that asks once, or None")
+            raise TypeError(
+                f"ask is {ask!r:.100}; allowed is a function that sends the request once, or None"
+            )
         return patch(app, finding, ask=ask)
 
     def watch(self, name: str) -> Watch:
@@ -190,7 +192,7 @@ class PerfKit:
         ``JOB``. An application context outside of a request is watched without it.
 
         :raises TypeError: no name was given.
-        :raises SetupError: when it begins, where it cannot be told which application it is of.
+        :raises SetupError: when it begins, where it is not clear which application it is of.
         """
         return Watch(self._state_of_work, name)
 

@@ -27,7 +27,8 @@ def log_once(place: str) -> None:
     with contextlib.suppress(Exception):
         quotes = any(map(_may_quote_values, _chain(error)))
         logger.error(
-            "PerfKit goes on, no request is harmed: %s failed and was skipped (said once): %s: %s",
+            "PerfKit carries on, no request is affected: %s failed and was skipped (logged once): "
+            "%s: %s",
             place,
             type(error).__name__,
             _frames(error) if quotes else error,

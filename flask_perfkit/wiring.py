@@ -83,8 +83,8 @@ def _say_stays_off(app: Flask, **_: Any) -> None:
     if app.config.get("PERFKIT_ENABLED"):
         say(
             logging.WARNING,
-            f"PERFKIT_ENABLED was False when PerfKit met {app.name!r}, which is left alone for "
-            "good: turning it on later has no effect",
+            f"PERFKIT_ENABLED was False when PerfKit was set up for {app.name!r}, which is not "
+            "watched: turning it on later has no effect",
         )
 
 

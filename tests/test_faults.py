@@ -222,7 +222,7 @@ def test_a_fault_is_logged_with_its_traceback(
 
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("flask_perfkit", logging.ERROR)
-    assert "was skipped (said once): Fault: shape_of" in record.getMessage()
+    assert "was skipped (logged once): Fault: shape_of" in record.getMessage()
     assert record.exc_info is not None
 
 

@@ -1,4 +1,4 @@
-"""Advice as plain data: what to create, to drop, not to create, and to write differently."""
+"""Advice as plain data: what to create, to drop, not to create, and to rewrite."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """A condition to write differently, and the index that then serves it.
+    """A condition to rewrite, and the index that then serves it.
 
     It was tried: both give the same rows.
     """

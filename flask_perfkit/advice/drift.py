@@ -38,7 +38,7 @@ def drift_of(
                 yield _only_models(f"{name}.{column.name}", "the column")
         for extra in sorted(columns - {column.name for column in table.columns}):
             yield _only_database(f"{name}.{extra}", "the column")
-        with warnings.catch_warnings():  # of an expression, which SQLite does not tell
+        with warnings.catch_warnings():  # of an expression, which SQLite does not report
             warnings.simplefilter("ignore", SAWarning)
             indexes = inspector.get_indexes(table.name, table.schema)
         yield from _indexes(table, indexes, advised)

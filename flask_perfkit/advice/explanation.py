@@ -100,7 +100,7 @@ def _reason(index: Index, served: list[Asked], unit_of_time: str, *, needs_value
     said += f" and {more} more" if shown and more > 0 else ""
     notes = []
     if index.where:
-        notes.append("holds only the rows that they ask for")
+        notes.append("holds only the rows that they select")
     if index.include:
         notes.append("answers from the index alone, which needs autovacuum to keep up")
     if any(key.operators == TRIGRAMS for key in index.keys):

@@ -112,7 +112,7 @@ def _reason(
 def _weighed(trial: Trial, unit: str, chosen: Sequence[Index]) -> str:
     if trial.best >= FACTOR and trial.gain <= 0:
         return (
-            f"what is written pays more than it saves: {trial.writes:.0f} of {unit} for its"
+            f"writes would cost more than it saves: {trial.writes:.0f} of {unit} for its"
             f" entries, {trial.gain + trial.writes:.0f} saved"
         )
     if trial.best >= FACTOR:

@@ -30,7 +30,7 @@ def unlimited_of(
             continue
         found.setdefault(recorded.endpoint, {})[schema_and_name(table)] = facts.rows
     for endpoint, tables in sorted(found.items()):
-        listed = ", ".join(f"{name} ({rows:,.0f} by now)" for name, rows in tables.items())
+        listed = ", ".join(f"{name} ({rows:,.0f} so far)" for name, rows in tables.items())
         yield Check(
             "no_limit",
             endpoint,

@@ -166,7 +166,7 @@ class Asker:
                     break
             is_cacheable = "ETag" in response.headers or bool(response.cache_control.max_age)
             if session and "Set-Cookie" in response.headers and not self._keeps(client, session):
-                notes.append("it changes who is logged in; no other address was asked with that")
+                notes.append("it changes who is logged in; no other request was sent with that")
             return response.status_code, is_cacheable
 
     def _keeps(self, client: FlaskClient, session: dict[str, Any]) -> bool:

@@ -181,7 +181,7 @@ def _advice(seen: Survey) -> tuple[Advice | None, str]:
 
 
 def _problems(visits: Iterable[Visit]) -> list[Problem]:
-    """Put together what several addresses show alike, the most expensive first, advice by the way last."""
+    """Put together what several addresses show alike, costliest first, advice by the way last."""
     found: dict[object, list[tuple[Finding, Visit]]] = {}
     for visit in visits:
         for finding in visit.profile.findings if visit.profile is not None else ():

@@ -28,7 +28,7 @@ def clients(
         return lambda: app.test_client(use_cookies="HTTP_COOKIE" not in sent)
     if "HTTP_COOKIE" in sent:
         raise SetupError(
-            f"--login {login} brings cookies of its own: leave out --header Cookie, or let the "
+            f"--login {login} sets cookies of its own: leave out --header Cookie, or let the "
             "function of --login module:function set that one"
         )
     first = app.test_client()

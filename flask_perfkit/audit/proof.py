@@ -107,7 +107,7 @@ def recorded(app: Flask, finding: Finding) -> Ask:
     replay: Replay | None = app.extensions["perfkit"].replays.get(finding.endpoint)
     if replay is None:
         raise SetupError(
-            f"no GET of {finding.endpoint!r} was recorded: ask for it first, in debug or tests"
+            f"no GET of {finding.endpoint!r} was recorded: request it first, in debug or tests"
         )
     return asking_again(app, replay)
 

@@ -76,7 +76,7 @@ def _result(problem: Problem, kinds: list[str], root: Path) -> dict[str, Any]:
 
 def _related(finding: Finding) -> Iterable[tuple[str, int, str]]:
     if finding.origin is not None:
-        yield (*finding.origin, "the statement that brought the rows")
+        yield (*finding.origin, "the statement that loaded the rows")
     for filename, lineno, count in finding.callers:
         yield filename, lineno, f"called from here {counted(count, 'time')}"
 

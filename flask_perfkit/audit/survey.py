@@ -93,7 +93,7 @@ def survey(
         if visit.reason and not (visit.was_refused and visit.endpoint in seen)
     ]
     missed += [
-        address._replace(reason=f"{address.path} was not asked any more")
+        address._replace(reason=f"{address.path} was no longer requested")
         for address in asked[len(visits) :]
     ]
     return Survey(tuple(visits), tuple(missed), workload, interrupted)

@@ -103,7 +103,7 @@ class Cache:
             the tables that the creator is seen to read.
         :param near: keep the entry in this process too; ``PERFKIT_CACHE_NEAR`` unless given.
         :param stale: for so many seconds after its life, give out the old value while one
-            caller makes it anew, also where making it fails. A commit ends it at once all the
+            caller makes it again, also where making it fails. A commit ends it at once all the
             same.
         :param name: under which ``cache_stats`` counts.
         :param is_whole: says whether a kept value has the shape that the creator gives it; one

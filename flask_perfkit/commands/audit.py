@@ -54,7 +54,7 @@ _MOST_NAMED = 5
 @click.option(
     "--data",
     type=click.File(encoding="utf-8"),
-    help="A file of addresses to ask for as well, one a line.",
+    help="A file of further addresses to request, one per line.",
 )
 @click.option(
     "--seconds",
@@ -79,7 +79,7 @@ def audit_command(
     headers: list[tuple[str, str]],
     seconds: float,
 ) -> None:
-    """Ask each endpoint by GET and say what is slow about it."""
+    """Request each endpoint by GET and report what is slow about it."""
     from flask_perfkit.audit.asking import DEFAULT_LIMITS
     from flask_perfkit.audit.audit import audit
     from flask_perfkit.audit.page import page_of
@@ -124,7 +124,7 @@ def _exit_after(result: Audit, fail_on: str | None, *, allow_errors: bool) -> No
         paths = ", ".join(str(visit.address.path) for visit in result.failed[:_MOST_NAMED])
         click.echo(
             f"audit failed: {counted(len(result.failed), 'address', 'addresses')} answered with an "
-            f"error, or not there ({paths}): see above for why; --allow-errors lets that pass",
+            f"error or were not found ({paths}): see above for why; --allow-errors lets that pass",
             err=True,
         )
         raise click.exceptions.Exit(1)

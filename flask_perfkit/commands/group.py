@@ -84,7 +84,7 @@ def _header(text: str) -> tuple[str, str]:
 
 
 _ASKING = (
-    click.option("--path", "paths", multiple=True, help="An address to ask for as well."),
+    click.option("--path", "paths", multiple=True, help="A further address to request."),
     click.option(
         "--login",
         metavar="USER",

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _AGO = re.compile(r"(\d+)([smhd])")
 _SET_UP = (
-    'set PERFKIT_STORAGE_URL to "sqlite:///perfkit.db" or "redis://…", start the application '
-    "anew, and ask again when requests have come"
+    'set PERFKIT_STORAGE_URL to "sqlite:///perfkit.db" or "redis://…", restart the application, '
+    "and run this again once requests have come in"
 )
 
 

@@ -11,7 +11,7 @@ from flask_perfkit.commands.group import errors_said, perfkit
 
 
 @perfkit.command("system")
-@click.option("--json", "as_json", is_flag=True, help="Print each look as a line of JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print each reading as a line of JSON.")
 @click.option(
     "--watch",
     "seconds",
@@ -20,7 +20,7 @@ from flask_perfkit.commands.group import errors_said, perfkit
     default=None,
     type=click.FloatRange(min=0.1),
     metavar="[SECONDS]",
-    help="Look again every so many seconds (2 unless said), until Ctrl-C.",
+    help="Read them again every so many seconds (2 unless given), until Ctrl-C.",
 )
 def system_command(as_json: bool, seconds: float | None) -> None:
     """Print the figures of this machine."""

@@ -108,7 +108,7 @@ def _hindrance(
     """Say in words what to do where no loader option would save anything, or end."""
     if source is not None and cause.count < _FEWEST_A_SELECT * source.count:
         return (
-            f"{where} runs {counted(source.count, 'time')} itself: ask once before that loop, "
+            f"{where} runs {counted(source.count, 'time')} itself: query once before that loop, "
             f"and load {cause.reason.subject} along there"
         )
     if descends:
@@ -120,8 +120,8 @@ def _hindrance(
             )
         if last is not None and (not steps[-1].to_many or cause.most_rows <= 1):
             return (
-                f"{cause.reason.subject} is followed from row to row, where an option would ask as "
-                f"often: select all rows of the way at once, with a recursive CTE"
+                f"{cause.reason.subject} is followed from row to row, where an option would "
+                f"query as often: select all rows of the way at once, with a recursive CTE"
             )
     return None
 

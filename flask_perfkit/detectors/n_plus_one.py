@@ -148,9 +148,9 @@ def _finding(cause: Cause, profile: Profile, settings: Settings) -> Finding:
     cure: object = None
     if cause.reason.kind == "statement":
         fix, origin, cure = _statement_fix(cause), None, None
-        advice = f"ask once before the loop: {fix} (1 query)"
+        advice = f"query once before the loop: {fix} (1 query)"
         if not _keys_given(cause):
-            fix = advice = "ask for all of them in one statement before the loop"
+            fix = advice = "fetch them all in one statement before the loop"
             cure = None
         what = f"{counted(cause.count, 'execution')} of {short_sql(cause.sql)}"
     elif cause.reason.kind == "batch":

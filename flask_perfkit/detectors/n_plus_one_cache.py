@@ -49,7 +49,7 @@ def _redis_finding(call: Call, profile: Profile) -> Finding:
     )
     message = (
         f"{call.count} {call.name} commands to Redis, one by one "
-        f"({milliseconds(call.duration)}) {place(call, profile)}; ask once: {fix}"
+        f"({milliseconds(call.duration)}) {place(call, profile)}; send them together: {fix}"
     )
     return finding_of("n_plus_one_cache", call, profile, message=message, fix=fix)
 
@@ -70,6 +70,6 @@ def _cache_finding(call: Call, profile: Profile) -> Finding:
         fix = f"perfkit.cache.get_many([{key}, ...]), then make what is missing"
     message = (
         f"{call.count} reads of {'one key' if len(call.keys) == 1 else 'the cache'}, one by one "
-        f"({call.name}, {milliseconds(call.duration)}) {place(call, profile)}; ask once: {fix}"
+        f"({call.name}, {milliseconds(call.duration)}) {place(call, profile)}; read once: {fix}"
     )
     return finding_of("n_plus_one_cache", call, profile, message=message, fix=fix)

@@ -22,12 +22,14 @@ class Detector:
     def __call__(self, profile: Profile, settings: object = None) -> list[Finding]:
         """Return what the function finds, allowed where the code allows it.
 
-        :raises TypeError: it gave something else than findings of its kind.
+        :raises TypeError: it returned something else than findings of its kind.
         """
         found = list(self.look(profile))
         for finding in found:
             if not isinstance(finding, Finding) or finding.kind != self.kind:
-                raise TypeError(f"it gave {finding!r:.100}; allowed is Finding({self.kind!r}, ...)")
+                raise TypeError(
+                    f"it returned {finding!r:.100}; allowed is Finding({self.kind!r}, ...)"
+                )
         return [allow_covered(finding, profile.allowances) for finding in found]
 
 

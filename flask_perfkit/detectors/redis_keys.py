@@ -18,6 +18,6 @@ def _finding(call: Call, profile: Profile) -> Finding:
     fix = "for key in r.scan_iter(match=pattern, count=1000)"
     message = (
         f"KEYS sent to Redis {call.count}x ({milliseconds(call.duration)}) {place(call, profile)}; "
-        f"it stops the server for everybody while it looks at every key: use {fix}"
+        f"it stops the server for everybody while it scans every key: use {fix}"
     )
     return finding_of("redis_keys", call, profile, message=message, fix=fix)

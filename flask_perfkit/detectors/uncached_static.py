@@ -28,8 +28,8 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
         finding_of_request(
             "uncached_static",
             profile,
-            f"the file {profile.path} was sent without a lasting Cache-Control, so that browsers "
-            f"ask for it again: use {_FIX}",
+            f"the file {profile.path} was sent without a lasting Cache-Control, so browsers "
+            f"request it again: use {_FIX}",
             _FIX,
         )
     ]

@@ -99,7 +99,7 @@ def _finding(along: _Along, cause: Cause, profile: Profile) -> Finding:
     if along.by_default:
         way = [f"defaultload({step})" for step in along.steps[:-1]]
         fix = ".".join([*way, f"lazyload({along})"])
-        advice = f'add {fix} to the select, or say lazy="select" in the mapping'
+        advice = f'add {fix} to the select, or set lazy="select" in the mapping'
     message = (
         f"{along} was loaded in {loader} ({milliseconds(cause.time)}) {place(cause, profile)} "
         f"and nothing touched it; {advice}"

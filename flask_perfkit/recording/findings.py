@@ -73,7 +73,7 @@ class Finding:
     ``filename``, ``lineno`` and ``function`` are the deepest application line that asked;
     ``None`` where no application code was on the stack. ``callers`` are the application
     lines one step out as ``(filename, lineno, count)``, most frequent first. ``origin`` is
-    the line of the statement that brought the rows which the loop walks, where it can be
+    the line of the statement that loaded the rows which the loop walks, where it can be
     told. ``duration`` is in seconds; ``sql`` never holds a value. ``cure`` is what ``fix`` says, as
     an object; None where it is words only, and in a finding of another process. ``library`` is the
     one that did it all by itself, where the application has no part in it. Control characters

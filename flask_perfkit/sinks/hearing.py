@@ -55,8 +55,8 @@ def hear(logger: logging.Logger) -> None:
             if isinstance(each, logging.Logger) and (name == _NAME or name.startswith(f"{_NAME}.")):
                 each.disabled = False
         logger.info(
-            "The configuration of logging had switched this log off, as it does with each one that "
-            'it does not name ("disable_existing_loggers"): it is on again'
+            "The logging configuration had disabled this logger, as it does with every logger that "
+            'it does not name ("disable_existing_loggers"): it is enabled again'
         )
 
 

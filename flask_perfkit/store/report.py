@@ -71,7 +71,7 @@ class Report:
         since = datetime.fromtimestamp(self.period.since)
         yield f"Since {since:%Y-%m-%d %H:%M}, from {self.url}"
         yield ""
-        yield _HEADER if self.routes.items else "Nothing has come since."
+        yield _HEADER if self.routes.items else "No request has come in since."
         for route in self.routes.items:
             yield from self._lines_of(route)
         yield from _more(self.routes, "route")

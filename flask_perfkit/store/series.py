@@ -133,7 +133,7 @@ def _statement(fingerprint: str, entry: Entry, shares: list[RouteShare]) -> Stat
 
 
 def caches_of(series: Series) -> list[CacheTotals]:
-    """Return the caches, the most asked first."""
+    """Return the caches, the most requested first."""
     found = [
         CacheTotals(name, rule, *map(_known, entry.numbers))
         for (name, rule), entry in series.merged().items()

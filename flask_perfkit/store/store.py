@@ -174,7 +174,7 @@ class Store:
             return self._with_sql([found])[0] if found is not None else None
 
     def caches(self, period: Period) -> list[CacheTotals]:
-        """Return how often which cache was asked by which route, the most asked first."""
+        """Return how often which cache was asked by which route, the most requested first."""
         with self._read():
             return caches_of(self._series(CACHES, period))
 

@@ -43,7 +43,7 @@ def found(findings: Sequence[Finding]) -> str:
     for finding in findings:
         lines += [finding.message, *_source(finding), ""]
     lines += [
-        "If it is meant to be so, say it above the view, or in the test with the fixture:",
+        "If it is intended, say so above the view, or in the test with the fixture:",
         f'    perfkit.allow("{first.kind}", "{first.subject}", reason="...")',
     ]
     return "\n".join(lines)
@@ -71,7 +71,7 @@ def beyond_budget(
         [
             *lines,
             "",
-            "If they are meant, update the budget and have the change reviewed:",
+            "If they are intended, update the budget and have the change reviewed:",
             f"    pytest --perfkit-budget={filename} --perfkit-update-budget",
         ]
     )

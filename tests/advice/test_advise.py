@@ -226,7 +226,7 @@ def test_refused_where_writes_pay_more(advised: Callable[..., Advice], app: Any)
     assert created(advice) == ["log (actor)"]
     for _ in range(12):
         read += (write,)
-    assert "pays more than it saves" in refusal(advised(*read, times=1), "log (actor)")
+    assert "cost more than it saves" in refusal(advised(*read, times=1), "log (actor)")
 
 
 def test_a_rewrite_before_an_index(advised: Callable[..., Advice]) -> None:

@@ -144,7 +144,7 @@ def test_what_goes(models: Any, name: str, gone: set[str], come: set[str]) -> No
 
 def test_what_is_alone_is_left_to_the_reader(models: Any) -> None:
     advice = Advice(drop=(drop(models.Bush.__table__, "ix_bush_kind"),))
-    assert changes(advice) == (set(), set(), ("ix_bush_kind goes: take it out of Bush",))
+    assert changes(advice) == (set(), set(), ("ix_bush_kind is dropped: remove it from Bush",))
 
 
 def test_what_only_the_database_has(models: Any) -> None:

@@ -138,7 +138,7 @@ def test_the_report_fits_a_terminal(advice: Advice) -> None:
     checks = [Check("narrow_key", f"a{number}.id", "has 32 bits", "do") for number in range(3)]
     advice = replace(advice, refused=(small,) * 1200, checks=tuple(checks))
     lines = "\n".join(lines_of(advice)).splitlines()
-    assert lines[0].startswith(f"{len(KINDS)} to create, 0 to write differently, ")
+    assert lines[0].startswith(f"{len(KINDS)} to create, 0 to rewrite, ")
     assert all(len(line) <= 80 or " " not in line.strip() for line in lines)
     assert lines[-1] == "  1,200 columns of small tables, read whole as quickly (--json names them)"
     narrow = ["CHECK  narrow_key", *(f"  a{number}.id: has 32 bits" for number in range(3)), "  do"]

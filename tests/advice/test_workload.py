@@ -204,4 +204,4 @@ def test_a_list_that_is_short_by_now(app: Flask, engine: sa.Engine) -> None:
     check, of_joined = advise(workload).checks
     assert (check.kind, check.subject) == ("no_limit", "all_readings")
     assert (of_joined.kind, of_joined.subject) == ("no_limit", "joined")
-    assert check.message == "selects every row of reading (30 by now), without LIMIT"
+    assert check.message == "selects every row of reading (30 so far), without LIMIT"

@@ -144,7 +144,7 @@ def test_an_address_that_is_not_there_fails_the_audit(app: Flask) -> None:
     result = audited(app, "--path", "/documents/77", "--path", "/helth")
     assert result.exit_code == 1
     assert "Not there:\n  /documents/77: 404\n  /helth: 404\n" in result.stdout
-    assert "2 addresses answered with an error, or not there" in result.stderr
+    assert "2 addresses answered with an error or were not found" in result.stderr
     assert audited(app, "--path", "/helth", "--allow-errors").exit_code == 0
 
 

@@ -117,7 +117,7 @@ def guarded(app: Flask) -> Flask:
 def test_who_logs_out_by_the_way_stays_logged_in(guarded: Flask) -> None:
     report = audited(guarded, "--login", f"{__name__}:log_in").stdout
     assert "Turned away" not in report
-    assert "/logout: it changes who is logged in; no other address was asked with that" in report
+    assert "/logout: it changes who is logged in; no other request was sent with that" in report
     assert audit(guarded).visits[-1].address.path == "/logout", "asked last"
     assert "Turned away" in audited(guarded).stdout
 
@@ -198,7 +198,7 @@ def test_ctrl_c_leaves_a_report_of_what_was_found(app: Flask) -> None:
     assert result.exit_code == 130
     assert "Interrupted: this is what was found until then." in result.stdout
     assert "n_plus_one: Document.user" in result.stdout
-    assert "later: /c was not asked any more" in result.stdout
+    assert "later: /c was no longer requested" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -353,7 +353,7 @@ def test_what_a_helper_that_does_more_looks_up_is_there_before_the_loop(tmp_path
                         out.append(Player.query.filter_by(team_id=team.id).count())
                 return jsonify(out)
             """,
-            "only some turns ask",
+            "only some iterations query",
         ),
         (
             """
@@ -412,7 +412,7 @@ def test_what_a_helper_that_does_more_looks_up_is_there_before_the_loop(tmp_path
                     out.append(Team.query.filter_by(id=k).first() is None)
                 return jsonify(out)
             """,
-            "k is given another value meanwhile",
+            "k is given another value in the meantime",
         ),
         (
             """
@@ -436,7 +436,7 @@ def test_what_a_helper_that_does_more_looks_up_is_there_before_the_loop(tmp_path
                 db.session.commit()
                 return "kept"
             """,
-            "not flushed before later turns look",
+            "not flushed before later iterations look",
         ),
         (
             """
@@ -464,7 +464,7 @@ def test_what_a_helper_that_does_more_looks_up_is_there_before_the_loop(tmp_path
                     db.session.delete(db.session.get(Goal, k))
                 return 'done'
             """,
-            "a row that is deleted may be asked for again",
+            "a deleted row may be looked up again",
         ),
         (
             """

@@ -148,7 +148,7 @@ def test_the_rows_stay_the_same(tmp_path: Path, body: str, statements: int) -> N
                     last = note
                     db.session.flush()
             """,
-            "last is what the turn before it has left",
+            "last is what the iteration before it has left",
         ),
         (
             """
@@ -158,7 +158,7 @@ def test_the_rows_stay_the_same(tmp_path: Path, body: str, statements: int) -> N
                     db.session.add(Note(text=f'n{k}'))
                     db.session.commit()
             """,
-            "a turn may fail",
+            "an iteration may fail",
         ),
         (
             """
@@ -178,7 +178,7 @@ def test_the_rows_stay_the_same(tmp_path: Path, body: str, statements: int) -> N
                 except Exception:
                     db.session.rollback()
             """,
-            "the rows of the turns before it are kept",
+            "the rows of the iterations before it are kept",
         ),
         (
             """
@@ -187,7 +187,7 @@ def test_the_rows_stay_the_same(tmp_path: Path, body: str, statements: int) -> N
                     player.rating = 3
                     db.session.commit()
             """,
-            "what the turns before it have committed would go",
+            "what the iterations before it have committed would be lost",
         ),
         (
             """

@@ -65,8 +65,8 @@ def user(server: Server, sqlite_engine: sa.Engine) -> User:
 NOT_USABLE = "The cache's server is not usable ({}: …): values come from their source until it is"
 REFUSES = "The cache's server refuses to store ({}: …): values come from their source"
 SLOW = "The cache's server is slow (… s a trip): values come from their source until it is faster"
-OTHER_FORMAT = "The cache holds an entry of another format; it is made anew"
-NO_JSON = "The cache holds an entry that is no JSON; it is made anew"
+OTHER_FORMAT = "The cache holds an entry of another format; the value is made again"
+NO_JSON = "The cache holds an entry that is no JSON; the value is made again"
 
 VALUE, TOKEN = "perfkit:v:key", "perfkit:{t}:documents"
 
@@ -410,5 +410,5 @@ def test_a_server_that_may_not_be_asked_for_its_run_is_used_and_named_in_the_log
     user = User(server.url.replace("//", "//limited:secret@"), sqlite_engine)
     user.read()
     assert user.is_cached()
-    assert "may not ask its server for INFO" in caplog.messages[0]
+    assert "may not send INFO to its server" in caplog.messages[0]
     assert "secret" not in caplog.text

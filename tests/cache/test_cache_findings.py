@@ -57,7 +57,7 @@ def test_keys_read_one_by_one(ask: Callable[[View], Profile]) -> None:
     assert (finding.filename, finding.lineno) == line_of(show, "perfkit.cache.get(")
     assert finding.fix == "perfkit.cache.get_many(keys)"
     assert finding.message.startswith("n_plus_one_cache: 7 reads of the cache, one by one (get, ")
-    assert finding.message.endswith("; ask once: perfkit.cache.get_many(keys)")
+    assert finding.message.endswith("; read once: perfkit.cache.get_many(keys)")
 
 
 def test_keys_made_one_by_one(ask: Callable[[View], Profile]) -> None:

@@ -181,7 +181,7 @@ def test_a_good_value_outlives_a_source_that_fails(
     time.sleep(0.06)
     assert [read() for _ in range(5)] == ["good"] * 5
     (message,) = caplog.messages
-    assert "could not be made anew (ConnectionError)" in message
+    assert "could not be made again (ConnectionError)" in message
     cache.delete("key")
     with pytest.raises(ConnectionError):
         read()

@@ -296,7 +296,7 @@ def test_a_select_that_runs_for_each_object_is_the_cause_itself(engine: sa.Engin
     findings = walked(engine, None, walk)[2]
     (lazy,) = [finding for finding in findings if finding.subject == "Member.sponsor"]
     assert lazy.cure is None
-    assert "runs 8 times itself: ask once before that loop" in lazy.fix
+    assert "runs 8 times itself: query once before that loop" in lazy.fix
 
 
 def test_a_way_that_comes_back_begins_again(engine: sa.Engine) -> None:

@@ -153,7 +153,7 @@ def test_a_query_in_a_loop_becomes_one_with_a_list() -> None:
     assert finding.fix == "select(Document).where(Document.user_id.in_(keys))"
     assert finding.message == (
         "n_plus_one: 7 executions of SELECT id FROM documents WHERE documents.user_id = ? "
-        "(7 ms) at /srv/shop/views.py:41 in show; ask once before the loop: "
+        "(7 ms) at /srv/shop/views.py:41 in show; query once before the loop: "
         "select(Document).where(Document.user_id.in_(keys)) (1 query)"
     )
 

@@ -160,7 +160,7 @@ def test_what_the_mapping_loads_for_many_objects(sales: Session) -> None:
     assert (sum(total), shop.city) == (55, "Ulm")
     finding = unread(counter)["Sale.shop"]
     assert finding.fix == "lazyload(Sale.shop)"
-    assert 'or say lazy="select" in the mapping' in finding.message
+    assert 'or set lazy="select" in the mapping' in finding.message
 
 
 def test_what_the_mapping_loads_for_few_objects_is_none(sales: Session) -> None:

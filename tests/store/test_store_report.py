@@ -113,7 +113,7 @@ def test_the_use_of_indexes_on_postgresql(postgres_url: str, tmp_path: Path) -> 
         database.engine.dispose()
     (index,) = found["indexes"]
     assert (index["table"], index["name"], index["scans"]) == ("public.pages", "pages_pkey", 0)
-    assert "Nothing has come since." in text
+    assert "No request has come in since." in text
     assert "  public.pages pages_pkey: 8 kB, never used" in text
 
 

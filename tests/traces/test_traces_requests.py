@@ -256,7 +256,7 @@ def test_what_cannot_be_traced_is_answered_all_the_same(
         assert app.test_client().get("/").text == "/"
     (record,) = caplog.records
     assert record.getMessage().startswith(
-        "PerfKit goes on, no request is harmed: beginning to take part in a request failed and "
+        "PerfKit carries on, no request is affected: beginning to take part in a request failed"
     )
 
 

@@ -49,7 +49,7 @@ class ModelPatch:
         :raises FileExistsError: it was changed since it was read.
         """
         if self.path.read_text(encoding="utf-8") != self.before:
-            raise FileExistsError(f"{self.path} was changed meanwhile: ask for the advice again")
+            raise FileExistsError(f"{self.path} was changed in the meantime: run the command again")
         self.path.write_text(self.after, encoding="utf-8")
 
 
@@ -84,7 +84,7 @@ def model_changes(advice: Advice) -> ModelChanges:
         if mapper is not None and path is not None:
             sources.setdefault(path, _Source(path)).take_out(mapper.class_.__name__, index)
         else:
-            by_hand.append(f"the table {drop.of.key}: {index.name} goes")
+            by_hand.append(f"the table {drop.of.key}: {index.name} is dropped")
     for path, source in sources.items():
         by_hand += [f"{path}: {words}" for words in source.by_hand]
     patches = [source.patch() for source in sources.values()]
@@ -117,7 +117,7 @@ class _Source:
             if len(items) > 1 or not in_tuple:
                 self._edits.take_out(items, gone, keep_comma=in_tuple)
                 return
-        self.by_hand.append(f"{index.name} goes: take it out of {name}")
+        self.by_hand.append(f"{index.name} is dropped: remove it from {name}")
 
     def _class(self, name: str) -> ast.ClassDef | None:
         classes = (node for node in ast.walk(self.tree) if isinstance(node, ast.ClassDef))

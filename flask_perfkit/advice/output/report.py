@@ -13,9 +13,9 @@ _WIDTH = 80
 
 
 def lines_of(advice: Advice) -> Iterator[str]:
-    """Yield the report: what to create, to write differently, to drop, and what not to create."""
+    """Yield the report: what to create, to rewrite, to drop, and what not to create."""
     yield (
-        f"{len(advice.create)} to create, {len(advice.rewrites)} to write differently, "
+        f"{len(advice.create)} to create, {len(advice.rewrites)} to rewrite, "
         f"{len(advice.drop)} to drop, {len(advice.refused)} not advised"
     )
     for create in advice.create:

@@ -108,7 +108,7 @@ class SQLite:
             where = sql.upper().partition(" WHERE ")[2] if partial else None
             pinned = "it keeps values unique" if unique else ""
             if any(column is None for column, _, _ in infos):
-                pinned = pinned or "it has an expression, which SQLite does not tell"
+                pinned = pinned or "it has an expression, which SQLite does not report"
             yield ExistingIndex(
                 name=name,
                 identifier=self._quote(name),

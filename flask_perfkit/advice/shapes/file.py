@@ -67,5 +67,5 @@ def _shape(path: Path, number: int, data: Any) -> StatementShape:
     if not is_whole or not all(type(data[name]) in kinds for name, kinds in _KINDS.items()):
         raise SetupError(f"{path}: statement {number} is not as it was written: record it again")
     if data["count"] < 1 or data["seconds"] < 0 or data["rows"] < 0:
-        raise SetupError(f"{path}: statement {number} counts less than nothing: record it again")
+        raise SetupError(f"{path}: statement {number} has a negative count: record it again")
     return StatementShape(**data)

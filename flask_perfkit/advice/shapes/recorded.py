@@ -51,7 +51,7 @@ def recorded_of(
     """
     databases = databases_of(app)
     if not databases:
-        raise SetupError("a recorded workload needs Flask-SQLAlchemy, whose models tell its tables")
+        raise SetupError("a recorded workload needs Flask-SQLAlchemy, whose models name its tables")
     recorded: list[RecordedStatement] = []
     unread: list[Unread] = []
     for shape in shapes:

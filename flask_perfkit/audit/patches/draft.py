@@ -117,7 +117,7 @@ def _rewritten(finding: Finding) -> tuple[Source, Mend]:
 
     rewrite = rewrite_for(finding)
     if finding.filename is None or finding.lineno is None:
-        raise Refusal("no line of the application is known to have asked")
+        raise Refusal("no line of the application is known to have sent it")
     lineno = finding.lineno
     return source_of(finding.filename, lineno), lambda tree: rewrite(tree, lineno, finding)
 

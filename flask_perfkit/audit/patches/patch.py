@@ -201,5 +201,5 @@ def _tried(app: Flask, findings: tuple[Finding, ...], draft: Draft, ask: Ask | N
 def _untried(finding: Finding) -> str:
     return (
         f"not tried: no GET of {finding.endpoint!r} was recorded. A request that may do more than "
-        "read is not asked again by itself: give ask= to try the patch"
+        "read is not sent again on its own: pass ask= to try the patch"
     )

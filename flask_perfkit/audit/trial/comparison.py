@@ -128,7 +128,7 @@ def _judged(
     elif faster and not _is_faster(before, after):
         reason = (
             f"it takes {queries(last.statements)} instead of {first.statements} and no less time: "
-            f"{seconds[1] * 1000:.3g} ms of the processor, without it {seconds[0] * 1000:.3g} ms"
+            f"{seconds[1] * 1000:.3g} ms of CPU time, without it {seconds[0] * 1000:.3g} ms"
         )
     else:
         reason = ""

@@ -306,7 +306,8 @@ class Maker:
     def _say_failed(self, request: Request, error: Exception) -> None:
         self._warn_once(
             request,
-            "%.200s could not be made anew (%s): the last good value is given as long as it may",
+            "%.200s could not be made again (%s): its last good value is served, as long as stale= "
+            "allows",
             type(error).__name__,
         )
 

@@ -33,8 +33,8 @@ def _say_what_looks_mistyped(texts: tuple[str, ...]) -> None:
     for table in sorted(set(texts) - known):
         for meant in get_close_matches(table, known, n=1, cutoff=0.8):
             warn(
-                "the cache is to drop what depends on the table %s, which no model has: if %s is "
-                "meant, no commit to it drops anything until the name is corrected",
+                "depends_on names the table %s, which no model has: if %s is meant, no commit to "
+                "it drops anything until the name is corrected",
                 table,
                 meant,
             )

@@ -79,7 +79,7 @@ def _check_port(url: str) -> None:
     except ValueError:
         # Its own words may quote a password that was not escaped.
         raise SettingsError(
-            "PERFKIT_REDIS_URL has a port that is none; allowed is a number up to 65535 (in a "
+            "PERFKIT_REDIS_URL has an invalid port; allowed is a number up to 65535 (in a "
             "password, write %3A for a colon, %2F for a slash and %40 for an at sign)"
         ) from None
 
@@ -110,7 +110,7 @@ class _Epochs:
             found = None
             if self.latest != _NO_RUN_ID:
                 warn(
-                    "The cache may not ask its server for INFO (%s): after a restart from a "
+                    "The cache may not send INFO to its server (%s): after a restart from a "
                     "snapshot it could take older values for current ones",
                     error,
                 )
@@ -135,7 +135,7 @@ def _single(url: str, epochs: _Epochs) -> Any:
             pool = redis.ConnectionPool.from_url(url, **options)
         pool.connection_class(**pool.connection_kwargs)
     except (TypeError, ValueError) as error:
-        raise SettingsError(f"PERFKIT_REDIS_URL has an option that is none: {error}") from error
+        raise SettingsError(f"PERFKIT_REDIS_URL has an invalid option: {error}") from error
     return redis.Redis(connection_pool=pool)
 
 

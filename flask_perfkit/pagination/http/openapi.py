@@ -36,7 +36,7 @@ def describe(
     """
     responses: dict[int, Any] = {
         400: {
-            "description": "A query parameter is bad.",
+            "description": "A query parameter is invalid.",
             "content": {"application/problem+json": {"schema": ProblemSchema}},
         }
     }

@@ -271,7 +271,7 @@ def _client(address: str) -> Any:
     except (TypeError, ValueError):
         # Its own words may quote a password that was not escaped.
         raise SettingsError(
-            "PERFKIT_STORAGE_URL has a port or an option that is none; in a password, write %3A "
+            "PERFKIT_STORAGE_URL has an invalid port or option; in a password, write %3A "
             "for a colon, %2F for a slash and %40 for an at sign"
         ) from None
     return redis.Redis(connection_pool=pool)

@@ -33,11 +33,11 @@ def sleep_without_blocking(tree: ModuleTree, lineno: int, finding: Finding) -> N
 def scan_keys(tree: ModuleTree, lineno: int, finding: Finding) -> None:
     """Let Redis tell its keys in portions.
 
-    :raises Refusal: it cannot be told which call asks for them.
+    :raises Refusal: it is not clear which call asks for them.
     """
     call = _only(tree, lineno, m.Call(func=m.Attribute(attr=m.Name("keys"))))
     if len(call.args) > 1 or any(each.star for each in call.args):
-        raise Refusal("the call has more to say than a pattern")
+        raise Refusal("the call has more to it than a pattern")
     client = tree.code(cst.ensure_type(call.func, cst.Attribute).value)
     pattern = f"match={tree.code(call.args[0].value)}, " if call.args else ""
     scan = f"{client}.scan_iter({pattern}count=1000)"
@@ -52,5 +52,5 @@ def _only(tree: ModuleTree, lineno: int, wanted: m.Call) -> cst.Call:
     calls = [call for call in tree.around(lineno, cst.Call) if m.matches(call, wanted)]
     near = [call for call in calls if tree.named_line(call) == lineno]
     if len(near) != 1:
-        raise Refusal(f"it cannot be told which call at line {lineno} it is")
+        raise Refusal(f"it is not clear which call at line {lineno} it is")
     return near[0]

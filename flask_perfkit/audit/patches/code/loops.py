@@ -85,12 +85,12 @@ class Loop:
             if isinstance(each, cst.Call) or each in methods:
                 continue
             if isinstance(each, cst.BaseExpression) and not isinstance(each, _SIMPLE_KEYS):
-                raise Refusal("the key is worked out in a way of its own")
+                raise Refusal("the key is worked out in an unusual way")
             if isinstance(each, cst.Attribute) and not isinstance(each.value, cst.Name):
                 raise Refusal("the key is an attribute of an attribute, which may not be there")
             may_be_missing = isinstance(each, cst.Attribute | cst.Subscript)
             if may_be_missing and self._is_conditional(at) and self.walked.model is None:
-                raise Refusal("only some turns ask, and the others may have no key")
+                raise Refusal("only some iterations query, and the others may have no key")
 
     def _check_call(self, at: cst.CSTNode, call: cst.Call) -> None:
         """See to it that a call gives the same before the loop, and that no one minds if it fails.
@@ -110,7 +110,7 @@ class Loop:
         if self._is_conditional(at) or any(
             isinstance(each, cst.Try | cst.TryStar) for each in self._tree.ancestors(at)
         ):
-            raise Refusal("the key is worked out by what may fail, and not in each turn")
+            raise Refusal("the key is worked out by what may fail, and not in each iteration")
 
     def check_reads(
         self,

@@ -54,7 +54,7 @@ def written_out(
         if given is not None and given[0] in names_in(node) & bound:
             name, value = given
             if any(names_in(value) & bound_in(tree, each) for each in later):
-                raise Refusal(f"{name} is built of what changes meanwhile")
+                raise Refusal(f"{name} is built of what changes in the meantime")
             node = substituted(tree, node, {name: change(value)})
             gone.append(line)
         later.append(line)
@@ -63,7 +63,7 @@ def written_out(
         if bindings(tree, name, scope) != sum(_is_of(each, name) for each in gone):
             raise Refusal(f"{name} is built in several ways")
         if name in names_in(node):
-            raise Refusal(f"{name} is given another value meanwhile")
+            raise Refusal(f"{name} is given another value in the meantime")
     return node, gone
 
 

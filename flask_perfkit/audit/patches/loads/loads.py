@@ -64,19 +64,21 @@ def _check_not_added(findings: Sequence[Finding]) -> None:
                     made.get_property_by_column(key).key for key in keys if key.table in made.tables
                 }
                 if names & {given.keyword.value for given in call.args if given.keyword}:
-                    raise Refusal(f"the loop adds to {step.key} what a load in its turn brings")
+                    raise Refusal(
+                        f"the loop adds to {step.key} what a load in that iteration reads"
+                    )
 
 
 def _at_origin(
     app: Flask, findings: Sequence[Finding], options: Sequence[LoaderOption]
 ) -> tuple[Source, Mend]:
-    """Put options into the statement that brought the rows.
+    """Put options into the statement that loaded the rows.
 
     Where it is the argument of a function, that is what the caller gives; where the function serves
     others too, the caller passes the options.
     """
     if findings[0].origin is None:
-        raise Refusal("no line of the application is known to have asked")
+        raise Refusal("no line of the application is known to have sent it")
     filename, lineno = findings[0].origin
     option = options[0]
     source = source_of(filename, lineno)
@@ -142,7 +144,7 @@ def _before_loop(findings: Sequence[Finding]) -> tuple[Source, Mend]:
     """Load before the loop over the objects what they lack."""
     filename, lineno = findings[0].filename, findings[0].lineno
     if filename is None or lineno is None or any(each.filename != filename for each in findings):
-        raise Refusal("no line of the application is known to have asked")
+        raise Refusal("no line of the application is known to have sent it")
     return source_of(filename, lineno), lambda tree: load_before(tree, findings)
 
 
@@ -150,7 +152,7 @@ def _worked_out(findings: Sequence[Finding]) -> tuple[Source, Mend]:
     """Let the database work out what is made of a collection, where that is one number."""
     filename, lineno = findings[0].filename, findings[0].lineno
     if filename is None or lineno is None:
-        raise Inapplicable("no line of the application is known to have asked")
+        raise Inapplicable("no line of the application is known to have sent it")
 
     def mend(tree: ModuleTree) -> None:
         try:

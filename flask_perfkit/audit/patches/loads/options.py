@@ -19,7 +19,7 @@ _EQUAL = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
 def add_options(tree: ModuleTree, place: Place, options: Sequence[LoaderOption]) -> None:
     """Let a place have options, in the place of those that contradict them.
 
-    :raises Refusal: it cannot be told what is to be changed.
+    :raises Refusal: it is not clear what is to be changed.
     """
     for option in options:
         if option.replaces:
@@ -115,7 +115,7 @@ def _alias(tree: ModuleTree, node: cst.BaseExpression, option: LoaderOption) -> 
     if option.position < len(selected) and selected[option.position] in aliases:
         return selected[option.position]
     if len(aliases) != 1:
-        raise Refusal("it cannot be told which alias the select reads")
+        raise Refusal("it is not clear which alias the select reads")
     return aliases.pop()
 
 

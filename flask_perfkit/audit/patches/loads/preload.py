@@ -96,7 +96,7 @@ def session_of(tree: ModuleTree, loop: Loop) -> tuple[str, str]:
     if not found and hasattr(vars(tree.module).get("db"), "session"):
         found = {("db.session", ""): None}
     if len(found) != 1:
-        raise Refusal("it cannot be told which session has the objects")
+        raise Refusal("it is not clear which session has the objects")
     return next(iter(found))
 
 

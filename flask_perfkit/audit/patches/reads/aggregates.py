@@ -27,7 +27,7 @@ def aggregate(tree: ModuleTree, lineno: int, finding: Finding) -> None:
         raise Refusal("it is not sure that the database gives the same number")
     call = tree.expression_at(cure.sent.span)
     if not isinstance(call, cst.Call) or not isinstance(call.func, cst.Attribute):
-        raise Refusal(f"it cannot be told which expression at line {lineno} asks")
+        raise Refusal(f"it is not clear which expression at line {lineno} asks")
     number = _number(tree, _rows(tree, call), cure)
     owner = tree.code(call.func.value)
     if call.func.attr.value == "all" and not call.args and cure.attribute is None:
@@ -35,7 +35,7 @@ def aggregate(tree: ModuleTree, lineno: int, finding: Finding) -> None:
     elif call.func.attr.value in ("scalars", "execute") and len(call.args) == 1:
         code = f"{owner}.scalar({_select(tree, call.args[0].value, cure)})"
     else:
-        raise Refusal("the rows are asked for in a way of its own")
+        raise Refusal("the rows are queried in an unusual way")
     tree.replace(number, lambda _: cst.parse_expression(code))
 
 

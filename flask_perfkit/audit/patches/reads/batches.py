@@ -50,7 +50,7 @@ def answer_of(
     value = value_of(tree, selected, asked.function)
     is_entity = isinstance(value, type) and getattr(value, "__mapper__", None) is not None
     if not is_entity and not is_of_one_row(tree, selected, asked):
-        raise Refusal("it cannot be told that each row has a value of its own")
+        raise Refusal("it is not certain that each row has a value of its own")
     keeps = _kept(asked, split)
     of = tree.code(selected).rpartition(".")[2].lower() if is_entity else None
     limit = _limit(asked, split, keeps)
@@ -124,7 +124,7 @@ def _of_existence(
     tree: ModuleTree, asked: Asked, split: Keyed, imports: list[Import], alone: frozenset[str]
 ) -> Answer:
     if asked.names & {"limit", "offset", "distinct"}:
-        raise Refusal("what is looked for has more to say than conditions")
+        raise Refusal("what is looked for has more to it than conditions")
     tables = {key.column.table for key in split.keys}
     for each in asked.root:
         column = column_of(tree, each.value, asked.function)
@@ -151,7 +151,7 @@ def _of_aggregate(
     alone: frozenset[str],
 ) -> Answer:
     if asked.names & {"order_by", "options", "limit", "distinct", "with_for_update"}:
-        raise Refusal("the value is worked out of rows that have more to say")
+        raise Refusal("the value is worked out of rows that have more to it")
     if asked.use == "count":
         imports = [*imports, ("sqlalchemy", "func")]
     names = _key_names(split)

@@ -44,7 +44,7 @@ def of_children(tree: ModuleTree, asked: Asked, loop: Loop) -> Asked:
         relationship = loop.walked.model.relationships.get(children.attr.value)
     found = key_of_children(relationship) if relationship is not None else None
     if found is None or relationship.order_by or relationship.lazy not in _ASKS:
-        raise Refusal("it cannot be told which expression asks")
+        raise Refusal("it is not clear which expression sends the query")
     local, remote, _ = found
     target = relationship.mapper.class_
     if asked.query is not None and getattr_static(target, "query", None) is None:

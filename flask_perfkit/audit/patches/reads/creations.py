@@ -172,13 +172,13 @@ def _check_flushed(
     by_model = asked.session in ("", f"{tree.code(asked.root[0].value)}.query.session")
     is_same = tree.code(session) == asked.session or (by_model and value is of_model)
     if not is_same or not isinstance(value, scoped_session):
-        raise Refusal("it cannot be told whether what is added is found by later turns")
+        raise Refusal("it is not clear whether what is added is found by later iterations")
     factory: Any = value.session_factory
     function = loop.function
     if not getattr(factory, "kw", {}).get("autoflush", True) or (
         function is not None and m.findall(function, _WITHOUT_FLUSH)
     ):
-        raise Refusal("what is added is not flushed before later turns look")
+        raise Refusal("what is added is not flushed before later iterations look")
     for each in tree.ancestors(loop.node):
         if isinstance(each, cst.Try) and not m.findall(each.body, _COMMITS):
             raise Refusal("a row that is added may fail, and later than before")

@@ -79,9 +79,9 @@ def keep_in_session(tree: ModuleTree, got: Got) -> None:
     loop = loop_around(tree, got.call)
     loop.check_keys(got.call, got.keys)
     if names_in(cst.parse_expression(got.session)) & loop.names:
-        raise Refusal("each turn has a session of its own")
+        raise Refusal("each iteration has a session of its own")
     if any(names_in(each.value) & loop.names for each in got.options):
-        raise Refusal("the options differ from turn to turn")
+        raise Refusal("the options differ between iterations")
     _check_writes(tree, got, loop)
     tree.need([("sqlalchemy", "select")])
     columns = [f"{tree.code(got.model)}.{each}" for each in got.columns]
@@ -157,11 +157,11 @@ def _got(tree: ModuleTree, call: cst.Call) -> Got | None:
         return None
     keys = [each.value for each in key.elements] if isinstance(key, cst.Tuple) else [key]
     if len(keys) != len(mapper.primary_key):
-        raise Refusal("it cannot be told which columns of the key are given")
+        raise Refusal("it is not clear which columns of the key are given")
     if any(
         each.keyword is not None and each.keyword.value not in _SAYS_THE_SAME for each in options
     ):
-        raise Refusal("the look-up by primary key has more to say than the key")
+        raise Refusal("the look-up by primary key has more to it than the key")
     awaits = isinstance(tree.parent(call), cst.Await)
     return Got(call, session, name, model, keys, mapper, options, awaits=awaits)
 
@@ -205,7 +205,7 @@ def _check_writes(tree: ModuleTree, got: Got, loop: Any) -> None:
         loop.check_reads([got.call], told_by=frozenset(got.columns), session=got.session)
         return
     if not all(loop.walked.are_distinct(key) for key in got.keys) or _reaches_itself(got.mapper):
-        raise Refusal("a row that is deleted may be asked for again")
+        raise Refusal("a deleted row may be looked up again")
     loop.check_reads([deleting], session=got.session)
 
 

@@ -60,7 +60,7 @@ def places_of(
     """Return where loops of a module get what is asked for: there, or where its function is called.
 
     :param there: the module with the loops, which may be another one.
-    :raises Refusal: no loop does, or its function does more than to ask.
+    :raises Refusal: no loop does, or its function does more than query.
     """
     if innermost_loop(tree, asked.node) is not None and tree is there:
         return [bare_place(asked)]
@@ -112,17 +112,17 @@ def _returned(
 ) -> tuple[Asked, cst.BaseExpression]:
     """Return what a function gives back, around what is asked for.
 
-    :raises Refusal: it does more than to ask.
+    :raises Refusal: it does more than query.
     """
     name = helper.name.value
     body: Any = helper.body
     steps = list(body.body)
     last = steps[-1] if steps else None
     if not isinstance(last, cst.SimpleStatementLine) or len(last.body) != 1:
-        raise Refusal(f"{name}() does more than to ask")
+        raise Refusal(f"{name}() does more than query")
     (returning,) = last.body
     if not isinstance(returning, cst.Return) or returning.value is None:
-        raise Refusal(f"{name}() does more than to ask")
+        raise Refusal(f"{name}() does more than query")
 
     def marked(given: cst.BaseExpression) -> Any:
         return given.visit(_Marking(node, expression))
@@ -136,7 +136,7 @@ def _returned(
         if id(each) not in known and not m.matches(
             each, m.SimpleStatementLine([m.Expr(m.SimpleString())])
         ):
-            raise Refusal(f"{name}() does more than to ask")
+            raise Refusal(f"{name}() does more than query")
     if (names_in(value) | _names_of(asked)) & bound_in(tree, helper.body):
         raise Refusal(f"{name}() works with variables of its own")
     if any(isinstance(each, cst.Await) for each in tree.walk(value)):
@@ -218,9 +218,9 @@ def arguments_of(
     names = [each.name.value for each in parameters.params]
     arguments = call.args if call is not None else ()
     if parameters.star_kwarg or parameters.kwonly_params or parameters.posonly_params:
-        raise Refusal("the function takes its arguments in a way of its own")
+        raise Refusal("the function takes its arguments in an unusual way")
     if isinstance(parameters.star_arg, cst.Param) or any(each.star for each in arguments):
-        raise Refusal("the function takes its arguments in a way of its own")
+        raise Refusal("the function takes its arguments in an unusual way")
     values = {
         each.name.value: each.default for each in parameters.params if each.default is not None
     }

@@ -1,4 +1,4 @@
-"""The conditions of a select that differ from turn to turn, and those that stay."""
+"""The conditions of a select that differ between iterations, and those that stay."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def keyed(tree: ModuleTree, asked: Asked, loop: Loop, *, in_python: bool = True)
     """
     changing = loop.names
     if any(names_in(each.value) & changing for each in asked.root):
-        raise Refusal("what is selected differs from turn to turn")
+        raise Refusal("what is selected differs between iterations")
     split = _Split(tree, asked, changing)
     for step in asked.steps:
         split.take(step)
@@ -124,7 +124,7 @@ class _Split:
         if step.name not in _STAY:
             raise Refusal(f"the statement has .{step.name}()")
         if any(names_in(each.value) & self._changing for each in step.args):
-            raise Refusal(f"what .{step.name}() is given differs from turn to turn")
+            raise Refusal(f"what .{step.name}() is given differs between iterations")
         code = ", ".join(map(self._code, step.args))
         if step.name == "limit":
             self.limit = code
@@ -176,7 +176,7 @@ class _Split:
     def _key(self, name: str, argument: cst.Arg) -> Key:
         if name == "filter_by":
             if self._has_joined or argument.keyword is None:
-                raise Refusal("it cannot be told which column filter_by() compares")
+                raise Refusal("it is not clear which column filter_by() compares")
             return self._keyed(self._entity(argument.keyword), argument.value)
         value = argument.value
         if isinstance(value, cst.Comparison) and len(value.comparisons) == 1:
@@ -190,7 +190,7 @@ class _Split:
         parent = self._parent(value)
         if parent is not None:
             return parent
-        raise Refusal("what differs from turn to turn is not compared with one column by ==")
+        raise Refusal("what differs between iterations is not compared with one column by ==")
 
     def _keyed(self, column: cst.BaseExpression, value: cst.BaseExpression) -> Key:
         found = column_of(self._tree, column, self._asked.function)
@@ -210,7 +210,7 @@ class _Split:
             is_class = self._tree.value(inner) is mapper.class_
             inner = inner if is_class else inner.value
         if inner is None:
-            raise Refusal("it cannot be told which model filter_by() is about")
+            raise Refusal("it is not clear which model filter_by() is about")
         return cst.Attribute(inner, keyword)
 
     def _parent(self, value: cst.BaseExpression) -> Key | None:

@@ -78,7 +78,7 @@ def prefetch_at(tree: ModuleTree, place: Place) -> None:
     loop = loop_around(tree, place.node)
     asked = _in_turn(tree, place, loop)
     if names_in(cst.parse_expression(asked.session or asked.query or "")) & loop.names:
-        raise Refusal("each turn has a session of its own")
+        raise Refusal("each iteration has a session of its own")
     split = keyed(tree, asked, loop)
     loop.check_keys(place.node, [key.value for key in split.keys])
     creation = creation_in(tree, place, asked, split, loop)

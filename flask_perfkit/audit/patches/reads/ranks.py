@@ -32,7 +32,7 @@ def first_of_each(
     if not dialects() <= _NUMBERS_ROWS:
         raise Refusal("this database may not number the rows of each key")
     if len(split.keys) != 1 or asked.names & {"options", "distinct"}:
-        raise Refusal("the first rows of each key have more to say")
+        raise Refusal("the first rows of each key have more to it")
     if "with_for_update" in asked.names:
         raise Refusal("numbered rows cannot be locked")
     (key,) = split.keys

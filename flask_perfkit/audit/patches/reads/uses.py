@@ -35,7 +35,7 @@ def uses_of(
     """Yield the places in a module that use a function of a module, maybe another one.
 
     :param lines: those that count; all of them where it is empty.
-    :raises Refusal: the function is no plain one, or it cannot be told whether a place means it.
+    :raises Refusal: the function is no plain one, or it is not clear whether a place means it.
     """
     outer = tree.function_of(helper)
     if outer is not None:
@@ -117,7 +117,7 @@ def _use(
     loop = innermost_loop(tree, node)
     model = loop.walked.model if loop is not None else None
     if loop is None or model is None or tree.code(owner) != tree.code(loop.node.target):
-        raise Refusal(f"it cannot be told whose {name} it is")
+        raise Refusal(f"it is not clear whose {name} it is")
     return Use(node, call, owner) if _has(model, name, code, called=call is not None) else None
 
 

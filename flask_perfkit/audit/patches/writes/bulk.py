@@ -33,16 +33,16 @@ def execute_once(
     """
     assert isinstance(call.func, cst.Attribute)
     if names_in(call.func) & loop.names:
-        raise Refusal("each turn has a session of its own")
+        raise Refusal("each iteration has a session of its own")
     places = [each for each in call.args if each.keyword is None]
     options = [each for each in call.args if each.keyword is not None]
     if not places or len(places) > 2 or any(each.star for each in call.args):
-        raise Refusal("it cannot be told which statement is sent")
+        raise Refusal("it is not clear which statement is sent")
     if any(names_in(each.value) & loop.names for each in options):
-        raise Refusal("the options differ from turn to turn")
+        raise Refusal("the options differ between iterations")
     statement, lines = written_out(tree, places[0].value, line, loop.body)
     if [*reversed(lines), line] != list(loop.body.body):
-        raise Refusal("each turn does more than to send the statement")
+        raise Refusal("each iteration does more than send the statement")
     rest = "".join(f", {tree.code(each).strip().rstrip(',')}" for each in options)
     awaits = isinstance(tree.parent(call), cst.Await)
     sender = tree.code(call.func)
@@ -110,7 +110,7 @@ def _of_one(
     if kind is None:
         raise Refusal("the statement is not built where it is sent")
     if names_in(root) & loop.names:
-        raise Refusal("the table differs from turn to turn")
+        raise Refusal("the table differs between iterations")
     if kind == "insert":
         _check_defaults(tree, loop, root, steps)
         return _of_insert(tree, loop, sender, statement, steps, rest, awaits=awaits)
@@ -158,10 +158,10 @@ def _of_insert(
 ) -> list[Any]:
     values = [step for step in steps if step.name == "values"]
     if len(values) != 1 or any(step.name not in _OF_INSERTS for step in steps):
-        raise Refusal("the statement has more to say than its rows")
+        raise Refusal("the statement has more to it than its rows")
     without = statement.visit(_WithoutValues(values[0].args))
     if names_in(without) & loop.names:
-        raise Refusal("the statement differs from turn to turn in more than its rows")
+        raise Refusal("the statement differs between iterations in more than its rows")
     pairs = []
     for each in values[0].args:
         if each.keyword is None:

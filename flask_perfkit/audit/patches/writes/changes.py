@@ -26,16 +26,16 @@ def queried(
     :raises Refusal: the loop does more, or other rows would be written.
     """
     if list(loop.body.body) != [line]:
-        raise Refusal("each turn does more than to send the statement")
+        raise Refusal("each iteration does more than send the statement")
     end = cst.ensure_type(call.func, cst.Attribute)
     begin, steps = chain_of(end.value, begins_query)
     if any(step.name not in ("filter", "filter_by") for step in steps):
-        raise Refusal("the query has more to say than its rows")
+        raise Refusal("the query has more to it than its rows")
     model = begin.value if isinstance(begin, cst.Attribute) else None
     if isinstance(begin, cst.Call) and len(begin.args) == 1:
         model = begin.args[0].value
     if model is None or not begins_query(begin) or names_in(begin) & loop.names:
-        raise Refusal("it cannot be told which model the query is about")
+        raise Refusal("it is not clear which model the query is about")
     split = _keys_of(tree, loop, [cst.Arg(model)], steps, tree.code(begin))
 
     def sent(keys: str, given: str) -> str:
@@ -104,7 +104,7 @@ def changed(
     if not isinstance(root, cst.Call) or any(
         step.name not in ("values", "execution_options", "prefix_with") for step in others
     ):
-        raise Refusal("the statement has more to say than its rows")
+        raise Refusal("the statement has more to it than its rows")
     given = [argument for step in others for argument in step.args]
     split = _keys_of(tree, loop, root.args, rows, None)
     if any(names_in(each.value) & loop.names for each in given):

@@ -72,12 +72,12 @@ def _save_in_loop(
     once = all(used[each.name.value] <= 1 for each in helper.params.params)
     values = arguments_of(helper, use.call, use.receiver, made=once)
     if len(list(loop.body.body)) > 1 and list(loop.body.body)[-1] is not statement:
-        raise Refusal("the write is not the last step of each turn")
+        raise Refusal("the write is not the last step of each iteration")
     check_names(tree, tree, helper, (names_in(add) | names_in(write)) - values.keys(), use.node)
     write = write.with_changes(leading_lines=[], trailing_whitespace=cst.TrailingWhitespace())
     there, write = substituted(tree, add, values), substituted(tree, write, values)
     if names_in(write) & loop.names or not isinstance(use.receiver, cst.Name | None):
-        raise Refusal("each turn has a session of its own")
+        raise Refusal("each iteration has a session of its own")
     if list(loop.body.body) == [statement] and m.matches(add, _ADDS_ONE):
         adding = there.body[0].value
         session = tree.code(adding.func.value)
@@ -100,9 +100,9 @@ def _steps(helper: cst.FunctionDef, line: cst.CSTNode) -> tuple[Any, Any]:
     if len(steps) == 3 and m.matches(steps[2], returns):
         steps.pop()
     if len(steps) != 2 or not m.matches(steps[0], _ADDS) or steps[1] is not line:
-        raise Refusal(f"{helper.name.value}() does more than to write")
+        raise Refusal(f"{helper.name.value}() does more than write")
     if not m.matches(steps[1], _WRITES):
-        raise Refusal(f"{helper.name.value}() does more than to write")
+        raise Refusal(f"{helper.name.value}() does more than write")
     return steps[0], steps[1]
 
 

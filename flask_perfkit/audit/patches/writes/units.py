@@ -24,23 +24,23 @@ _COMMITS = m.Attribute(attr=m.Name("commit"))
 _FAILS = (cst.Raise, cst.Assert)
 _MAY_FAIL = {"int", "float", "next"}
 _FINDS = {"get", "get_one", "first", "one", "scalar_one", "one_or_none", "scalar", "pop"}
-_WOULD_GO = "a turn may fail, and what the turns before it have committed would go"
+_WOULD_GO = "an iteration may fail, and what the iterations before it have committed would be lost"
 _OF_SESSIONS = {"add", "add_all", "delete", "flush", "commit"}
 
 
 def check_unit(tree: ModuleTree, loop: Loop, unit: cst.With) -> None:
     """See to it that a unit of work may be one for all turns.
 
-    :raises Refusal: it is the application's own, or differs from turn to turn.
+    :raises Refusal: it is the application's own, or differs between iterations.
     """
     for item in unit.items:
         is_known = m.matches(item.item, _UNITS) or _only_commits(tree, item.item)
         if unit.asynchronous is not None or not is_known:
             raise Refusal("the unit of work is the application's own")
         if loop.walked.may_be_empty() and not m.matches(item.item, _UNITS):
-            raise Refusal("without any turn, the block would commit all the same")
+            raise Refusal("without any iteration, the block would commit all the same")
         if names_in(item.item) & loop.targets:
-            raise Refusal("each turn has a unit of work of its own")
+            raise Refusal("each iteration has a unit of work of its own")
 
 
 def _only_commits(tree: ModuleTree, item: cst.BaseExpression) -> bool:
@@ -74,7 +74,9 @@ def check_caught(tree: ModuleTree, loop: Loop, *, commits: bool) -> None:
             break
         handlers = each.handlers if isinstance(each, cst.Try | cst.TryStar) else ()
         if not all(m.findall(handler, ends) for handler in handlers):
-            raise Refusal("a turn may fail, and the rows of the turns before it are kept")
+            raise Refusal(
+                "an iteration may fail, and the rows of the iterations before it are kept"
+            )
 
 
 def move_behind(tree: ModuleTree, loop: Loop, line: cst.SimpleStatementLine) -> None:
@@ -84,7 +86,7 @@ def move_behind(tree: ModuleTree, loop: Loop, line: cst.SimpleStatementLine) -> 
     """
     steps: list[Any] = list(loop.body.body)
     if steps[-1] is not line or len(steps) < 2:
-        raise Refusal("the write is not the last step of each turn")
+        raise Refusal("the write is not the last step of each iteration")
     check_turns(tree, loop, loop.body, commits=bool(m.findall(line, _COMMITS)))
     behind = put_behind(loop, line)
     tree.replace(line, lambda _: cst.RemoveFromParent())
@@ -107,12 +109,12 @@ def turn_inside_out(
     :raises Refusal: the loop does more, or a turn may need what the one before it has written.
     """
     if list(loop.body.body) != [unit] or not isinstance(unit.body, cst.IndentedBlock):
-        raise Refusal("the unit of work is not all that each turn does")
+        raise Refusal("the unit of work is not all that each iteration does")
     check_unit(tree, loop, unit)
     check_turns(tree, loop, unit.body, commits=True)
     steps = list(unit.body.body)
     if last is not None and (steps[-1] is not last or len(steps) < 2):
-        raise Refusal("the write is not the last step of each turn")
+        raise Refusal("the write is not the last step of each iteration")
 
     def turned(node: cst.For) -> cst.With:
         inner = cst.ensure_type(cst.ensure_type(node.body, cst.IndentedBlock).body[0], cst.With)
@@ -158,10 +160,10 @@ def check_turns(
         if isinstance(each, cst.Call) and isinstance(each.func, cst.Attribute)
     }
     if "delete" in called and called & {"add", "add_all", "merge"}:
-        raise Refusal("each turn deletes and adds, and a flush adds before it deletes")
+        raise Refusal("each iteration deletes and adds, and a flush adds before it deletes")
     for name in bound_in(tree, body):
         if name not in loop.targets and _is_carried(tree, loop, name):
-            raise Refusal(f"{name} is what the turn before it has left")
+            raise Refusal(f"{name} is what the iteration before it has left")
 
 
 def _may_be_unique(tree: ModuleTree, loop: Loop, target: cst.Attribute) -> bool:

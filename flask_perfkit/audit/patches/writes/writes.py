@@ -62,4 +62,4 @@ def _line(tree: ModuleTree, lineno: int) -> cst.SimpleStatementLine | cst.With:
     units = [each for each in tree.around(lineno, cst.With) if tree.first_line(each) == lineno]
     if len(units) == 1:
         return units[0]
-    raise Refusal(f"it cannot be told what writes at line {lineno}")
+    raise Refusal(f"it is not clear what writes at line {lineno}")
