@@ -86,7 +86,7 @@ def test_what_was_off_at_the_set_up_is_left_alone_and_said_to_be(
     for _ in range(2):
         assert app.test_client().get("/").status_code == 200
     (message,) = caplog.messages
-    assert message.startswith("PERFKIT_ENABLED was False when PerfKit met 'shop'")
+    assert message.startswith("PERFKIT_ENABLED was False when PerfKit was set up for 'shop'")
 
 
 def test_the_page_of_figures_moves_and_goes() -> None:

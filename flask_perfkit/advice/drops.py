@@ -55,7 +55,7 @@ def drops_of(
                 before=sum(before.values()),
                 after=sum(after.values()),
                 unit=planner.unit,
-                proof="the statements of its table were asked without it",
+                proof="the statements of its table were run without it",
                 undo=one.sql,
                 dialect=engine.dialect.name,
                 of=table,

@@ -26,7 +26,7 @@ def detect(profile: Profile, settings: Settings) -> list[Finding]:
 
 def _finding(call: Call, profile: Profile) -> Finding:
     model = call.name.partition(".")[0]
-    fix = advice = f"load {call.name} along, by the options of the select that brings {model}"
+    fix = advice = f"load {call.name} along, by the options of the select that loads {model}"
     origin = cure = None
     for source in profile.brought_by(Counter(call.keys)):
         option = _option(call, source)

@@ -221,7 +221,7 @@ def test_sql_text_is_not_kept_unless_its_tables_are_named(
     assert creator.runs == 3
     (message,) = caplog.messages
     assert message == (
-        "my counter is not cached: it runs SQL text, whose tables cannot be told; "
+        "my counter is not cached: it runs SQL text, whose tables are not known; "
         "name them with depends_on=[...]"
     )
     declared = Counted(by_text)

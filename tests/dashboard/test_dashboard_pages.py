@@ -56,10 +56,10 @@ def test_from_the_overview_to_the_line_to_change(client: FlaskClient) -> None:
         client.get("/health")
     own = client.get("/before/analytics").headers["Link"]
 
-    slowest = data(client, "")["routes"][0]
-    assert slowest["key"] == {"kind": "request", "method": "GET", "name": "/before/analytics"}
-    assert (slowest["count"], slowest["statements_each"]) == (1, USERS + 1)
-    assert "n_plus_one" in slowest["findings"]
+    routes = {each["key"]["name"]: each for each in data(client, "")["routes"]}
+    analytics = routes["/before/analytics"]  # on a busy machine another may take longer
+    assert (analytics["count"], analytics["statements_each"]) == (1, USERS + 1)
+    assert "n_plus_one" in analytics["findings"]
     finding = data(client, "")["findings"][0]["latest"]
     assert (finding["kind"], finding["subject"]) == ("n_plus_one", "User.documents")
 

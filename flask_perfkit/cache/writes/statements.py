@@ -42,7 +42,7 @@ from flask_perfkit.cache.writes.texts import fragment_writes, text_facts
 
 _TEXT_READS = re.compile(r"\b(?:from|join|table|call|execute)\b", re.IGNORECASE)
 _TEXT_CALLS = re.compile(r"\s*(?:select|with|values)\b.*\w\s*\(", re.IGNORECASE | re.DOTALL)
-_OPAQUE_TEXT = "it runs SQL text, whose tables cannot be told; name them with depends_on=[...]"
+_OPAQUE_TEXT = "it runs SQL text, whose tables are not known; name them with depends_on=[...]"
 _OPAQUE_CALL = (
     "it calls the function {}(), which may read any table; name the tables with depends_on=[...]"
 )

@@ -211,7 +211,7 @@ def _processes(totals: Totals) -> Iterator[Metric]:
         yield GaugeMetricFamily(f"process_{name}", text, value)
     yield CounterMetricFamily(
         "process_cpu_seconds",
-        "Processor time of all processes, of those that have ended too.",
+        "CPU time of all processes, including those that have ended.",
         usage.cpu + totals.cpu_ended,
     )
 

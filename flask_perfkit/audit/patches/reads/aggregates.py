@@ -24,10 +24,10 @@ def aggregate(tree: ModuleTree, lineno: int, finding: Finding) -> None:
     """
     cure = finding.cure
     if not isinstance(cure, Aggregation) or cure.sent.span is None:
-        raise Refusal("it is not sure that the database gives the same number")
+        raise Refusal("it is not certain that the database returns the same number")
     call = tree.expression_at(cure.sent.span)
     if not isinstance(call, cst.Call) or not isinstance(call.func, cst.Attribute):
-        raise Refusal(f"it is not clear which expression at line {lineno} asks")
+        raise Refusal(f"it is not clear which expression at line {lineno} sends the query")
     number = _number(tree, _rows(tree, call), cure)
     owner = tree.code(call.func.value)
     if call.func.attr.value == "all" and not call.args and cure.attribute is None:

@@ -54,7 +54,7 @@ def asked_at(tree: ModuleTree, lineno: int, subject: str) -> Asked:
         return found[0]
     if reasons and not found:
         raise reasons[0]
-    raise Refusal(f"it is not clear which expression at line {lineno} asks")
+    raise Refusal(f"it is not clear which expression at line {lineno} sends the query")
 
 
 def _candidates(tree: ModuleTree, lineno: int) -> Iterator[cst.BaseExpression]:

@@ -133,7 +133,7 @@ def _of_existence(
         if not tables & set(found) and not isinstance(each.value, cst.Integer):
             raise Refusal("what is looked for is of another table than the key")
     if len(split.keys) > 1:
-        raise Refusal("several columns tell what is looked for")
+        raise Refusal("several columns decide what is looked for")
     asking = _asking(asked, split, split.columns, distinct=True)
     keeps = "keys" if asked.query is None else "single keys"
     return Answer(

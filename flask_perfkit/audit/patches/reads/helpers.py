@@ -130,7 +130,7 @@ def _returned(
     value = marked(returning.value)
     value, lines = written_out(tree, value, returning, helper.body, marked)
     if _ASKED not in names_in(value):
-        raise Refusal(f"what is asked for is not what {name}() gives back")
+        raise Refusal(f"what is queried is not what {name}() returns")
     known = {id(each) for each in (*lines, *asked.gone, last)}
     for each in steps:
         if id(each) not in known and not m.matches(

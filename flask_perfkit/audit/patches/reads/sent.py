@@ -43,7 +43,7 @@ def sent_by(tree: ModuleTree, call: cst.Call, sender: cst.Attribute) -> Asked:
     is_walked = tuple(methods) in _WALKED and _is_walked(tree, node)
     use = "rows" if is_walked else _USES.get(tuple(methods))
     if use is None:
-        raise Refusal(f"what .{'.'.join(methods)}() gives is used in an unusual way")
+        raise Refusal(f"what .{'.'.join(methods)}() returns is used in an unusual way")
     statement, gone = _statement(tree, call, function)
     begin, steps = chain_of(statement, lambda each: _is_select(tree, each))
     if is_collection(begin) and steps and steps[0] == ("select", ()):

@@ -79,7 +79,7 @@ def _of_other_values(
     """Return the statements that give each row a value of its own."""
     written = {name for name, _ in pairs}
     if written & {key.column.key for key in split.keys}:
-        raise Refusal("the rows are told by a column that is written")
+        raise Refusal("the rows are found by a column that is written")
     chosen = by_case(tree, loop, split, pairs)
     sending = cst.parse_statement(sent(chosen.keys, chosen.values))
     new: list[Any] = [cst.parse_statement(each) for each in chosen.lines]
@@ -155,4 +155,4 @@ def _check_once_each(tree: ModuleTree, loop: Loop, split: Keyed, values: Sequenc
         raise Refusal("a row that is named twice would be written once")
     written = {each.keyword.value for each in values if each.keyword is not None}
     if written & {key.column.key for key in split.keys}:
-        raise Refusal("the rows are told by a column that is written")
+        raise Refusal("the rows are found by a column that is written")

@@ -39,7 +39,7 @@ def by_case(tree: ModuleTree, loop: Loop, split: Keyed, pairs: Sequence[Pair]) -
     :raises Refusal: a value may be none of the column's kind.
     """
     if len(split.keys) != 1:
-        raise Refusal("each row gets other values, and several columns tell it")
+        raise Refusal("each row gets other values, and several columns identify it")
     (key,) = split.keys
     check_equal_in_python(key)
     lines, values, first = [], {}, ""
