@@ -60,9 +60,9 @@ def _where_to_begin(profile: Profile, settings: Settings) -> str:
     if not profile.causes:
         return outside
     most = max(profile.causes, key=lambda cause: cause.time)
-    at = line(most.filename, most.lineno) if most.filename else "library code"
+    where = f"at {line(most.filename, most.lineno)}" if most.filename else "in library code"
     begin = "statement" if most.count == 1 else counted(most.count, "statement")
-    first = f"begin with the {begin} at {at}: {milliseconds(most.time)}"
+    first = f"begin with the {begin} {where}: {milliseconds(most.time)}"
     if most.time > profile.duration / 2:
         return first
     if most.count >= settings.n_plus_one_threshold:
