@@ -94,7 +94,7 @@ def add_varied_documents(count: int = 17) -> None:
     """Add documents with ties and NULLs in most columns."""
     add_documents(count, users=3)
     dice = random.Random(7)
-    for document in db.session.scalars(select(Document)):
+    for document in db.session.scalars(select(Document).order_by(Document.id)):
         document.size = dice.choice([0, 1, 2])
         document.rank = dice.choice([None, 1, 2, 3])
         document.deleted = dice.choice([True, False])
