@@ -125,6 +125,21 @@ def test_the_rows_stay_the_same(tmp_path: Path, body: str, statements: int) -> N
     assert counts[0][1] == statements < counts[0][0]
 
 
+@pytest.mark.slow
+def test_what_no_statement_flushes_keeps_its_place(tmp_path: Path) -> None:
+    """Rows that were added before the loop get the keys before those of the loop."""
+    body = """
+        db.session.add(Note(text='pending'))
+        with db.session.no_autoflush:
+            for k in ks:
+                db.session.add(Note(text=f'n{k}'))
+                db.session.flush()
+        db.session.commit()
+        return 'done'
+    """
+    rewriting(tmp_path, dedent(body), EIGHT, "n_plus_one_write").is_the_same_for([EIGHT, NONE])
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [

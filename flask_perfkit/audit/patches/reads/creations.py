@@ -9,6 +9,7 @@ import libcst as cst
 from libcst import matchers as m
 from sqlalchemy.orm import Mapper, scoped_session
 
+from flask_perfkit.audit.patches.code.flushing import may_not_flush
 from flask_perfkit.audit.patches.code.loops import Loop
 from flask_perfkit.audit.patches.code.module import ModuleTree
 from flask_perfkit.audit.patches.code.names import mapper_in, value_of
@@ -25,7 +26,6 @@ _ADDS = m.SimpleStatementLine(
 _FLUSHES = m.SimpleStatementLine([m.Expr(m.Call(m.Attribute(attr=m.Name("flush")), []))])
 _GOES_ON = m.SimpleStatementLine([m.Continue()]) | m.Continue()
 _TAKES = m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])])
-_WITHOUT_FLUSH = m.Attribute(attr=m.Name("no_autoflush") | m.Name("autoflush"))
 _COMMITS = m.Attribute(attr=m.Name("commit") | m.Name("flush"))
 
 
@@ -173,11 +173,7 @@ def _check_flushed(
     is_same = tree.code(session) == asked.session or (by_model and value is of_model)
     if not is_same or not isinstance(value, scoped_session):
         raise Refusal("it is not clear whether what is added is found by later iterations")
-    factory: Any = value.session_factory
-    function = loop.function
-    if not getattr(factory, "kw", {}).get("autoflush", True) or (
-        function is not None and m.findall(function, _WITHOUT_FLUSH)
-    ):
+    if may_not_flush(tree, session, loop.function):
         raise Refusal("what is added is not flushed before later iterations look")
     for each in tree.ancestors(loop.node):
         if isinstance(each, cst.Try) and not m.findall(each.body, _COMMITS):

@@ -8,6 +8,7 @@ from typing import Any
 import libcst as cst
 from libcst import matchers as m
 
+from flask_perfkit.audit.patches.code.flushing import may_not_flush
 from flask_perfkit.audit.patches.code.loops import Loop
 from flask_perfkit.audit.patches.code.module import ModuleTree
 from flask_perfkit.audit.patches.code.names import names_in, value_of
@@ -72,6 +73,8 @@ def inserted(
     """
     if not isinstance(made, cst.Call):
         return None
+    if may_not_flush(tree, cst.parse_expression(session), loop.function):
+        return None  # what waits would be written behind the INSERT, and get other keys
     mapper = getattr(value_of(tree, made.func, loop.function), "__mapper__", None)
     if mapper is None or not is_inserted_alike(mapper, made):
         return None
