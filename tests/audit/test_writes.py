@@ -241,7 +241,7 @@ def test_what_no_statement_flushes_keeps_its_place(tmp_path: Path) -> None:
                 for k in ks:
                     with db.session.begin_nested(): db.session.add(Note(text=f'n{k}'))
             """,
-            "not all that each turn does",
+            "not all that each iteration does",
         ),
     ],
     ids=[
