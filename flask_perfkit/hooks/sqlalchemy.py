@@ -52,10 +52,10 @@ def _on_execute(cursor: Any, statement: str, parameters: Any, context: Any) -> b
         return None
     started = _now()
     try:
-        if context.dialect in alone:
-            cursor.execute(statement, parameters)
-        else:
+        if context.dialect not in alone:
             execute_with_others(_on_execute, context, cursor, statement, parameters)
+        else:  # the common case comes last, where no jump follows
+            cursor.execute(statement, parameters)
     except BaseException as error:
         _record_rare(recorder, statement, started, context, failed, error)
         raise

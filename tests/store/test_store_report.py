@@ -129,4 +129,4 @@ def test_an_application_with_nothing_but_binds_has_its_report(tmp_path: Path) ->
     database = SQLAlchemy()
     database.init_app(app)
     PerfKit(app)
-    assert report(app).endswith("Nothing has come since.\n")
+    assert report(app).endswith("No request has come in since.\n")
