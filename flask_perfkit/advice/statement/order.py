@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.elements import ClauseList, UnaryExpression
 
 from flask_perfkit.advice.statement.terms import Scope, Term, columns_of, unwrapped
 
@@ -36,7 +36,7 @@ def order_of(clauses: Sequence[Any], scope: Scope) -> tuple[Any, tuple[OrderKey,
     The keys are turned where the index then is the plainer one, as it is read from either end.
     """
     keys, places = [], set()
-    for clause in clauses:
+    for clause in _single(clauses):
         key = _key(clause, scope)
         if key is None:
             return None
@@ -47,6 +47,16 @@ def order_of(clauses: Sequence[Any], scope: Scope) -> tuple[Any, tuple[OrderKey,
     turned = [key.turned for key in keys]
     plainer = max(keys, turned, key=lambda each: sum(key.is_plain for key in each))
     return places.pop(), tuple(plainer)
+
+
+def _single(clauses: Iterable[Any]) -> Iterator[Any]:
+    """Yield the clauses one by one: a class, a bundle or a tuple stands for its columns."""
+    for clause in clauses:
+        inner = unwrapped(clause)
+        if isinstance(inner, ClauseList) and inner.operator is operators.comma_op:
+            yield from _single(inner.clauses)
+        else:
+            yield clause
 
 
 def _key(clause: Any, scope: Scope) -> OrderKey | None:
