@@ -15,6 +15,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.selectable import TextualSelect
 
 from flask_perfkit.cures.code import Unwritable, code_of
+from flask_perfkit.cures.uniqueness import are_unique
 from flask_perfkit.recording.issued import Issued
 from flask_perfkit.recording.mappers import entities_of
 
@@ -55,7 +56,7 @@ class KeyedSelect:
         :param keys: the values; tuples of them where there are several columns.
         """
         one = self.keys[0] if len(self.keys) == 1 else tuple_(*self.keys)
-        built = statement._generate()
+        built = statement.limit(None)  # it is a plain one: a limit of one row for each key
         built._where_criteria = (one.in_(keys), *self.others)
         if not self.has_key_among_columns:
             built = built.add_columns(*self.keys)
@@ -111,6 +112,8 @@ class KeyedSelect:
     def _difference(self, keys: list[str]) -> str:
         named = " and ".join(keys)
         text = f"the same select with {in_code(keys, 'keys')} in the place of what compares {named}"
+        if is_limited(self.issued.statement):
+            text += ", without its limit"
         if self.aggregates:
             return f"{text}, with {named} among its columns and .group_by({', '.join(keys)})"
         if not self.has_key_among_columns:
@@ -180,6 +183,20 @@ def is_limited(statement: Any) -> bool:
     return getattr(statement, "_limit_clause", None) is not None
 
 
+def brings_one_row(statement: Any) -> bool:
+    """Tell whether a statement looks in one table for a key that no two rows have."""
+    if statement._setup_joins or statement._from_obj:
+        return False
+    entities = list(entities_of(statement))
+    found = [_compared(each) for each in conditions(statement._where_criteria)]
+    if len(entities) != 1 or not found or any(each is None for each in found):
+        return False
+    columns = [_plain(each) for each in found]
+    return {each.table for each in columns} == {entities[0].mapper.local_table} and are_unique(
+        columns
+    )
+
+
 def aggregates(statement: Any) -> bool:
     """Tell whether a statement works out values of rows, and brings none of them."""
     columns = getattr(statement, "_raw_columns", ())
@@ -190,7 +207,7 @@ def _is_plain(statement: Any) -> bool:
     """Tell whether each key's answer is there in the answer for all keys, and only there."""
     return (
         isinstance(statement, Select)
-        and statement._limit_clause is None
+        and (statement._limit_clause is None or brings_one_row(statement))
         and statement._offset_clause is None
         and statement._fetch_clause is None
         and not statement._group_by_clauses

@@ -215,6 +215,17 @@ THE_SAME = "the same select with Document.user_id.in_(keys) in the place of what
             ),
         ),
         (
+            select(Document).where(Document.id == 1).limit(1),
+            "select(Document).where(Document.id.in_(keys))",
+        ),
+        (
+            select(Document).where(Document.id == 1, Document.title == "a").limit(1),
+            (
+                "the same select with Document.id.in_(keys) in the place of what compares "
+                "Document.id, without its limit"
+            ),
+        ),
+        (
             select(Document).where(Document.user_id + 1 == 1),
             "one select with .in_(keys) and all other conditions as they are",
         ),

@@ -17,6 +17,7 @@ from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.audit.patches.code.steps import Step
 from flask_perfkit.audit.patches.reads.asked import Asked
 from flask_perfkit.audit.patches.reads.children import key_of_children
+from flask_perfkit.cures.uniqueness import are_unique
 
 KEYS = "__all_keys__"
 _CONDITIONS = {"where", "filter", "filter_by"}
@@ -66,7 +67,7 @@ class Keyed:
     @property
     def is_unique(self) -> bool:
         """Whether at most one row has a key."""
-        return _are_unique([key.column for key in self.keys]) and not any(
+        return are_unique([key.column for key in self.keys]) and not any(
             name in ("join", "outerjoin") for name, _ in self.steps
         )
 
@@ -251,17 +252,3 @@ def check_equal_in_python(key: Key) -> None:
 def dialects() -> set[str]:
     """Return the names of the databases that this process talks to."""
     return {each.dialect.name for each in holders(Engine) if type(each) is Engine}
-
-
-def _are_unique(columns: list[Any]) -> bool:
-    table = columns[0].table
-    wanted = set(columns)
-    if set(table.primary_key.columns) <= wanted or any(each.unique for each in columns):
-        return True
-    groups = [set(each.columns) for each in table.constraints if _is_unique(each)]
-    groups += [set(each.columns) for each in table.indexes if each.unique]
-    return any(group and group <= wanted for group in groups)
-
-
-def _is_unique(constraint: Any) -> bool:
-    return type(constraint).__name__ == "UniqueConstraint"
