@@ -135,7 +135,8 @@ class Asker:
                 trial.ended = trial.ended or str(ended)
             except Exception as error:
                 status = 500
-                reason = f"{address.path}: 500: {type(error).__name__}"
+                reason = f"{address.path}: 500: {type(error).__name__}, see the application's log"
+                self._log(address, error)
         if trial.ended is not None:  # an error of the application may have come of that
             status, reason = None, f"{address.path} was left: {trial.ended}"
         profile = next(iter(reversed(profiles)), None)
@@ -152,6 +153,11 @@ class Asker:
             is_cacheable,
             _most_memory() - before,
         )
+
+    def _log(self, address: Address, error: Exception) -> None:
+        """Log an error as Flask would, which leaves that to the server in debug and in tests."""
+        with contextlib.suppress(Exception):  # a handler of the application's may raise
+            self._app.logger.error("Exception on %s [GET]", address.path, exc_info=error)
 
     def _answer(self, path: str, notes: list[str]) -> tuple[int, bool]:
         """Return the status, and whether a browser may keep the answer or ask if it changed."""

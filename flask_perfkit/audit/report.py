@@ -40,9 +40,10 @@ def lines_of(audit: Audit) -> Iterator[str]:
     yield from _section("Worth knowing", notes)
     yield from _section("Seen without measuring", map(_checked, audit.checks))
     yield from _section(_AWAY, [f"{visit.address.path}: {visit.status}" for visit in away])
-    for title, is_gone in (("Answered with an error", False), ("Not there", True)):
-        failed = [visit for visit in audit.failed if visit.is_gone is is_gone]
-        yield from _section(title, [f"{each.address.path}: {each.status}" for each in failed])
+    broken = [visit.reason for visit in audit.failed if not visit.is_gone]
+    yield from _section("Answered with an error", broken)
+    gone = [visit for visit in audit.failed if visit.is_gone]
+    yield from _section("Not there", [f"{visit.address.path}: {visit.status}" for visit in gone])
     missed = [each for each in audit.missed if each.path not in known]
     yield from _section(
         "Not audited", [f"{each.endpoint or each.path}: {each.reason}" for each in missed]

@@ -119,7 +119,7 @@ def test_an_endpoint_that_fails_is_said(app: Flask) -> None:
     assert audited(app, "--allow-errors").exit_code == 0
     result = audited(app)
     assert result.exit_code == 1, "nothing that is broken passes a gate"
-    assert "Answered with an error:\n  /broken: 500\n" in result.stdout
+    assert "Answered with an error:\n  /broken: 500: see the application's log\n" in result.stdout
     assert "(/broken): see above for why; --allow-errors lets that pass" in result.stderr
     result = audited(app, "--json")
     assert result.exit_code == 1
@@ -129,9 +129,15 @@ def test_an_endpoint_that_fails_is_said(app: Flask) -> None:
     assert audited(app, "--allow-errors", "--fail-on", "error").exit_code == 1
 
 
-def test_an_error_that_the_application_passes_on_fails_the_audit(app: Flask) -> None:
+def test_an_error_that_the_application_passes_on_fails_the_audit_and_is_logged(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
     app.add_url_rule("/broken", "broken", lambda: 1 / 0)
-    assert audited(app).exit_code == 1
+    result = audited(app)
+    assert result.exit_code == 1
+    assert "  /broken: 500: ZeroDivisionError, see the application's log\n" in result.stdout
+    messages = [each.getMessage() for each in caplog.records if each.exc_info]
+    assert set(messages) == {"Exception on /broken [GET]"}
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, 0), (429, 0), (500, 1), (503, 1)])
