@@ -87,8 +87,13 @@ def place(cause: Cause | Call, profile: Profile) -> str:
 @lru_cache(maxsize=1_000)
 def line(filename: str, lineno: int | None) -> str:
     """Return a source line as ``views.py:41``, the path as short as the directory allows."""
+    return f"{short_path(filename)}:{lineno}"
+
+
+def short_path(filename: str) -> str:
+    """Return a file's path as short as the directory allows."""
     short = os.path.relpath(filename) if os.path.isabs(filename) else filename
-    return f"{filename if short.startswith('..') else short}:{lineno}"
+    return filename if short.startswith("..") else short
 
 
 def milliseconds(seconds: float) -> str:

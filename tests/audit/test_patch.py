@@ -327,7 +327,7 @@ def test_a_fault_at_one_place_leaves_the_others_their_patches(
 
     monkeypatch.setattr("flask_perfkit.audit.patches.reads.lookups.prefetch_at", fails)
     shown = app.test_cli_runner().invoke(args=["perfkit", "fix"])
-    assert "User: PerfKit failed at it (ValueError, see the log). By hand: " in shown.output
+    assert ": PerfKit failed at it (ValueError, see the log). By hand: select(User)" in shown.output
     assert "# Document.user: same response" in shown.output
     assert shown.exit_code == 0
 

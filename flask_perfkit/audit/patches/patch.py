@@ -18,7 +18,7 @@ from flask_perfkit.cures.loaders import LoaderOption
 from flask_perfkit.errors import PerfKitError, SetupError
 from flask_perfkit.faults import log_once
 from flask_perfkit.recording.findings import Finding
-from flask_perfkit.recording.wording import milliseconds, queries
+from flask_perfkit.recording.wording import line, milliseconds, queries
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -52,11 +52,16 @@ class Patch:
         if self.is_by_hand or (self.holds and self.reason):
             return f"{about}: {self.reason}"
         if not self.holds:
-            return f"no patch for {about}: {self.reason}"
+            return f"no patch for {about}{self._place}: {self.reason}"
         return (
             f"{about}: same response, {self.queries_before} -> {queries(self.queries_after or 0)}, "
             f"{milliseconds(self.time_before or 0)} -> {milliseconds(self.time_after or 0)}"
         )
+
+    @property
+    def _place(self) -> str:
+        first = self.findings[0]
+        return f" at {line(first.filename, first.lineno)}" if first.filename else ""
 
     def write(self) -> Patch:
         """Write the patched file, in one step; return the patch with what became of it.
