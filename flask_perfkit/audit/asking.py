@@ -201,7 +201,7 @@ def _reason(address: Address, status: int | None) -> str:
     if status is None or status in _ENOUGH or status == _NOT_MODIFIED:
         return ""
     if status in _LOGGED_OUT or status in _REDIRECTS:
-        return f"{path}: {status}: log in with --login or --header"
+        return f"{path}: {status}: --login or --header may open it"
     if status == _NOT_THERE:
         return f"{path} is not there: give another with --path"
     if status >= 500:

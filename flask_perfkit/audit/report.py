@@ -18,7 +18,10 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 _WIDEST = 100
 _NARROWEST = 40
 _MOST_ADDRESSES = 5
-_AWAY = "Turned away, so that nothing was seen of what they do (log in with --login or --header)"
+_AWAY = (
+    "Turned away or redirected, so that little was seen of what they do "
+    "(--login or --header may open them)"
+)
 _MARKS = {True: "yes", False: "NO", None: "-"}
 
 
