@@ -19,6 +19,7 @@ from flask_perfkit.audit.patches.code.living import living
 from flask_perfkit.audit.patches.code.refusal import Refusal
 from flask_perfkit.cures.loaders import Import
 from flask_perfkit.recording.callsite import Span, is_application
+from flask_perfkit.recording.wording import line
 
 _Children = Mapping[cst.CSTNode, Sequence[cst.CSTNode]]
 _Parents = Mapping[cst.CSTNode, cst.CSTNode]
@@ -46,6 +47,10 @@ class ModuleTree:
         self._imported: dict[str, Any] = {}
         self._put: set[tuple[cst.CSTNode, str]] = set()
         self.loops: dict[cst.CSTNode, object] = {}
+
+    def shown(self, lineno: int) -> str:
+        """Return a line of the module for a message: the finding may stand in another file."""
+        return line(self.module.__file__ or self.module.__name__, lineno)
 
     @cached_property
     def methods(self) -> defaultdict[str, list[CodeType]]:
@@ -95,8 +100,8 @@ class ModuleTree:
         return found
 
     def _column(self, lineno: int, in_bytes: int) -> int:
-        line = self._lines[lineno - 1] if lineno <= len(self._lines) else ""
-        return len(line.encode()[:in_bytes].decode(errors="ignore"))
+        text = self._lines[lineno - 1] if lineno <= len(self._lines) else ""
+        return len(text.encode()[:in_bytes].decode(errors="ignore"))
 
     def walk(self, node: cst.CSTNode | None = None) -> Iterator[cst.CSTNode]:
         """Yield a node and all inside of it, the outer ones first."""

@@ -50,7 +50,7 @@ def place_of(tree: ModuleTree, lineno: int, cure: LoaderOption | DropOption) -> 
         name = cure.entity.__name__
         near = [each for each in near if name in _names_in(tree, each.node)] or near
     if len(near) != 1:
-        raise Refusal(f"it is not clear which expression at line {lineno} is the select")
+        raise Refusal(f"it is not clear which expression at {tree.shown(lineno)} is the select")
     return near[0]
 
 
@@ -89,7 +89,7 @@ def argument_at(tree: ModuleTree, lineno: int, parameter: tuple[str, int, str]) 
             return Place(by_name[0].value)
         if position < len(given) and not any(each.star for each in given):
             return Place(given[position].value)
-    raise Refusal(f"it is not clear which expression at line {lineno} is the select")
+    raise Refusal(f"it is not clear which expression at {tree.shown(lineno)} is the select")
 
 
 def callee(node: cst.CSTNode) -> str:

@@ -21,6 +21,7 @@ from flask_perfkit.audit.patches.loads.passing import pass_options
 from flask_perfkit.audit.patches.loads.preload import load_before
 from flask_perfkit.cures.loaders import LoaderOption, combined
 from flask_perfkit.recording.findings import Finding
+from flask_perfkit.recording.wording import line
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -87,21 +88,21 @@ def _at_origin(
     parameter = parameter_of(tree, place)
     needing = _needing(tree, place, findings[0], option)
     if parameter is not None:
-        filename, lineno = _one_caller(option)
+        filename, lineno = _one_caller(option, filename, lineno)
         source = source_of(filename, lineno)
         if is_shared(app, source, lineno, *needing):
-            raise Refusal(_serves_others(lineno))
+            raise Refusal(_serves_others(filename, lineno))
         return source, lambda tree: add_options(tree, argument_at(tree, lineno, parameter), options)
     if not is_shared(app, source, tree.first_line(place.node), *needing):
         return source, lambda tree: add_options(tree, place_of(tree, lineno, option), options)
-    calling, caller = _one_caller(option)
+    calling, caller = _one_caller(option, filename, lineno)
     if calling != filename or is_shared(app, source, caller, *needing):
-        raise Refusal(_serves_others(lineno))
+        raise Refusal(_serves_others(filename, lineno))
     return source, lambda tree: pass_options(tree, place_of(tree, lineno, option), options, caller)
 
 
-def _serves_others(lineno: int | None) -> str:
-    return f"the select at line {lineno} serves several callers, and may slow another"
+def _serves_others(filename: str, lineno: int) -> str:
+    return f"the select at {line(filename, lineno)} serves several callers, and may slow another"
 
 
 def _needing(
@@ -129,14 +130,14 @@ def _means(tree: ModuleTree, node: cst.CSTNode, entity: type) -> bool:
     return isinstance(node, cst.Name) and tree.value(node) is entity
 
 
-def _one_caller(option: LoaderOption) -> tuple[str, int]:
-    """Return the line that had the statement sent.
+def _one_caller(option: LoaderOption, filename: str, lineno: int) -> tuple[str, int]:
+    """Return the line that had the statement sent which a line sends.
 
     :raises Refusal: there are several, or none is known.
     """
     callers = option.sent.callers
     if len(callers) != 1:
-        raise Refusal(_serves_others(option.sent.span.lineno if option.sent.span else None))
+        raise Refusal(_serves_others(filename, lineno))
     return callers[0][:2]
 
 
