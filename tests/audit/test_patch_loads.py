@@ -42,6 +42,23 @@ def ids():
         ),
         (
             """
+            from flask_perfkit import PerfKit
+            from marshmallow import Schema, fields
+
+            class Owner(Schema):
+                name = fields.String()
+
+            class Shown(Schema):
+                user = fields.Pluck(Owner, "name")
+
+            @PerfKit().paginated(Shown)
+            def view():
+                return select(Document).where(Document.id > 0)
+            """,
+            "select(Document).where(Document.id > 0).options(joinedload(Document.user))",
+        ),
+        (
+            """
             from sqlalchemy.orm import aliased
 
             def view():
@@ -89,7 +106,7 @@ def ids():
             "db.session.execute(select(Document).options(joinedload(Document.user)))",
         ),
     ],
-    ids=["list", "slice", "alias", "argument", "method", "async"],
+    ids=["list", "slice", "returned", "alias", "argument", "method", "async"],
 )
 def test_the_option_goes_into_the_statement_that_brought_the_rows(
     app: Flask, written: Any, body: str, line: str

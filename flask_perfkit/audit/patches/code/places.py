@@ -147,9 +147,12 @@ def _of_call(call: cst.Call) -> Place | None:
 def _returned(tree: ModuleTree, lineno: int) -> Iterator[Place]:
     """Yield what a function returns, where the line is that of its definition.
 
-    As where a decorator pages the query that a view returns.
+    As where a decorator pages the query that a view returns. Python names the line of the first
+    decorator, which for libcst is outside of the function.
     """
-    for function in tree.around(lineno, cst.FunctionDef):
+    for function in tree.walk():
+        if not isinstance(function, cst.FunctionDef):
+            continue
         heads = [tree.first_line(each) for each in (function, *function.decorators)]
         if lineno not in heads:
             continue
