@@ -25,7 +25,7 @@ from flask_perfkit.recording.eager import Step
 from flask_perfkit.recording.issued import Issued, known
 from flask_perfkit.recording.profile import Profile
 from flask_perfkit.recording.reason import Reason
-from flask_perfkit.recording.wording import counted, line, queries
+from flask_perfkit.recording.wording import counted, line, queries, select_at
 
 ONE_COMMIT = "session.commit() once, after the loop"
 """The cure where a loop commits, and so loads again what each commit made it forget."""
@@ -69,7 +69,7 @@ def loading_fix(cause: Cause, profile: Profile) -> Loading:
             advice = f"{_FORGETS}: {ONE_COMMIT}, {_OR_KEEP}"
             return Loading(ONE_COMMIT, advice, None, cure=CommitOnce())
         return _refresh_at_once(cause, origin)
-    where = f"the select at {line(*origin)}" if origin else "the select of the parents"
+    where = select_at(*origin) if origin else "the select of the parents"
     sent = sent_by(source, moments) if source is not None else Sent()
     where += _for_whom(source, sent)
     if source is not None and source.filename is None and profile.view is not None:

@@ -16,7 +16,7 @@ from flask_perfkit.recording.cause import Cause
 from flask_perfkit.recording.findings import Finding
 from flask_perfkit.recording.issued import known
 from flask_perfkit.recording.profile import Profile
-from flask_perfkit.recording.wording import finding_of, line, place
+from flask_perfkit.recording.wording import finding_of, place, select_at
 
 
 def detect(profile: Profile, settings: Settings) -> list[Finding]:
@@ -34,7 +34,7 @@ def _finding(call: Call, profile: Profile) -> Finding:
             origin = (source.filename, source.lineno)
             cure, fix = replace(option, sent=sent_by(source)), option.code
             instead = " in the place of the one that refuses it" if option.replaces else ""
-            advice = f"add {fix} to the select at {line(*origin)}{instead}"
+            advice = f"add {fix} to {select_at(*origin)}{instead}"
             break
     message = (
         f"{call.name} was not loaded along, and loading it when it is read is refused "

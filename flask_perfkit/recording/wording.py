@@ -90,6 +90,13 @@ def line(filename: str, lineno: int | None) -> str:
     return f"{short_path(filename)}:{lineno}"
 
 
+def select_at(filename: str, lineno: int | None) -> str:
+    """Name the select that a line sent; a template can have sent one only that was built before."""
+    where = line(filename, lineno)
+    is_code = filename.endswith(".py") or filename.startswith("<")
+    return f"the select at {where}" if is_code else f"the query that {where} goes through"
+
+
 def short_path(filename: str) -> str:
     """Return a file's path as short as the directory allows."""
     short = os.path.relpath(filename) if os.path.isabs(filename) else filename

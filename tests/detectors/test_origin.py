@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from bookshelf import Author, Base, Book, fill, findings
+from jinja2 import Environment, FileSystemLoader
 from sqlalchemy import create_engine, select
 from sqlalchemy.orm import Session, joinedload
 from sqlalchemy.pool import StaticPool
@@ -118,3 +120,16 @@ def test_auto_batching_is_not_advised_where_the_engine_commits_by_itself() -> No
         (finding,) = findings(walked, session, "n_plus_one")
     engine.dispose()
     assert "PERFKIT_AUTO_BATCH" not in finding.message
+
+
+def test_a_template_holds_no_select(session: Session, tmp_path: Path) -> None:
+    """What it goes through was built elsewhere, and is sent where the template begins to."""
+    shelf = tmp_path / "shelf.html"
+    shelf.write_text("{% for book in books %}\n{{ book.tags }}\n{% endfor %}")
+    template = Environment(loader=FileSystemLoader(tmp_path)).get_template("shelf.html")
+
+    def ask(session: Session) -> None:
+        template.render(books=session.query(Book))
+
+    (finding,) = findings(ask, session, "n_plus_one")
+    assert f"to the query that {shelf}:1 goes through" in finding.message
