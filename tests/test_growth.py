@@ -34,8 +34,8 @@ def app() -> Iterator[Flask]:
 def growth_of(work: Callable[[int], object], times: int) -> int:
     """Return the bytes that a work leaves each time, once it is warm.
 
-    Memory is traced from the start, so that what only takes the place of something older (in a
-    cache that is full, or in a thread of another test that is still there) counts for nothing.
+    Memory is traced from the start, so that what only takes the place of something older, in a
+    cache that is full, counts for nothing.
     Of three stretches the middle one counts: a dict that is full and made larger, or emptied,
     shows in one only, what is lost each time shows in all. Nothing is logged meanwhile: pytest
     keeps what is.
